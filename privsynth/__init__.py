@@ -1,0 +1,66 @@
+"""privsynth: sensitive tables in; a signed release of synthetic data out, or a refusal that says which rule refused.
+
+The names below are the public face. Each is loaded when it is first used, so that verifying a
+release needs neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from privsynth.data.schema import load_schema
+    from privsynth.data.tables import read_table
+    from privsynth.generators.marginals import Marginals, load_model
+    from privsynth.ledger.store import open_ledger
+    from privsynth.policy.consent import filter_consent
+    from privsynth.policy.document import load_policy
+    from privsynth.privacy.budget import Budget
+    from privsynth.release.gate import gate
+    from privsynth.release.verify import verify
+    from privsynth.validate.report import validate
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Budget",
+    "Marginals",
+    "__version__",
+    "filter_consent",
+    "gate",
+    "load_model",
+    "load_policy",
+    "load_schema",
+    "open_ledger",
+    "read_table",
+    "validate",
+    "verify",
+]
+
+_HOMES = {
+    "Budget": "privsynth.privacy.budget",
+    "Marginals": "privsynth.generators.marginals",
+    "filter_consent": "privsynth.policy.consent",
+    "gate": "privsynth.release.gate",
+    "load_model": "privsynth.generators.marginals",
+    "load_policy": "privsynth.policy.document",
+    "load_schema": "privsynth.data.schema",
+    "open_ledger": "privsynth.ledger.store",
+    "read_table": "privsynth.data.tables",
+    "validate": "privsynth.validate.report",
+    "verify": "privsynth.release.verify",
+}
+
+
+if not TYPE_CHECKING:  # a type checker reads the imports above, and so still refuses a misspelt name
+
+    def __getattr__(name: str) -> object:
+        """Load a public name at its first use (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'privsynth' has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

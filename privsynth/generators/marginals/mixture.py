@@ -1,0 +1,113 @@
+"""One mixture of products, fitted in torch to every noisy table at once.
+
+P(x) = Σ_r w_r Π_c A_rc(group of x_c) · within_c(x_c). With A the R × G matrix of all columns' group
+distributions side by side, every pair table of every two columns is a block of Aᵀ·diag(w)·A, so one
+step costs one matrix product whatever the number of pairs: O(R·G²). Deterministic: the start is drawn
+from a generator seeded with the transcript's hash, so a refit gives the same bytes (same machine,
+torch version and thread count).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from privsynth.progress import Progress
+
+Floats = npt.NDArray[np.float64]
+START_SPREAD = 0.5
+RATE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What the mixture must meet, in shares of N̂.
+
+    Attributes:
+        sizes: groups of each column; G is their sum.
+        one_way: per column (groups,) the smoothed one-way at group level, summing to 1.
+        one_way_precision: per column (groups,) 1 / variance of it.
+        pairs: for columns (i, j), i < j: (table of shares, 1 / variance of a cell).
+    """
+
+    sizes: tuple[int, ...]
+    one_way: tuple[Floats, ...]
+    one_way_precision: tuple[Floats, ...]
+    pairs: Mapping[tuple[int, int], tuple[Floats, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Attributes: ``weights`` (R,) float64 summing to 1; ``tables`` (R, G) float64, each column's block a
+    distribution; ``sizes``: groups of each column."""
+
+    weights: Floats
+    tables: Floats
+    sizes: tuple[int, ...]
+
+    def block(self, column: int) -> Floats:
+        """(R, groups) of one column."""
+        start = sum(self.sizes[:column])
+        return self.tables[:, start : start + self.sizes[column]]
+
+
+def fit_mixture(targets: Targets, *, components: int, steps: int, seed: int, progress: Progress) -> Mixture:
+    """Minimise the Gaussian log-likelihood of all tables by Adam, rate 0.1 falling to 0 as a cosine.
+
+    Where there are no pairs one component is exact and nothing is fitted.
+    """
+    if not targets.pairs:
+        return Mixture(np.ones(1), np.concatenate(targets.one_way)[None, :], targets.sizes)
+    device = torch.device("cpu")
+    dtype = torch.float32
+    starts = np.concatenate([[0], np.cumsum(targets.sizes)])
+    total = int(starts[-1])
+    wanted = torch.zeros((total, total), dtype=dtype)
+    precision = torch.zeros((total, total), dtype=dtype)
+    for (i, j), (table, weight) in targets.pairs.items():
+        a, b = slice(int(starts[i]), int(starts[i + 1])), slice(int(starts[j]), int(starts[j + 1]))
+        wanted[a, b] = torch.from_numpy(table).to(dtype)
+        precision[a, b] = weight
+    one = torch.from_numpy(np.concatenate(targets.one_way)).to(dtype)
+    one_precision = torch.from_numpy(np.concatenate(targets.one_way_precision)).to(dtype)
+    scale = float(precision.max())
+    precision, one_precision = precision / scale, one_precision / scale
+
+    draw = torch.Generator(device=device).manual_seed(seed)
+    start = torch.log(one.clamp_min(1e-6))
+    logits = (start + START_SPREAD * torch.randn((components, total), generator=draw, dtype=dtype)).requires_grad_()
+    weights = torch.zeros(components, dtype=dtype, requires_grad=True)
+    optimiser = torch.optim.Adam([logits, weights], lr=RATE)
+    progress.step("fit the model (free)", steps)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = RATE * 0.5 * (1 + float(np.cos(np.pi * step / steps)))
+        optimiser.zero_grad(set_to_none=True)
+        tables = _softmax(logits, targets.sizes)
+        share = torch.softmax(weights, 0)
+        pairs = tables.T @ (share[:, None] * tables)
+        loss = (precision * (pairs - wanted).square()).sum() + (one_precision * (share @ tables - one).square()).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        progress.advance()
+    with torch.no_grad():
+        tables = _softmax(logits, targets.sizes).double().numpy()
+        share = torch.softmax(weights, 0).double().numpy()
+    return Mixture(share / share.sum(), _renormalise(tables, targets.sizes), targets.sizes)
+
+
+def _softmax(logits: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+    return torch.cat([torch.softmax(part, dim=1) for part in torch.split(logits, list(sizes), dim=1)], dim=1)
+
+
+def _renormalise(tables: Floats, sizes: Sequence[int]) -> Floats:
+    out = tables.copy()
+    start = 0
+    for size in sizes:
+        out[:, start : start + size] /= out[:, start : start + size].sum(axis=1, keepdims=True)
+        start += size
+    return out

@@ -1,0 +1,360 @@
+"""The fitted model: closed-form sampling, exact conditioning, exact marginals, one folder on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from privsynth.data.codec import Codec, Codes, Evidence
+from privsynth.data.records import Condition, HeldBack, Synthetic
+from privsynth.data.schema import Identifier, Schema
+from privsynth.data.tables import violations
+from privsynth.documents import canonical, identity, sha256
+from privsynth.errors import ConditionError, ModelError, StorageError
+from privsynth.generators.marginals.transcript import Groups, MarginalTranscript, read_safetensors
+from privsynth.privacy.events import Receipt
+
+Floats = npt.NDArray[np.float64]
+FORMAT = 1
+REDRAWS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class MarginalModel:
+    """A mixture of products over cells, with its receipt and the transcript it was fitted to.
+
+    Attributes:
+        schema: of the table.
+        receipt: what was paid.
+        transcript: the noisy measurements.
+        rows, rows_sigma: the paid estimate N̂ of training rows and its standard deviation.
+        weights: (R,) component weights, sum 1.
+        tables: (R, G) group distributions of all columns side by side.
+        groups: per column (cells,) int32 map of cells to groups.
+        within: per column (cells,) probability of a cell within its group.
+    """
+
+    schema: Schema
+    receipt: Receipt
+    transcript: MarginalTranscript
+    rows: float
+    rows_sigma: float
+    weights: Floats
+    tables: Floats
+    groups: tuple[Groups, ...]
+    within: tuple[Floats, ...]
+
+    def __repr__(self) -> str:
+        return f"MarginalModel({self.schema.source!r}, {len(self.weights)} components, epsilon={self.receipt.epsilon:g})"
+
+    @cached_property
+    def codec(self) -> Codec:
+        """The cells of the schema."""
+        return Codec(self.schema)
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 over tensors, receipt and schema."""
+        return sha256(canonical([sha256(self._tensors()), identity(self.receipt.to_json()), self.schema.sha256]))
+
+    def rows_estimate(self) -> tuple[float, float]:
+        """N̂ and its standard deviation."""
+        return self.rows, self.rows_sigma
+
+    # --- closed forms ---------------------------------------------------------------------------
+
+    def cells(self, column: int) -> Floats:
+        """(R, cells): each component's distribution of one column."""
+        start = sum(int(g.max()) + 1 for g in self.groups[:column])
+        block = self.tables[:, start : start + int(self.groups[column].max()) + 1]
+        return block[:, self.groups[column]] * self.within[column]
+
+    def marginal(self, names: Sequence[str], *, where: Condition | None = None) -> Floats:
+        """The exact probability table of one to three columns, one axis a column, summing to 1.
+
+        Structural zeros and orders are met by redrawing at sampling and are not in this table.
+        """
+        columns = [self._column(name) for name in names]
+        if not 1 <= len(columns) <= 3 or len(set(columns)) != len(columns):
+            raise ConditionError("a marginal takes one to three different columns", mend="ask for fewer")
+        weights, evidence = self._condition(where)
+        parts = [self._given(c, evidence) for c in columns]
+        letters = "abc"[: len(parts)]
+        return np.asarray(
+            np.einsum("r," + ",".join(f"r{x}" for x in letters) + "->" + letters, weights, *parts, optimize=True)
+        )
+
+    def probability(self, where: Condition) -> float:
+        """The exact probability of a condition."""
+        return float(np.exp(self._log_evidence(self.codec.evidence(where))[1]))
+
+    def _column(self, name: str) -> int:
+        if name not in self.codec.index:
+            raise ConditionError(f"{name!r} is not a learned column", mend=f"one of {', '.join(self.codec.index)}")
+        return self.codec.index[name]
+
+    def _log_evidence(self, evidence: Mapping[str, Evidence]) -> tuple[Floats, float]:
+        """Log weights of the components given the evidence, and its log probability."""
+        with np.errstate(divide="ignore"):
+            log = np.log(self.weights)
+            for name, e in evidence.items():
+                log = log + np.log(self.cells(self._column(name)) @ e.weights)
+        top = log.max()
+        if not np.isfinite(top):
+            return log, -np.inf
+        total = float(top + np.log(np.exp(log - top).sum()))
+        return log - total, total
+
+    def _condition(self, where: Condition | None) -> tuple[Floats, dict[str, Evidence]]:
+        evidence = self.codec.evidence(where)
+        log, total = self._log_evidence(evidence)
+        if not np.isfinite(total):
+            raise ConditionError(
+                "the model gives this condition probability 0", where="where", mend="ask for something that can occur"
+            )
+        weights = np.exp(log)
+        return weights / weights.sum(), evidence
+
+    def _given(self, column: int, evidence: Mapping[str, Evidence]) -> Floats:
+        """(R, cells) of a column, restricted to its own evidence."""
+        table = self.cells(column)
+        e = evidence.get(self.codec.columns[column].name)
+        if e is not None:
+            table = table * e.weights
+        total = table.sum(axis=1, keepdims=True)
+        return np.divide(table, total, out=np.full_like(table, 0.0), where=total > 0)
+
+    # --- sampling -------------------------------------------------------------------------------
+
+    def sample(self, n: int, *, where: Condition | None = None, seed: int | None = None) -> Synthetic:
+        """``n`` synthetic rows: free, and under the same receipt.
+
+        Args:
+            n: how many rows, 1 to 100 million.
+            where: column → value, list of values, None (null) or ``Between``; conditioning is exact.
+            seed: makes the draw repeatable. Sampling needs no secret: the model is already paid for.
+
+        Rows that break a structural zero or an order are redrawn, which conditions the model on keeping
+        them, exactly. Identifiers are made anew.
+
+        Raises:
+            ConditionError: a condition of probability 0, or one that the structural zeros contradict.
+        """
+        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 100_000_000:
+            raise ConditionError(f"n is {n!r}", where="sample", mend="a whole number from 1 to 100,000,000")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
+            raise ConditionError(f"seed is {seed!r}", where="sample", mend="a whole number from 0")
+        rng = np.random.default_rng(seed)
+        weights, evidence = self._condition(where)
+        frame = self._draw(n, weights, evidence, rng)
+        bad = self._violating(frame)
+        for _ in range(REDRAWS):
+            if not bad.any():
+                break
+            again = self._draw(int(bad.sum()), weights, evidence, rng)
+            for name in frame.columns:
+                column = frame[name].copy()
+                column[bad] = again[name].array
+                frame[name] = column
+            bad = self._violating(frame)
+        if bad.any():
+            raise ConditionError(
+                "the schema's structural zeros leave the condition almost no rows",
+                where="where",
+                mend="loosen the condition",
+            )
+        width = len(str(n))
+        table = {}
+        for name, declared in self.schema.columns.items():
+            if isinstance(declared, Identifier) and not declared.dropped:
+                table[name] = np.array([f"synthetic-{i:0{width}d}" for i in range(1, n + 1)], dtype=object)
+            elif declared.learned:
+                table[name] = frame[name]
+        asked = {k: _as_json(v) for k, v in (where or {}).items()}
+        import pandas as pd
+
+        return Synthetic(pd.DataFrame(table), self.schema, self.receipt, self.id, asked)
+
+    def _violating(self, frame: Any) -> npt.NDArray[np.bool_]:
+        bad = np.zeros(len(frame), dtype=bool)
+        for _, mask in violations(frame, self.schema):
+            bad |= mask
+        return bad
+
+    def _draw(self, n: int, weights: Floats, evidence: Mapping[str, Evidence], rng: np.random.Generator) -> Any:
+        """``n`` decoded rows: a component each, then every column independently by inverse CDF."""
+        component = _pick(np.cumsum(weights), rng.random(n))
+        codes: Codes = np.empty((n, len(self.codec.columns)), dtype=np.int32, order="F")
+        for c in range(len(self.codec.columns)):
+            codes[:, c] = _pick_rows(np.cumsum(self._given(c, evidence), axis=1), component, rng.random(n))
+        return self.codec.decode(codes, rng, evidence)
+
+    # --- what the transcript tells ---------------------------------------------------------------
+
+    def held_back_error(self) -> HeldBack | None:
+        """Root mean square over held-back cliques of ½·sqrt(K·‖x − N̂·q‖²)/N̂, an upper bound of their
+        total-variation error by Cauchy-Schwarz, from the unbiased Σ(y − N̂·q)² − K·variance.
+
+        ``upper`` adds 1.645 standard deviations of that statistic's noise. Free: noisy tables only.
+        """
+        held = self.transcript.stage("held-back")
+        if not held:
+            return None
+        squares, noises, cliques = [], [], []
+        for m in held:
+            parts = []
+            for c, g in zip(m.clique, m.groups, strict=True):
+                table = self.cells(c)
+                if g is not None:
+                    merged = np.zeros((len(self.weights), int(g.max()) + 1))
+                    np.add.at(merged.T, g, table.T)
+                    table = merged
+                parts.append(table)
+            letters = "abc"[: len(parts)]
+            q = np.einsum(
+                "r," + ",".join(f"r{x}" for x in letters) + "->" + letters, self.weights, *parts, optimize=True
+            )
+            k, v = m.counts.size, m.variance
+            s = float(((m.counts - self.rows * q) ** 2).sum()) - k * v
+            factor = k / (4 * self.rows**2)
+            squares.append(factor * s)
+            noises.append(factor**2 * (2 * k * v**2 + 4 * v * max(s, 0.0)))
+            cliques.append(tuple(self.codec.columns[c].name for c in m.clique))
+        mean = float(np.mean(squares))
+        sd = float(np.sqrt(np.sum(noises))) / len(squares)
+        return HeldBack(
+            estimate=float(np.sqrt(max(mean, 0.0))),
+            upper=float(np.sqrt(max(mean + 1.645 * sd, 0.0))),
+            cliques=tuple(cliques),
+        )
+
+    def intervals(self) -> dict[str, tuple[Floats, Floats, Floats]]:
+        """Per column: the model's share of each cell, and the 95% interval of the noisy measurement.
+
+        Free. Each is (cells,). The interval covers the noise of the measurement, not sampling of people.
+        """
+        out = {}
+        for c, m in enumerate(self.transcript.stage("one-way")):
+            share = self.weights @ self.cells(c)
+            y = m.counts / self.rows
+            half = 1.96 * np.sqrt(m.variance) / self.rows
+            out[self.codec.columns[c].name] = (share, np.clip(y - half, 0, 1), np.clip(y + half, 0, 1))
+        return out
+
+    # --- disk -----------------------------------------------------------------------------------
+
+    def _tensors(self) -> bytes:
+        from safetensors.numpy import save
+
+        tensors: dict[str, npt.NDArray[Any]] = {"weights": self.weights, "tables": self.tables}
+        for c, (g, w) in enumerate(zip(self.groups, self.within, strict=True)):
+            tensors[f"groups.{c:05d}"], tensors[f"within.{c:05d}"] = g, w
+        return save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata={"model": canonical({"format": FORMAT, "rows": self.rows, "rows sigma": self.rows_sigma}).decode()})
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``model.safetensors``, ``transcript.safetensors`` and ``model.json`` into a new folder.
+
+        Raises:
+            StorageError: the folder exists or cannot be written.
+        """
+        place = Path(folder)
+        text = canonical(
+            {
+                "privsynth-model": FORMAT,
+                "id": self.id,
+                "receipt": self.receipt.to_json(),
+                "schema": self.schema.to_json(),
+            }
+        )
+        files = {
+            "model.safetensors": self._tensors(),
+            "transcript.safetensors": self.transcript.to_bytes(),
+            "model.json": text,
+        }
+        try:
+            place.mkdir(parents=True, exist_ok=False)
+            for name, raw in files.items():
+                (place / name).write_bytes(raw)
+        except FileExistsError:
+            raise StorageError("exists already", where=str(place), mend="name a new folder for the model") from None
+        except OSError as fault:
+            raise StorageError(
+                f"the model cannot be written ({fault.strerror})", where=str(place), mend="check the disk and rights"
+            ) from None
+
+    @classmethod
+    def load(cls, folder: str | Path) -> MarginalModel:
+        """The model that :meth:`save` wrote; loading runs no code.
+
+        Raises:
+            ModelError: missing, altered or of another version.
+        """
+        place = Path(folder)
+        try:
+            raw = {n: (place / n).read_bytes() for n in ("model.safetensors", "transcript.safetensors", "model.json")}
+        except OSError as fault:
+            raise ModelError(f"not a model folder ({fault.strerror})", where=str(place), mend="name the folder") from None
+        try:
+            head = json.loads(raw["model.json"])
+            extra, tensors = read_safetensors(raw["model.safetensors"], "model")
+            if head["privsynth-model"] != FORMAT or extra["format"] != FORMAT:
+                raise ValueError
+            schema = Schema.model_validate(head["schema"])
+            width = len(Codec(schema).columns)
+            model = cls(
+                schema=schema,
+                receipt=Receipt.from_json(head["receipt"]),
+                transcript=MarginalTranscript.from_bytes(raw["transcript.safetensors"]),
+                rows=float(extra["rows"]),
+                rows_sigma=float(extra["rows sigma"]),
+                weights=tensors["weights"],
+                tables=tensors["tables"],
+                groups=tuple(tensors[f"groups.{c:05d}"] for c in range(width)),
+                within=tuple(tensors[f"within.{c:05d}"] for c in range(width)),
+            )
+            if model.id != head["id"]:
+                raise ValueError
+            return model
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise ModelError(
+                "the saved model was altered or is of another version", where=str(place), mend="restore it from a backup"
+            ) from None
+
+
+def _pick(cumulative: Floats, u: Floats) -> npt.NDArray[np.int64]:
+    """The index of each u under one cumulative distribution."""
+    return np.minimum(np.searchsorted(cumulative, u * cumulative[-1], side="right"), len(cumulative) - 1)
+
+
+def _pick_rows(cumulative: Floats, row: npt.NDArray[np.int64], u: Floats) -> Codes:
+    """The cell of each u under its own row of (R, cells) cumulative distributions: one search over the
+    rows laid end to end, O(n log(R·cells))."""
+    components, cells = cumulative.shape
+    last = cumulative[:, -1:]
+    scaled = np.divide(cumulative, last, out=np.ones_like(cumulative), where=last > 0)
+    flat = (scaled + np.arange(components)[:, None]).ravel()
+    index = np.searchsorted(flat, row + u, side="right") - row * cells
+    top = cells - 1 - np.argmax(np.diff(np.concatenate([np.zeros((components, 1)), scaled], axis=1)[:, ::-1], axis=1) < 0, axis=1)
+    return np.minimum(np.maximum(index, 0), top[row]).astype(np.int32)
+
+
+def _as_json(value: Any) -> Any:
+    from privsynth.data.codec import Between
+
+    if isinstance(value, Between):
+        return {"from": _as_json(value.low), "to": _as_json(value.high)}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_as_json(v) for v in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def load_model(folder: str | Path) -> MarginalModel:
+    """Load a saved model: see :meth:`MarginalModel.load`."""
+    return MarginalModel.load(folder)

@@ -1,0 +1,162 @@
+"""The transcript: every noisy measurement of a fit, and nothing else that depends on the rows.
+
+Durable before the model is fitted; from it alone anyone refits the same model, bit for bit. On disk it
+is one safetensors file: integer arrays, and one JSON text in the header for cliques and noise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from privsynth.documents import canonical, sha256
+from privsynth.errors import ModelError
+
+FORMAT = 1
+Ints = npt.NDArray[np.int64]
+Groups = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """One noisy table.
+
+    Attributes:
+        stage: ``one-way``, ``pair`` or ``held-back`` (never fitted; for the gate).
+        clique: column numbers, increasing.
+        groups: per column of the clique a (cells,) map of cells to group numbers, or None for the cells
+            themselves.
+        counts: noisy integer table, one axis a column.
+        sigma: standard deviation of the Gaussian before rounding (a dyadic number).
+        contribution: k, the L2 sensitivity of the exact table; the event is Gaussian(sigma / k).
+    """
+
+    stage: str
+    clique: tuple[int, ...]
+    groups: tuple[Groups | None, ...]
+    counts: Ints
+    sigma: float
+    contribution: int
+
+    @property
+    def variance(self) -> float:
+        """Of one cell's noise: sigma² and 1/12 for the rounding."""
+        return self.sigma**2 + 1 / 12
+
+    @property
+    def mu_squared(self) -> Fraction:
+        """Exact GDP cost (k / sigma)²."""
+        return Fraction(self.contribution) ** 2 / Fraction(self.sigma) ** 2
+
+
+@dataclass(frozen=True, eq=False)
+class MarginalTranscript:
+    """All measurements of one fit, in the order in which they were made.
+
+    Attributes:
+        measurements: the noisy tables.
+        recipe: identity of the recipe that asked for them.
+        noise: ``os-secure`` or ``seeded``.
+    """
+
+    measurements: tuple[Measurement, ...]
+    recipe: str
+    noise: str
+
+    def stage(self, name: str) -> tuple[Measurement, ...]:
+        """The measurements of one stage."""
+        return tuple(m for m in self.measurements if m.stage == name)
+
+    @property
+    def mu_squared(self) -> Fraction:
+        """Exact GDP cost of all of it: Σ (k / sigma)²."""
+        return sum((m.mu_squared for m in self.measurements), Fraction(0))
+
+    @property
+    def sha256(self) -> str:
+        """Of the durable form."""
+        return sha256(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """safetensors with the description in its header; the same transcript gives the same bytes."""
+        from safetensors.numpy import save
+
+        tensors: dict[str, npt.NDArray[Any]] = {}
+        listed: list[dict[str, Any]] = []
+        pool: dict[bytes, str] = {}
+        for i, m in enumerate(self.measurements):
+            tensors[f"counts.{i:05d}"] = np.ascontiguousarray(m.counts)
+            names: list[str | None] = []
+            for group in m.groups:
+                if group is None:
+                    names.append(None)
+                    continue
+                key = group.tobytes()
+                if key not in pool:
+                    pool[key] = f"groups.{len(pool):05d}"
+                    tensors[pool[key]] = np.ascontiguousarray(group)
+                names.append(pool[key])
+            listed.append(
+                {
+                    "stage": m.stage,
+                    "clique": list(m.clique),
+                    "groups": names,
+                    "sigma": m.sigma,
+                    "contribution": m.contribution,
+                }
+            )
+        text = canonical({"format": FORMAT, "recipe": self.recipe, "noise": self.noise, "measurements": listed})
+        return save(tensors, metadata={"transcript": text.decode()})
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> MarginalTranscript:
+        """The transcript that :meth:`to_bytes` wrote.
+
+        Raises:
+            ModelError: anything else.
+        """
+        head, tensors = read_safetensors(raw, "transcript")
+        try:
+            if head["format"] != FORMAT:
+                raise ValueError
+            measurements = tuple(_measurement(entry, tensors, i) for i, entry in enumerate(head["measurements"]))
+            return cls(measurements, str(head["recipe"]), str(head["noise"]))
+        except (KeyError, TypeError, ValueError, IndexError):
+            raise ModelError("not a transcript of this version", mend="restore it from the ledger or a backup") from None
+
+
+def _measurement(entry: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], i: int) -> Measurement:
+    counts = tensors[f"counts.{i:05d}"]
+    groups: Sequence[str | None] = entry["groups"]
+    clique = tuple(int(c) for c in entry["clique"])
+    if counts.dtype != np.int64 or counts.ndim != len(clique) or len(groups) != len(clique):
+        raise ValueError
+    maps = tuple(None if name is None else tensors[name].astype(np.int32) for name in groups)
+    sigma, k = float(entry["sigma"]), int(entry["contribution"])
+    if not (sigma > 0 and np.isfinite(sigma) and k >= 1):
+        raise ValueError
+    return Measurement(str(entry["stage"]), clique, maps, counts, sigma, k)
+
+
+def read_safetensors(raw: bytes, key: str) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """The JSON text ``key`` of a safetensors header, and the arrays.
+
+    Raises:
+        ModelError: not such a file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        size = int.from_bytes(raw[:8], "little")
+        head = json.loads(raw[8 : 8 + size])
+        text = json.loads(head["__metadata__"][key])
+        return text, load(raw)
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
+        raise ModelError("not a safetensors file of privsynth", mend="restore it from a backup") from None

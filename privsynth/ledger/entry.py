@@ -1,0 +1,170 @@
+"""One line of a ledger's log: canonical JSON, linked to the line before it by its hash.
+
+A *leaf* is the RFC 8785 JSON of the line; its hash is SHA-256(0x00 || leaf), the leaf hash of
+RFC 6962, so a Merkle tree can be laid over the same leaves later without rewriting one. Each leaf
+names the log that it belongs to, its place, and the hash of the leaf before it: a flipped byte, a
+line taken out, put in, or moved is found by reading the log once (:func:`read_chain`).
+
+What a chain alone cannot show: that its newest lines, or the whole file, were set back to an earlier
+state. For that the head must be kept elsewhere (the witness of a later version).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from privsynth.documents import canonical
+from privsynth.errors import LedgerError, UsageError
+
+FORMAT = 1
+BEFORE_ALL = "0" * 64
+STEP_BACK = timedelta(minutes=5)
+
+LogName = Literal["main", "attempts"]
+Clock = Callable[[], datetime]
+
+_KEYS = {"privsynth-ledger", "log", "seq", "time", "actor", "kind", "prev", "body"}
+MEND = "stop using this ledger, keep the file, and restore it from a backup together with its owner"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line.
+
+    Attributes:
+        log: ``main``, or ``attempts`` (the second log, which is never published).
+        seq: its place, from 0.
+        time: ISO 8601 in UTC with microseconds; never before the line above.
+        actor: who asked for it.
+        kind: what happened: ``reserve``, ``fit``, ...
+        body: its fields, by kind.
+        prev: hash of the line before, in hex; 64 zeros for the first.
+        leaf: the exact bytes that are hashed.
+    """
+
+    log: LogName
+    seq: int
+    time: str
+    actor: str
+    kind: str
+    body: Mapping[str, Any] = field(repr=False)
+    prev: str = field(repr=False)
+    leaf: bytes = field(repr=False)
+
+    @property
+    def hash(self) -> str:
+        """Hex SHA-256 of 0x00 and the leaf."""
+        return leaf_hash(self.leaf)
+
+
+def leaf_hash(leaf: bytes) -> str:
+    """The RFC 6962 leaf hash of ``leaf``, in hex."""
+    return hashlib.sha256(b"\x00" + leaf).hexdigest()
+
+
+def utc_now() -> datetime:
+    """The host's clock, in UTC."""
+    return datetime.now(UTC)
+
+
+def utc(now: datetime) -> datetime:
+    """``now`` in UTC.
+
+    Raises:
+        UsageError: ``now`` names no time zone.
+    """
+    if now.tzinfo is None:
+        raise UsageError("the clock gives a time without a zone", where="clock", mend="use datetime.now(UTC)")
+    return now.astimezone(UTC)
+
+
+def follow(last: Entry | None, kind: str, body: Mapping[str, Any], *, log: LogName, actor: str, now: datetime) -> Entry:
+    """The line that comes after ``last`` (None: the first), at the later of ``now`` and the line above.
+
+    Raises:
+        UsageError: ``now`` names no time zone.
+        LedgerError: ``now`` is more than five minutes before ``last``.
+    """
+    time = utc(now)
+    if last is not None:
+        before = datetime.fromisoformat(last.time)
+        if before - time > STEP_BACK:
+            raise LedgerError(
+                f"the clock says {_stamp(time)}, but the last entry was written at {last.time}: more than five "
+                "minutes back",
+                where=f"entry {last.seq} of the {last.log} log",
+                mend="set the host's clock right and ask again; nothing was written",
+            )
+        time = max(time, before)
+    seq, prev = (0, BEFORE_ALL) if last is None else (last.seq + 1, last.hash)
+    leaf = canonical(
+        {
+            "privsynth-ledger": FORMAT,
+            "log": log,
+            "seq": seq,
+            "time": _stamp(time),
+            "actor": actor,
+            "kind": kind,
+            "prev": prev,
+            "body": dict(body),
+        }
+    )
+    return _parse(leaf)
+
+
+def read_chain(log: LogName, rows: Iterable[tuple[int, bytes, str]]) -> tuple[Entry, ...]:
+    """Every line of a log, checked.
+
+    Args:
+        log: which log the rows claim to be.
+        rows: (place, leaf, stored hash) in order of place.
+
+    Raises:
+        LedgerError: a line that was changed, taken out, put in or moved.
+    """
+    out: list[Entry] = []
+    prev, time = BEFORE_ALL, ""
+    for place, (seq, leaf, stored) in enumerate(rows):
+        where = f"entry {place} of the {log} log"
+        if seq != place:
+            raise LedgerError(f"entry {place} is missing (the next one is {seq})", where=where, mend=MEND)
+        if not isinstance(leaf, bytes) or leaf_hash(leaf) != stored:
+            raise LedgerError("the entry was altered: its hash does not match", where=where, mend=MEND)
+        entry = _parse(leaf)
+        if (entry.log, entry.seq, entry.prev) != (log, place, prev) or entry.time < time:
+            raise LedgerError("the entry does not follow the one before it", where=where, mend=MEND)
+        out.append(entry)
+        prev, time = stored, entry.time
+    return tuple(out)
+
+
+def _stamp(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00")
+
+
+def _parse(leaf: bytes) -> Entry:
+    try:
+        value = json.loads(leaf)
+        format_, keys = value["privsynth-ledger"], set(value)
+    except (ValueError, KeyError, TypeError):
+        raise LedgerError("an entry is not a line of a privsynth ledger", mend=MEND) from None
+    if format_ != FORMAT or keys != _KEYS or not isinstance(value["body"], dict):
+        raise LedgerError(
+            f"an entry has format {format_!r}; this version reads {FORMAT}",
+            mend="use the version of privsynth that wrote the ledger, or a later one",
+        )
+    return Entry(
+        log=value["log"],
+        seq=value["seq"],
+        time=value["time"],
+        actor=value["actor"],
+        kind=value["kind"],
+        body=value["body"],
+        prev=value["prev"],
+        leaf=leaf,
+    )

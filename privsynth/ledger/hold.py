@@ -1,0 +1,271 @@
+"""A hold: what was paid for one release.
+
+Its steps are entries of the ledger, not fields of this value: a copy, a pickle, a forked process or an
+edited :class:`Hold` can do no more than the one that was sold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Protocol
+
+from privsynth.documents import join
+from privsynth.errors import PrivsynthError
+from privsynth.ledger import steps
+from privsynth.ledger.balance import Balance
+from privsynth.ledger.log import Session
+from privsynth.ledger.record import Bought
+from privsynth.privacy.accountant import Prices
+from privsynth.privacy.events import Provenance, Receipt
+
+if TYPE_CHECKING:
+    from privsynth.policy.document import Policy
+
+
+class Desk(Protocol):
+    """What a hold needs of its ledger."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in use now."""
+        ...
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """Both logs, checked."""
+        ...
+
+    def writing(self) -> AbstractContextManager[Session]:
+        """Both logs, checked and held exclusively; durable when the block ends."""
+        ...
+
+
+@dataclass(frozen=True)
+class Hold:
+    """One paid release. Made by ``Ledger.reserve``, ``Ledger.hold`` and ``Ledger.find``.
+
+    Attributes:
+        id: random, 128 bits in hex.
+        request: the caller's id of the request; asking again with it returns this hold.
+        population, source, purpose, recipient, unit, contribution, person_rows: what it was bought for.
+        recipe, schema, policy: SHA-256 of each (schema empty where the recipe had none).
+        epsilon, delta: the whole price; ``prices`` says how it falls to fit and gate.
+        reserved: time of the entry, ISO 8601 UTC.
+        first_of_population: no hold of the population came before it.
+        chosen_after_report: someone who asks for holds had opened an internal report of the population.
+    """
+
+    id: str
+    request: str
+    population: str
+    source: str
+    purpose: str
+    recipient: str
+    unit: str
+    contribution: int
+    person_rows: int
+    recipe: str
+    schema: str
+    policy: str
+    epsilon: float
+    delta: float
+    prices: Prices = field(repr=False)
+    reserved: str
+    first_of_population: bool
+    chosen_after_report: bool
+    ledger: Desk = field(repr=False, compare=False)
+
+    # --- the fit --------------------------------------------------------------------------------
+
+    def open_fit(self, *, recipe: str, source: str, purpose: str, recipient: str) -> None:
+        """Record that the fit begins: durable before the first statistic of the rows is taken.
+
+        Raises:
+            HoldError: bought for something else, or opened before.
+        """
+        with self._writing() as (session, bought):
+            steps.bought_for(
+                self.id,
+                ("recipe", recipe, bought.terms.recipe),
+                ("source", source, bought.terms.source),
+                ("purpose", purpose, bought.terms.purpose),
+                ("recipient", recipient, bought.terms.recipient),
+            )
+            steps.open_fit(session, bought)
+
+    def deposit(self, transcript: bytes) -> None:
+        """Keep the fit's noisy measurements, durably, before a model is made from them. Once.
+
+        Raises:
+            HoldError: no fit was opened, or a transcript is there already.
+        """
+        with self._writing() as (session, bought):
+            steps.deposit(session, bought, bytes(transcript))
+
+    def transcript(self) -> bytes | None:
+        """The transcript, exactly as deposited; None if there is none yet.
+
+        Raises:
+            ModelError: the stored bytes were altered or removed.
+        """
+        with self.ledger.reading() as session:
+            return steps.kept(session, "transcripts", self.id, session.balance().measured.get(self.id))
+
+    def receipt(self, *, noise: Provenance, schema: str, person_rows: int) -> Receipt:
+        """What was paid, for the model to carry.
+
+        Raises:
+            HoldError: another schema or rows per person than the recipe had when it was paid for.
+        """
+        with self.ledger.reading() as session:
+            balance = session.balance()
+        bought = self._recorded(balance)
+        if bought.terms.schema:
+            steps.bought_for(
+                self.id,
+                ("schema", schema, bought.terms.schema),
+                ("person_rows", person_rows, bought.terms.person_rows),
+            )
+        population = balance.populations[self.population]
+        cap_epsilon, cap_delta = population.cap("population")
+        return Receipt(
+            hold=self.id,
+            population=self.population,
+            source=self.source,
+            purpose=self.purpose,
+            recipient=self.recipient,
+            unit=self.unit,
+            contribution=self.contribution,
+            person_rows=person_rows,
+            epsilon=self.epsilon,
+            delta=self.delta,
+            neighbours=bought.terms.neighbours,
+            mu=self.prices.mu,
+            mu_fit=self.prices.mu_fit,
+            mu_gate=self.prices.mu_gate,
+            event=bought.event,
+            cap_epsilon=cap_epsilon,
+            cap_delta=cap_delta,
+            filter=str(population.frozen["filter kind"]),
+            subjects=int(population.frozen["subjects"]),
+            noise=noise,
+            first_of_population=self.first_of_population,
+            chosen_after_report=self.chosen_after_report,
+            recipe=self.recipe,
+            schema=schema,
+            policy=self.policy,
+            reserved=self.reserved,
+        )
+
+    @property
+    def training_subjects(self) -> float:
+        """How many subjects the fit may expect, as declared and frozen: subjects × (1 − holdout). Public."""
+        with self.ledger.reading() as session:
+            frozen = session.balance().populations[self.population].frozen
+        return int(frozen["subjects"]) * (1 - float(frozen["holdout"]))
+
+    # --- the gate -------------------------------------------------------------------------------
+
+    def open_gate(self, *, model_hold: str, source: str, population: str, purpose: str, recipient: str) -> int:
+        """Count this gate attempt of the population, durably, before anything is computed; return its number.
+
+        The policy in use now must allow the hold too, whatever allowed it when it was bought.
+
+        Raises:
+            HoldError: a model of another hold, data of another origin, no measured fit, or gated before.
+            RequestDenied: the policy in use now does not allow it.
+            ReleaseRefused: the population's attempts are used up (PS-GATE-ATT).
+        """
+        with self._writing() as (session, bought):
+            steps.bought_for(
+                self.id,
+                ("model", model_hold, self.id),
+                ("source", source, bought.terms.source),
+                ("population", population, bought.population),
+                ("purpose", purpose, bought.terms.purpose),
+                ("recipient", recipient, bought.terms.recipient),
+            )
+            attempt = steps.open_gate(session, bought, self.ledger.policy)
+        if isinstance(attempt, PrivsynthError):
+            raise attempt
+        return attempt
+
+    def approve(self, claims: Mapping[str, Any]) -> None:
+        """Record that the gate let the model pass, and its disclosure to the recipient, with the claims.
+
+        Raises:
+            HoldError: no gate was opened, or its verdict is in.
+        """
+        with self._writing() as (session, bought):
+            steps.approve(session, bought, self.ledger.policy, claims)
+
+    def refuse(self, rules: Sequence[str]) -> None:
+        """Record that the gate refused: rule ids only, in the second log only.
+
+        Raises:
+            HoldError: no gate was opened, or its verdict is in.
+            UsageError: something that is not a rule id (a measured value must never stand here).
+        """
+        with self._writing() as (session, bought):
+            steps.refuse(session, bought, rules)
+
+    def claims(self) -> dict[str, Any] | None:
+        """The claims with which the gate approved; None if it has not.
+
+        Raises:
+            ModelError: the stored bytes were altered or removed.
+        """
+        with self.ledger.reading() as session:
+            data = steps.kept(session, "claims", self.id, session.balance().approved.get(self.id))
+        if data is None:
+            return None
+        value: dict[str, Any] = json.loads(data)
+        return value
+
+    # --- helpers --------------------------------------------------------------------------------
+
+    @contextmanager
+    def _writing(self) -> Iterator[tuple[Session, Bought]]:
+        with self.ledger.writing() as session:
+            yield session, self._recorded(session.balance())
+
+    def _recorded(self, balance: Balance) -> Bought:
+        """The hold as the ledger has it; this value must say the same."""
+        bought = balance.holds.get(self.id)
+        if bought is None:
+            raise steps.unknown(self.id)
+        sold = hold_of(bought, ledger=self.ledger)
+        differ = [f.name for f in fields(self) if f.compare and getattr(self, f.name) != getattr(sold, f.name)]
+        if differ:
+            raise steps.hold_fault(
+                self.id, f"was altered after it was sold: {join(differ)}", mend="fetch it with ledger.hold(id)"
+            )
+        return bought
+
+
+def hold_of(bought: Bought, *, ledger: Desk) -> Hold:
+    """The recorded hold as a value that can take its steps."""
+    terms = bought.terms
+    return Hold(
+        id=bought.id,
+        request=bought.request,
+        population=bought.population,
+        source=terms.source,
+        purpose=terms.purpose,
+        recipient=terms.recipient,
+        unit=terms.unit,
+        contribution=terms.contribution,
+        person_rows=terms.person_rows,
+        recipe=terms.recipe,
+        schema=terms.schema,
+        policy=bought.policy,
+        epsilon=terms.epsilon,
+        delta=terms.delta,
+        prices=bought.prices,
+        reserved=bought.reserved,
+        first_of_population=bought.first_of_population,
+        chosen_after_report=bought.chosen_after_report,
+        ledger=ledger,
+    )

@@ -1,0 +1,178 @@
+"""The steps of a hold, as checks and entries of one transaction. Each step is taken once.
+
+    reserved → opened (open_fit) → measured (deposit) → gated (open_gate) → approved | refused
+
+Each function checks all that it must, then appends. What the second log notes stays in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from privsynth.documents import canonical, sha256
+from privsynth.errors import HoldError, ModelError, ReleaseRefused, RequestDenied, UsageError
+from privsynth.ledger.balance import Balance, Gates
+from privsynth.ledger.log import Session, Shelf
+from privsynth.ledger.record import Bought
+
+if TYPE_CHECKING:
+    from privsynth.policy.document import Policy
+
+_RULE = re.compile(r"PS(-[A-Z0-9]+)+\Z")
+_AGAIN = "reserve again under a new request id; what this hold paid stays spent"
+
+
+class Status(StrEnum):
+    """How far a hold has come."""
+
+    RESERVED = "reserved"
+    OPENED = "opened"
+    MEASURED = "measured"
+    GATED = "gated"
+    APPROVED = "approved"
+    REFUSED = "refused"
+
+
+def status_of(hold: str, balance: Balance, gates: Gates) -> Status:
+    """How far a recorded hold has come."""
+    steps = (
+        (Status.APPROVED, balance.approved),
+        (Status.REFUSED, gates.refused),
+        (Status.GATED, gates.gated),
+        (Status.MEASURED, balance.measured),
+        (Status.OPENED, balance.fitted),
+    )
+    return next((status for status, done in steps if hold in done), Status.RESERVED)
+
+
+def hold_fault(hold: str, what: str, *, mend: str) -> HoldError:
+    """A :class:`HoldError` about ``hold``."""
+    return HoldError(f"the hold {what}", where=f"hold {hold}", mend=mend)
+
+
+def unknown(hold: str) -> HoldError:
+    """There is no such hold here."""
+    return hold_fault(hold, "is not in this ledger", mend="open the ledger that sold it")
+
+
+def bought_for(hold: str, *pairs: tuple[str, object, object]) -> None:
+    """Each pair is (name, given, bought for); a :class:`HoldError` names the first that differs."""
+    for name, given, bought in pairs:
+        if given != bought:
+            raise hold_fault(
+                hold, f"was bought for {name} {bought!r}, not for {given!r}", mend="use it for what it was bought for"
+            )
+
+
+# --- the fit -----------------------------------------------------------------------------------
+
+
+def open_fit(session: Session, bought: Bought) -> None:
+    """Record that the fit begins."""
+    if bought.id in session.balance().fitted:
+        raise hold_fault(bought.id, "was opened for a fit before, and a fit runs once", mend=_AGAIN)
+    session.append("fit", {"hold": bought.id})
+
+
+def deposit(session: Session, bought: Bought, transcript: bytes) -> None:
+    """Keep the transcript, and record its hash."""
+    balance = session.balance()
+    if bought.id not in balance.fitted:
+        raise hold_fault(bought.id, "has no open fit to measure for", mend="open_fit comes first")
+    if bought.id in balance.measured:
+        raise hold_fault(bought.id, "has its transcript already", mend="refit from it: that is free")
+    session.tx.put("transcripts", bought.id, transcript)
+    session.append("measured", {"hold": bought.id, "sha256": sha256(transcript), "bytes": len(transcript)})
+
+
+def kept(session: Session, shelf: Shelf, name: str, expected: str | None) -> bytes | None:
+    """What is kept under ``name`` if its entry says so (``expected`` is the entry's hash), None if it does not.
+
+    Raises:
+        ModelError: the stored bytes were altered or removed.
+    """
+    if expected is None:
+        return None
+    data = session.tx.get(shelf, name)
+    if data is None or sha256(data) != expected:
+        raise ModelError(
+            f"the stored {shelf} of hold {name} are not what the ledger's entry says",
+            where=f"hold {name}",
+            mend="restore the ledger from a backup; do not fit or release from it",
+        )
+    return data
+
+
+# --- the gate ----------------------------------------------------------------------------------
+
+
+def open_gate(session: Session, bought: Bought, policy: Policy) -> int | RequestDenied | ReleaseRefused:
+    """Count the attempt and return its number; or note the refusal and return it, to be raised once durable."""
+    balance, gates = session.balance(), session.gates()
+    if bought.id not in balance.measured:
+        raise hold_fault(bought.id, "has no measured fit to gate", mend="fit with it first")
+    if bought.id in gates.gated:
+        raise hold_fault(bought.id, "was gated before, and a gate runs once a hold", mend=_AGAIN)
+    note = {"hold": bought.id, "population": bought.population, "policy": policy.sha256}
+    used = gates.attempts.get(bought.population, 0)
+    refusal = _denied(session, bought, policy) or _used_up(bought, policy, used)
+    if refusal is not None:
+        session.append("denied", {**note, "step": "gate", "rules": list(refusal.rules)}, log="attempts")
+        return refusal
+    session.append("gate", {**note, "attempt": used + 1}, log="attempts")
+    return used + 1
+
+
+def _denied(session: Session, bought: Bought, policy: Policy) -> RequestDenied | None:
+    from privsynth.policy.decide import decide
+
+    try:
+        decide(policy, bought.terms.request(today=session.now.date())).refuse()
+    except RequestDenied as denied:
+        return denied
+    return None
+
+
+def _used_up(bought: Bought, policy: Policy, used: int) -> ReleaseRefused | None:
+    limit = policy.gate.max_attempts
+    if used < limit:
+        return None
+    return ReleaseRefused(
+        f"PS-GATE-ATT: population {bought.population!r} has used all {limit} gate attempts that the policy allows, "
+        "for ever",
+        rules=["PS-GATE-ATT"],
+        where=policy.where("gate", "max attempts"),
+        mend="no more releases of this population can be approved under this policy",
+    )
+
+
+def approve(session: Session, bought: Bought, policy: Policy, claims: Mapping[str, Any]) -> None:
+    """Keep the claims; record the approval and the disclosure to the recipient."""
+    _awaiting_verdict(session, bought)
+    data = canonical(dict(claims))
+    session.tx.put("claims", bought.id, data)
+    session.append("approve", {"hold": bought.id, "claims": sha256(data), "policy": policy.sha256})
+    session.append(
+        "disclose", {"hold": bought.id, "population": bought.population, "recipient": bought.terms.recipient}
+    )
+
+
+def refuse(session: Session, bought: Bought, rules: Sequence[str]) -> None:
+    """Record the refusal, by rule ids, in the second log."""
+    if not rules or not all(isinstance(rule, str) and _RULE.match(rule) for rule in rules):
+        raise UsageError("a refusal names the ids of one or more rules", where="rules", mend='e.g. ["PS-GATE-MEM"]')
+    _awaiting_verdict(session, bought)
+    session.append(
+        "refused", {"hold": bought.id, "population": bought.population, "rules": list(rules)}, log="attempts"
+    )
+
+
+def _awaiting_verdict(session: Session, bought: Bought) -> None:
+    balance, gates = session.balance(), session.gates()
+    if bought.id not in gates.gated:
+        raise hold_fault(bought.id, "has no open gate", mend="open_gate comes first")
+    if bought.id in balance.approved or bought.id in gates.refused:
+        raise hold_fault(bought.id, "has its verdict already", mend=_AGAIN)

@@ -1,0 +1,1 @@
+"""The one-way road of a study, its plan, and the demo."""

@@ -1,0 +1,77 @@
+"""Consent by columns: the data themselves say, row by row, who agreed.
+
+A subject is granted only if all of her rows hold one of the values that the policy lists for the purpose;
+an empty cell or any other value is a no. Values are compared as text: true and false as such, whole
+numbers by their digits, text without the blanks at its ends.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from privsynth.errors import ConsentError
+from privsynth.policy.consent.reader import Ask
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from privsynth.data.records import Records
+    from privsynth.policy.document import Policy
+    from privsynth.policy.form import ConsentColumn
+
+
+def by_columns(records: Records, policy: Policy, ask: Ask) -> npt.NDArray[np.bool_]:
+    """Whether each row's subject agreed to the purpose in all of her rows.
+
+    Raises:
+        ConsentError: the data do not hold the column as it was written.
+    """
+    import numpy as np
+
+    rule = (policy.consent.columns or {})[ask.purpose]
+    where = policy.where("consent", "columns", ask.purpose, "column")
+    _check_kind(records, rule, where)
+    granted = {_text(value) for value in rule.granted}
+    refusing = {
+        subject
+        for subject, value in zip(records.subjects, records.frame[rule.column].tolist(), strict=True)
+        if _text(value) not in granted
+    }
+    return np.array([isinstance(s, str) and s not in refusing for s in records.subjects], dtype=np.bool_)
+
+
+def _check_kind(records: Records, rule: ConsentColumn, where: str) -> None:
+    """Refuse a column whose faulty values the schema turns into others: a no could become a yes."""
+    from privsynth.data.schema import Boolean, Categorical
+
+    column = records.schema.columns.get(rule.column)
+    if column is None or rule.column not in records.frame.columns:
+        raise ConsentError(
+            f"the data hold no column {rule.column!r} that consent could be read from",
+            where=where,
+            mend="declare it in the schema, for example as `{kind: text, dropped: true}`, stored as text",
+        )
+    mapped = isinstance(column, Categorical) and column.outside not in (None, "null", "drop")
+    if column.learned and (mapped or not isinstance(column, Boolean | Categorical)):
+        raise ConsentError(
+            f"the schema turns faulty values of column {rule.column!r} into other values",
+            where=where,
+            mend="declare it as `{kind: text, dropped: true}`, boolean, or categorical without a mapped `outside`",
+        )
+
+
+def _text(value: Any) -> str | None:
+    """A cell as text that can be compared; None for what is no bool, whole number or text."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float() if math.isfinite(value) and value == int(value):
+            return str(int(value))
+        case str():
+            return value.strip()
+        case _:
+            return None

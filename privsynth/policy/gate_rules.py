@@ -1,0 +1,107 @@
+"""The form of a policy's ``gate``: which rules a release must pass, and their limits.
+
+The rules themselves run in ``release/gate.py``; what is not built there has no key here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from privsynth.policy.words import Count, Line, Number, Part, Proportion, Scalar, Share, distinct, scalars
+
+
+class GateBudget(Part):
+    """The share of a release's μ² that pays for the gate's noisy counts."""
+
+    share: Annotated[Number, pydantic.Field(ge=0, lt=1)]
+
+
+class AtMost(Part):
+    """A figure must be at most ``max``."""
+
+    max: Proportion
+
+
+class AtLeast(Part):
+    """A figure must be at least ``at_least``."""
+
+    at_least: Proportion
+
+
+class UpperBound(Part):
+    """The upper 95% bound of a figure, its noise included, must be at most ``upper_bound_max``."""
+
+    upper_bound_max: Proportion
+
+
+class Fidelity(Part):
+    """Free: error on noisy marginals that the fit never saw (total variation, 0 to 1)."""
+
+    held_back_marginals: Annotated[AtMost, pydantic.Field(alias="held-back marginals")]
+
+
+class Membership(Part):
+    """Paid: how much better than chance an attacker tells training subjects from held-out ones."""
+
+    attack: Literal["neighbour"]
+    cut: Share = 0.5
+    advantage: UpperBound
+
+
+class Above(Part):
+    """The positive class of a numeric target: values above a public number."""
+
+    above: Number
+
+
+def _positive(value: Any) -> Any:
+    if isinstance(value, Above):
+        return value
+    if isinstance(value, list | tuple):
+        return scalars(value)
+    if isinstance(value, dict) and set(value) == {"above"}:
+        number = value["above"]
+        if not isinstance(number, bool) and isinstance(number, int | float) and math.isfinite(number):
+            return Above(above=float(number))
+    raise ValueError("write a list of values, such as [true], or {above: 3}")
+
+
+class Utility(Part):
+    """Paid: a model trained on synthetic rows, tested on real ones by noisy counts."""
+
+    target: Line
+    positive: Annotated[tuple[Scalar, ...] | Above, pydantic.BeforeValidator(_positive)]
+    accuracy: AtLeast | None = None
+    balanced_accuracy: AtLeast | None = None
+    by: Annotated[tuple[Line, ...], pydantic.AfterValidator(distinct)] = ()
+    gap: AtMost | None = None
+
+
+class GateRules(Part):
+    """What a release must pass. The rules run in the order of the fields below."""
+
+    max_attempts: Count
+    budget: GateBudget
+    schema_constraints: Annotated[bool, pydantic.Field(strict=True)] = False
+    fidelity: Fidelity | None = None
+    membership: Membership | None = None
+    utility: Utility | None = None
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules that this gate evaluates, under their names in the file, in order."""
+        free = ("schema constraints",) if self.schema_constraints else ()
+        return free + tuple(n for n in ("fidelity", "membership", "utility") if getattr(self, n) is not None)
+
+    @property
+    def paid(self) -> bool:
+        """Whether some rule reads real rows (and so needs a share of the budget)."""
+        return self.membership is not None or self.utility is not None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that rules name: target first, then groups."""
+        return () if self.utility is None else (self.utility.target, *self.utility.by)

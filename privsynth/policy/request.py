@@ -1,0 +1,114 @@
+"""What is asked of a policy, and what it answers: requests, verdicts and decisions, as values."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from privsynth.documents import join
+from privsynth.errors import RequestDenied
+from privsynth.policy.document import ConsentKind
+from privsynth.privacy.events import Provenance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """What is to be done with whose data: as much of a request as the consent step knows.
+
+    Attributes:
+        source: the name that the schema states.
+        purpose, recipient: as named in the policy.
+        consent: the kind of evidence at hand: ``register``, ``columns`` or ``none``.
+        today: the day of the request (UTC).
+    """
+
+    source: str
+    purpose: str
+    recipient: str
+    consent: ConsentKind
+    today: dt.date
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(Use):
+    """A request for a hold.
+
+    Attributes:
+        epsilon, delta: the whole release's price.
+        unit: who the recipe says is protected.
+        contribution: the most rows of one subject that the recipe lets in (k).
+        actor: the address of the person who asks.
+        columns: the columns that the schema declares as learned.
+        kind: the generator's kind; recorded, no rule reads it.
+        noise: where the noise will come from.
+    """
+
+    epsilon: float
+    delta: float
+    unit: str
+    contribution: int
+    actor: str
+    columns: tuple[str, ...]
+    kind: str
+    noise: Provenance = "os-secure"
+
+
+@dataclass(frozen=True)
+class RuleVerdict:
+    """What one rule says of one request.
+
+    Attributes:
+        id: the rule's stable id, ``PS-BUD-001``; docs/policy.md explains each.
+        allowed: whether this rule lets the request through.
+        what: what the request asks for, in one clause.
+        where: ``file:line`` of the policy line that the rule reads.
+        limit: what that line allows.
+        mend: what to do about a refusal.
+    """
+
+    id: str
+    allowed: bool
+    what: str
+    where: str
+    limit: str
+    mend: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdicts of all rules that were consulted, in order of consultation."""
+
+    verdicts: tuple[RuleVerdict, ...]
+
+    @property
+    def allowed(self) -> bool:
+        """Whether every rule allows it. A decision without verdicts allows nothing."""
+        return bool(self.verdicts) and all(v.allowed for v in self.verdicts)
+
+    @property
+    def refusing(self) -> tuple[RuleVerdict, ...]:
+        """The verdicts that deny."""
+        return tuple(v for v in self.verdicts if not v.allowed)
+
+    def refuse(self) -> None:
+        """Return if allowed.
+
+        Raises:
+            RequestDenied: with the id, what was asked, limit, file:line and mend of every refusing rule.
+        """
+        if self.allowed:
+            return
+        rules = [v.id for v in self.refusing]
+        if not rules:
+            raise RequestDenied("denied: no rule was consulted", mend="ask again through `decide`")
+        if len(rules) == 1:
+            only = self.refusing[0]
+            raise RequestDenied(
+                f"denied by {only.id}: {only.what}; limit: {only.limit}.", rules=rules, where=only.where, mend=only.mend
+            )
+        lines = [f"{v.id} ({v.where}): {v.what}; limit: {v.limit}; mend: {v.mend}" for v in self.refusing]
+        raise RequestDenied(
+            f"denied by {len(rules)} rules of the policy, {join(rules)}.\n  " + "\n  ".join(lines) + "\n ",
+            rules=rules,
+            mend="change the request as each of these lines says; all of them must allow it",
+        )

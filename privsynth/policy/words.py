@@ -1,0 +1,71 @@
+"""The words that policy files are made of: kinds of numbers, names, days and lists, each with its range."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Annotated, Any
+
+import pydantic
+
+from privsynth.documents import Strict
+from privsynth.privacy.budget import Budget
+
+Scalar = bool | int | str
+
+
+class Part(Strict):
+    """A part of a policy file: frozen, unknown keys refused; only the spelling with blanks is a key."""
+
+    model_config = pydantic.ConfigDict(populate_by_name=False)
+
+
+def _day(value: Any) -> Any:
+    if isinstance(value, dt.date):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        raise ValueError("not a day")
+    try:
+        return dt.date.fromisoformat(value)
+    except ValueError:
+        raise ValueError("there is no such day") from None
+
+
+def distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """``value``, unless an entry stands in it twice (true and 1 are two entries)."""
+    if len({(type(v), v) for v in value}) != len(value):
+        raise ValueError("the same entry stands twice")
+    return value
+
+
+def scalars(value: Any) -> tuple[Scalar, ...]:
+    """A list of values of a column as a tuple, each as it was written."""
+    if not isinstance(value, list | tuple) or not value or any(not isinstance(v, bool | int | str) for v in value):
+        raise ValueError("list at least one value: text, whole numbers, true or false")
+    return distinct(tuple(value))
+
+
+def _written_as(pattern: str, words: str) -> pydantic.AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {words}")
+        return value
+
+    return pydantic.AfterValidator(check)
+
+
+Number = Annotated[float, pydantic.Field(strict=True)]
+Count = Annotated[int, pydantic.Field(strict=True, ge=1, le=10**12)]
+Share = Annotated[Number, pydantic.Field(gt=0, lt=1)]
+Proportion = Annotated[Number, pydantic.Field(gt=0, le=1)]
+Epsilon = Annotated[Number, pydantic.Field(ge=1e-4, le=Budget.MAX_EPSILON)]
+Delta = Annotated[Number, pydantic.Field(ge=1e-300, lt=1)]
+Day = Annotated[dt.date, pydantic.BeforeValidator(_day)]
+Line = Annotated[str, _written_as(r"\S([^\x00-\x1f\x7f]*\S)?", "one line of text, without blanks at its ends")]
+Name = Annotated[str, _written_as(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}", "letters, digits and . _ - /, at most 128")]
+Unit = Annotated[str, _written_as(r"[A-Za-z][A-Za-z0-9 _-]{0,62}[A-Za-z0-9]", "a word such as patient or person-year")]
+Email = Annotated[str, _written_as(r"[^@\s]+@[^@\s]+", "an address such as a.kim@st-anna.example")]
+Names = Annotated[tuple[Name, ...], pydantic.AfterValidator(distinct)]
+SomeNames = Annotated[Names, pydantic.Field(min_length=1)]
+SomeLines = Annotated[tuple[Line, ...], pydantic.Field(min_length=1), pydantic.AfterValidator(distinct)]
+Values = Annotated[tuple[Scalar, ...], pydantic.BeforeValidator(scalars)]

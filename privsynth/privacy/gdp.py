@@ -1,0 +1,155 @@
+"""The curve of Gaussian differential privacy: μ ↔ (epsilon, delta). Caps round down, costs round up.
+
+Dong, Roth & Su 2022; Balle & Wang 2018 for the closed form. Error: a few parts in 10^15 of each term
+(:func:`delta_of`), quantiles 1e-12 relative; it is always added on the safe side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+
+from privsynth.errors import BudgetError
+
+_ROOT2 = math.sqrt(2.0)
+_MOST = 1e7  # no larger μ is looked at
+_BELOW_ONE = math.nextafter(1.0, 0.0)
+
+
+def delta_of(mu: float, *, epsilon: float) -> float:
+    """The least delta with which μ-GDP implies (epsilon, delta)-DP, rounded up.
+
+    Φ(-u) - e^ε·Φ(-v) with u = ε/μ - μ/2 and v = ε/μ + μ/2, written as
+    ½·exp(-u²/2)·(erfcx(u/√2) - erfcx(v/√2)) where u > 0, so nothing overflows. The bound on the error
+    that is added allows 2e-15 for each special function and 1e-15·v² for the exponent.
+    """
+    check_number("mu", mu, 0.0, _MOST)
+    check_number("epsilon", epsilon, 0.0, _MOST**2)
+    from scipy.special import erfcx, ndtr
+
+    if mu == 0.0:
+        return 0.0
+    u, v = epsilon / mu - mu / 2, epsilon / mu + mu / 2
+    peak = 0.5 * math.exp(-u * u / 2)
+    if u > 0:
+        near, far = float(erfcx(u / _ROOT2)), float(erfcx(v / _ROOT2))
+        value = peak * max(near - far, 0.0)
+        error = peak * (near + far) * (2e-15 + 5e-16 * v) + value * 1e-15 * v * v
+    else:
+        far = peak * float(erfcx(v / _ROOT2))
+        value = float(ndtr(-u)) - far
+        error = 4e-15 + far * 2e-15 * (1 + v * v)
+    return min(1.0, math.nextafter(value + error, math.inf))
+
+
+def mu_of(epsilon: float, delta: float) -> float:
+    """The largest μ whose curve stays within (epsilon, delta), rounded down: the cap of a GDP budget.
+
+    Raises:
+        BudgetError: epsilon outside [1e-6, 1e6], or delta outside [1e-300, 1).
+    """
+    check_number("epsilon", epsilon, 1e-6, 1e6)
+    check_number("delta", delta, 1e-300, _BELOW_ONE)
+    return _last(lambda mu: delta_of(mu, epsilon=epsilon) <= delta)
+
+
+def epsilon_of(mu: float, *, delta: float) -> float:
+    """The least epsilon for which μ-GDP implies (epsilon, delta)-DP, rounded up."""
+    check_number("mu", mu, 0.0, _MOST)
+    check_number("delta", delta, 1e-300, _BELOW_ONE)
+    if delta_of(mu, epsilon=0.0) <= delta:
+        return 0.0
+    enough = max(_last(lambda epsilon: delta_of(mu, epsilon=epsilon) > delta), 1e-12)
+    while delta_of(mu, epsilon=enough) > delta:
+        enough = math.nextafter(enough, math.inf)
+    return enough
+
+
+def loss_exceeds(mu: float, *, epsilon: float) -> float:
+    """P(privacy loss > epsilon) = Φ(μ/2 - ε/μ) for μ-GDP, rounded up.
+
+    This, and not delta, is the probability of "except with probability" (field/privacy.md 3).
+    """
+    check_number("mu", mu, 0.0, _MOST)
+    check_number("epsilon", epsilon, 0.0, _MOST**2)
+    from scipy.special import ndtr
+
+    if mu == 0.0:
+        return 0.0
+    return min(1.0, math.nextafter(float(ndtr(mu / 2 - epsilon / mu)) * (1 + 1e-12), math.inf))
+
+
+def mu_of_pure(epsilon: float) -> float:
+    """The μ of pure epsilon-DP: 2·Φ⁻¹(e^ε/(1 + e^ε)), rounded up; both directions, any mechanism.
+
+    Randomised response dominates all of pure epsilon-DP (Kairouz, Oh & Viswanath 2015), and its
+    trade-off curve lies above that of this Gaussian, which touches it at one point.
+    """
+    check_number("epsilon", epsilon, 0.0, 700.0)
+    from scipy.special import erfcinv, erfinv
+
+    half = float(erfinv(math.tanh(epsilon / 2))) if epsilon < 1 else float(erfcinv(2 / (1 + math.exp(epsilon))))
+    return math.nextafter(2 * _ROOT2 * half * (1 + 1e-12), math.inf) if epsilon else 0.0
+
+
+def noise_delta(delta: float) -> float:
+    """The slice of a hold's delta set aside for the error of the noise tables: 1e-15 at most.
+
+    A hold of n draws must keep (1 + e^ε)·n·total_variation(sigma) below it: for
+    a delta of 1e-12 or more that is 10^17 draws at ε = 1 and the largest sigma.
+    """
+    check_number("delta", delta, 1e-300, _BELOW_ONE)
+    return min(delta / 1000, 1e-15)
+
+
+# --- numbers, rounded to the safe side ----------------------------------------------------------
+
+
+def check_number(name: str, value: object, low: float, high: float) -> None:
+    """Refuse NaN, infinities, -0, text, booleans and whatever lies outside [low, high]."""
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and low <= value <= high
+        and math.copysign(1.0, value) > 0
+    ):
+        return
+    raise BudgetError(f"{name} is {value!r}; it must lie between {low:g} and {high:g}", mend=f"give a usable {name}")
+
+
+def _last(holds: Callable[[float], bool]) -> float:
+    """The largest float at which a monotone condition holds, by bisection; 0 where it fails even at 1e-12."""
+    good = 1.0
+    while not holds(good):
+        good /= 2
+        if good < 1e-12:
+            return 0.0
+    bad = good * 2
+    while holds(bad):
+        good, bad = bad, bad * 2
+    while good < (middle := (good + bad) / 2) < bad:
+        good, bad = (middle, bad) if holds(middle) else (good, middle)
+    return good
+
+
+def float_up(value: Fraction) -> float:
+    """The smallest float that is at least ``value``."""
+    near = float(value)
+    return near if Fraction(near) >= value else math.nextafter(near, math.inf)
+
+
+def root_down(value: Fraction) -> float:
+    """The largest float whose square is at most ``value``, to a few units in the last place."""
+    near = math.nextafter(math.sqrt(value), math.inf)
+    while Fraction(near) ** 2 > value:
+        near = math.nextafter(near, 0.0)
+    return near
+
+
+def root_up(value: Fraction) -> float:
+    """The smallest float whose square is at least ``value``, to a few units in the last place."""
+    near = math.nextafter(math.sqrt(value), 0.0)
+    while Fraction(near) ** 2 < value:
+        near = math.nextafter(near, math.inf)
+    return near

@@ -1,0 +1,183 @@
+"""The only place where private noise is drawn, and where coins are tossed.
+
+The noise on counts is the *rounded Gaussian*: ``x + round(σZ)`` with Z standard normal. For integer
+x this equals ``round(x + σZ)``, post-processing of the Gaussian mechanism, so it is exactly
+Δ/σ-GDP for L2 sensitivity Δ (docs/proofs/noise.md). It is drawn by inverting a table of survival
+probabilities with 128 random bits: no floating point touches a draw. The table is exact to the
+floor of 2^128 times the probability (table.py); :func:`total_variation` bounds what that costs.
+
+Known limit: the time of a table look-up depends on the noise drawn (caches), never on the counts.
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privsynth.errors import PrivsynthError
+from privsynth.privacy.events import Provenance
+from privsynth.privacy.table import MAX_SIGMA, Table, dyadic_at_least, expect_dtype, survival_table, total_variation
+
+__all__ = [
+    "MAX_SIGMA",
+    "NoiseSource",
+    "SecureNoise",
+    "SeededNoise",
+    "commitment",
+    "dyadic_at_least",
+    "keyed_coins",
+    "noisy_argmax",
+    "total_variation",
+]
+
+_CLIP = 2**62
+_CHUNK = 1 << 20
+
+
+class NoiseSource(Protocol):
+    """Where a mechanism gets its noise; says where its bits come from."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """``os-secure``, or ``seeded`` (tests only; no gate passes what it touched)."""
+        ...
+
+    def add(self, exact: NDArray[np.int64], *, sigma: float) -> NDArray[np.int64]:
+        """``exact`` plus independent rounded Gaussians of exactly this ``sigma``.
+
+        Neighbours: add or remove one subject. Sensitivity: Δ, the largest L2 change of ``exact`` over
+        such a pair, proved by the caller (m tables of a subject with k rows: k·√m). Public: the
+        shape, and ``sigma`` (standard deviation in counts, on the grid of :func:`dyadic_at_least`).
+        Event: ``GaussianDpEvent(noise_multiplier=sigma / Δ)``, exact.
+
+        Counts beyond ±2^62 are clipped before the noise: a map that moves no two counts apart.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SecureNoise:
+    """Noise from the operating system's secure source of bits."""
+
+    @property
+    def provenance(self) -> Provenance:
+        return "os-secure"
+
+    def add(self, exact: NDArray[np.int64], *, sigma: float) -> NDArray[np.int64]:
+        """See :meth:`NoiseSource.add`."""
+        return _add(exact, sigma, _urandom_words)
+
+
+@dataclass(frozen=True)
+class SeededNoise:
+    """Replayable noise for tests: whoever knows the seed can subtract it.
+
+    What it touches is marked ``seeded`` in the receipt, and no gate passes it. Successive calls draw
+    successive bits.
+    """
+
+    seed: int = field(repr=False)
+    _bits: np.random.Philox = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_bits", np.random.Philox(self.seed))
+
+    @property
+    def provenance(self) -> Provenance:
+        return "seeded"
+
+    def add(self, exact: NDArray[np.int64], *, sigma: float) -> NDArray[np.int64]:
+        """See :meth:`NoiseSource.add`."""
+        return _add(exact, sigma, self._words)
+
+    def _words(self, count: int) -> NDArray[np.uint64]:
+        return np.asarray(self._bits.random_raw(count), dtype=np.uint64)
+
+
+def noisy_argmax(scores: NDArray[np.int64], *, sigma: float, source: NoiseSource) -> int:
+    """The index of the largest score after noise; the first of them on a tie.
+
+    Neighbours: add or remove one subject. Sensitivity: Δ, the L2 change of the whole score vector,
+    proved by the caller (not the change of one score). Public: the number of scores, and ``sigma``.
+    Event: ``GaussianDpEvent(sigma / Δ)``: the choice is post-processing of noisy scores.
+
+    Raises:
+        PrivsynthError: no scores to choose from.
+    """
+    if scores.ndim != 1 or scores.size == 0:
+        raise PrivsynthError("a noisy choice needs a non-empty vector of scores")
+    return int(np.argmax(source.add(scores, sigma=sigma)))
+
+
+def keyed_coins(key: bytes, subjects: NDArray[np.object_], *, probability: float) -> NDArray[np.bool_]:
+    """One secret coin per distinct subject, the same for ever: True with ``probability``.
+
+    A subject's coin is HMAC-SHA256(key, "coin:" + id); its first 8 bytes as a 64-bit integer are
+    compared with floor(probability·2^64). It depends on nobody else, so adding or removing a subject
+    moves no other subject. Public: ``probability``. No event: coins look at ids only, never at values.
+
+    Args:
+        key: the population's secret, at least 16 bytes.
+        subjects: (n,) subject ids as text, repeats allowed.
+        probability: in [0, 1].
+
+    Raises:
+        PrivsynthError: a short key, an id that is not text, or a probability out of range.
+    """
+    _check_key(key)
+    if not 0.0 <= probability <= 1.0:
+        raise PrivsynthError("a coin's probability must lie between 0 and 1")
+    below = math.floor(Fraction(probability) * 2**64)
+    rows = subjects.tolist()
+    coins = {s: int.from_bytes(hmac.digest(key, b"coin:" + _utf8(s), "sha256")[:8], "big") < below for s in set(rows)}
+    return np.fromiter((coins[s] for s in rows), dtype=np.bool_, count=len(rows))
+
+
+def commitment(key: bytes, subject: str) -> str:
+    """A name for ``subject`` that only the key's holder can link: hex HMAC-SHA256(key, "subject:" + id)."""
+    _check_key(key)
+    return hmac.digest(key, b"subject:" + _utf8(subject), "sha256").hex()
+
+
+# --- drawing -----------------------------------------------------------------------------------
+
+
+def _urandom_words(count: int) -> NDArray[np.uint64]:
+    return np.frombuffer(os.urandom(8 * count), dtype=np.uint64)
+
+
+def _add(exact: NDArray[np.int64], sigma: float, words: Callable[[int], NDArray[np.uint64]]) -> NDArray[np.int64]:
+    table = survival_table(sigma)
+    expect_dtype(np.int64, exact)
+    noisy = np.clip(exact, -_CLIP, _CLIP).reshape(-1)
+    for start in range(0, noisy.size, _CHUNK):
+        part = noisy[start : start + _CHUNK]
+        part += _rounded_normals(table, part.size, words)
+    return noisy.reshape(exact.shape)
+
+
+def _rounded_normals(table: Table, size: int, words: Callable[[int], NDArray[np.uint64]]) -> NDArray[np.int64]:
+    high, low = words(size), words(size)
+    signs = np.unpackbits(words(-(-size // 64)).view(np.uint8), count=size).astype(np.int64)
+    noise = table.magnitudes(high, low) * (1 - 2 * signs)
+    expect_dtype(np.int64, noise)
+    return noise
+
+
+def _check_key(key: bytes) -> None:
+    if len(key) < 16:
+        raise PrivsynthError("a coin key has fewer than 16 bytes")
+
+
+def _utf8(subject: str) -> bytes:
+    if not isinstance(subject, str):
+        raise PrivsynthError("a subject id that is not text reached the coins")
+    return subject.encode("utf-8", "surrogatepass")

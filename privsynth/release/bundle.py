@@ -1,0 +1,271 @@
+"""The only door out: synthetic rows, card, statement and manifest, signed as one and written at once.
+
+What is signed is what is written: all bytes are made in memory, listed in the manifest, named in an
+in-toto Statement v1, and signed in a DSSE envelope. Form: docs/verify.md.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import io
+import os
+import platform
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from privsynth import __version__
+from privsynth.data.schema import Categorical, Schema
+from privsynth.documents import canonical, identity, sha256
+from privsynth.errors import BundleError, HoldError, ModelError, ReleaseRefused, SeededNoise, StorageError
+from privsynth.privacy.events import Receipt
+from privsynth.release.cards import card_markdown, data_card
+from privsynth.release.claims import Claims
+from privsynth.release.manifest import NAME as MANIFEST
+from privsynth.release.manifest import Manifest
+from privsynth.release.predicate import (
+    PAYLOAD_TYPE,
+    PREDICATE_TYPE,
+    STATEMENT,
+    STATEMENT_TYPE,
+    Claim,
+    Predicate,
+)
+from privsynth.release.statement import privacy_statement, statement_markdown
+from privsynth.signing import load_key, sign_envelope
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from privsynth.data.records import Synthetic
+
+PARQUET = "data/table.parquet"
+CSV = "data/table.csv"
+_PACKAGES = ("dp-accounting", "numpy", "pandas", "pyarrow", "torch")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Release:
+    """An approved model's rows, ready to be signed.
+
+    Attributes:
+        model_id, receipt: of the model that the gate approved.
+        claims: what the gate found.
+        policy, policy_sha256: the resolved policy under which the gate ran, and its identity.
+        schema: of the table.
+        synth: rows of that model.
+        generator: its kind, as study files write it.
+
+    Raises:
+        SeededNoise: noise that did not come from the operating system.
+        ReleaseRefused: a rule that did not pass, or no rule at all.
+        HoldError: rows of another model or hold.
+        ModelError: rows or a schema that are not the receipt's.
+        BundleError: a policy that is not the one of ``policy_sha256``.
+    """
+
+    model_id: str
+    receipt: Receipt
+    claims: Claims
+    policy: Mapping[str, Any]
+    policy_sha256: str
+    schema: Schema
+    synth: Synthetic
+    generator: str = "not stated"
+
+    def __post_init__(self) -> None:
+        where = f"release of hold {self.receipt.hold}"
+        if self.receipt.noise != "os-secure" or self.synth.receipt.noise != "os-secure":
+            raise SeededNoise(
+                "the model was fitted with noise from a seed, which protects nobody",
+                where=where,
+                mend="fit again without `noise=`",
+            )
+        if self.claims.refused or not self.claims.findings:
+            raise ReleaseRefused(
+                "the gate did not pass" if self.claims.refused else "the gate evaluated no rule",
+                rules=[finding.rule for finding in self.claims.refused],
+                where=where,
+                mend="only an approved model is released",
+            )
+        if self.synth.model_id != self.model_id or self.synth.receipt != self.receipt:
+            raise HoldError(
+                "these rows were drawn from another model than the one approved",
+                where=where,
+                mend="release what `approved.model.sample(...)` gave",
+            )
+        if self.receipt.schema != self.schema.sha256 or self.synth.schema.sha256 != self.schema.sha256:
+            raise ModelError("the schema is not the one of the receipt", where=where, mend="use the model's schema")
+        if identity(self.policy) != self.policy_sha256:
+            raise BundleError("the policy's hash is not its own", where=where, mend="load the policy again")
+        _check_rows(self.synth.frame, self.schema, where=where)
+
+    def __repr__(self) -> str:
+        return f"Release({len(self.synth)} rows of {self.schema.source!r} for {self.receipt.recipient!r})"
+
+    def sign(
+        self, key_path: str | Path, passphrase: bytes | None = None, *, now: dt.datetime | None = None
+    ) -> SignedRelease:
+        """Make every file and sign them.
+
+        Args:
+            key_path: a key file that ``privsynth keys new`` made.
+            passphrase: of that file.
+            now: the time written in; the clock's if None.
+
+        Raises:
+            KeyFileError: a key that cannot be used.
+        """
+        key = load_key(key_path, passphrase=passphrase)
+        created = (now or dt.datetime.now(dt.UTC)).astimezone(dt.UTC).isoformat(timespec="seconds")
+        files = self._files()
+        manifest = Manifest.of(files)
+        predicate = Predicate(
+            format=1,
+            created=created,
+            recipient=self.receipt.recipient,
+            rows=len(self.synth),
+            condition=dict(self.synth.condition),
+            model=self.model_id,
+            receipt=self.receipt.to_json(),
+            claims=tuple(Claim.model_validate(finding) for finding in self.claims.published()),
+            policy=self.policy_sha256,
+            schema_=self.schema.sha256,
+            software=_software(),
+        )
+        digests = {entry.path: entry.sha256 for entry in manifest.files} | {MANIFEST: sha256(manifest.to_bytes())}
+        statement = {
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": name, "digest": {"sha256": digests[name]}} for name in sorted(digests)],
+            "predicateType": PREDICATE_TYPE,
+            "predicate": predicate.to_json(),
+        }
+        envelope = sign_envelope(PAYLOAD_TYPE, canonical(statement), key)
+        return SignedRelease({**files, MANIFEST: manifest.to_bytes(), STATEMENT: envelope})
+
+    def _files(self) -> dict[str, bytes]:
+        """Every file that the manifest lists."""
+        card = data_card(
+            self.receipt,
+            self.claims,
+            schema=self.schema,
+            rows=len(self.synth),
+            condition=self.synth.condition,
+            files=(PARQUET, CSV),
+            generator=self.generator,
+            model=self.model_id,
+        )
+        privacy = privacy_statement(self.receipt)
+        return {
+            PARQUET: _parquet(self.synth.frame),
+            CSV: self.synth.frame.to_csv(index=False, lineterminator="\n").encode(),
+            "card.json": canonical(card),
+            "card.md": card_markdown(card).encode(),
+            "privacy.json": canonical(privacy),
+            "privacy.md": statement_markdown(privacy).encode(),
+            "policy.resolved.json": canonical(self.policy),
+            "schema.json": canonical(self.schema.to_json()),
+        }
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class SignedRelease:
+    """A release as bytes: path in the bundle → contents."""
+
+    files: Mapping[str, bytes] = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"SignedRelease({len(self.files)} files)"
+
+    def write(self, folder: str | Path) -> Path:
+        """Write the bundle as a new folder, whole or not at all.
+
+        It is written beside its place under another name, brought to the disk, and then renamed.
+
+        Raises:
+            StorageError: the folder exists, or cannot be written.
+        """
+        target = Path(folder)
+        if os.path.lexists(target):
+            raise StorageError(
+                "the release folder exists; a release is never overwritten",
+                where=str(target),
+                mend="name a new folder, or move the old one away",
+            )
+        partial = target.parent / f".{target.name}.{secrets.token_hex(8)}.partial"
+        whole = False
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.mkdir()
+            for path, data in self.files.items():
+                _write(partial / path, data)
+            for part in (*(p for p in partial.rglob("*") if p.is_dir()), partial):
+                _sync(part)
+            partial.rename(target)
+            whole = True
+            _sync(target.parent)
+        except OSError as fault:
+            full = fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            raise StorageError(
+                f"the release cannot be written ({fault.strerror}); nothing was left behind",
+                where=str(target),
+                mend="make room on the disk" if full else "choose a folder that you may write",
+            ) from None
+        finally:
+            if not whole:
+                shutil.rmtree(partial, ignore_errors=True)
+        return target
+
+
+def _check_rows(frame: pd.DataFrame, schema: Schema, *, where: str) -> None:
+    """Columns in the schema's order, and no text beyond the public values."""
+    columns = [name for name, column in schema.columns.items() if not column.dropped]
+    wrong = list(frame.columns) != columns or len(frame) == 0
+    for name, column in schema.columns.items():
+        if not wrong and isinstance(column, Categorical) and not column.dropped:
+            wrong = not set(frame[name].dropna().unique().tolist()) <= set(column.values)
+    if wrong:
+        raise ModelError(
+            "the rows are none, or do not fit the schema", where=where, mend="release what `model.sample(...)` gave"
+        )
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _software() -> dict[str, str]:
+    found = {"privsynth": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,198 @@
+"""The data card: what a release holds, how it was made, what it is good for and what not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from privsynth.data.schema import Categorical, Column, Schema
+from privsynth.documents import plain
+from privsynth.privacy.events import Receipt
+from privsynth.release.claims import Claims
+
+FORMAT = 1
+LISTED = 50  # a longer list of public values is counted, and stands in schema.json
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+LIMITS = (
+    "No row is a person. Do not look for anyone in it, and do not decide about anyone by it.",
+    "It keeps what was measured with noise: single columns, and relations among few columns. Relations among more "
+    "columns may be missing or invented.",
+    "Small groups and rare values are mostly noise; the rows say nothing of how many such people there are. Check a "
+    "finding that matters on the real data, through their owner.",
+    "The number of rows is chosen, not measured. Rows beyond the size of the real data add no information: intervals "
+    "computed as if each row were an independent person are too narrow.",
+)
+MIXING = (
+    "Mixed with real records, the mixture is as sensitive as those records: the statement covers the synthetic rows "
+    "alone.",
+    "Keep a column that says which rows are synthetic, and judge any model on real rows that were never mixed.",
+    "Rows added to balance groups change the shares of everything else: do not estimate totals or rates from a "
+    "mixture.",
+)
+
+
+def data_card(
+    receipt: Receipt,
+    claims: Claims,
+    *,
+    schema: Schema,
+    rows: int,
+    condition: Mapping[str, Any],
+    files: Sequence[str],
+    generator: str,
+    model: str,
+) -> dict[str, Any]:
+    """The card as JSON values.
+
+    Args:
+        rows: synthetic rows.
+        condition: the ``where=`` that the rows keep, as JSON values; empty where there was none.
+        files: paths of the data files in the bundle.
+        generator: its kind, as study files write it.
+        model: identity of the model that drew the rows.
+    """
+    return {
+        "privsynth-card": FORMAT,
+        "source": receipt.source,
+        "population": receipt.population,
+        "purpose": receipt.purpose,
+        "recipient": receipt.recipient,
+        "rows": rows,
+        "condition": dict(condition),
+        "files": list(files),
+        "columns": [_column(name, column) for name, column in schema.columns.items() if not column.dropped],
+        "never": plain(schema).get("never", []),
+        "order": list(schema.order),
+        "domains from a public file": schema.public_from,
+        "generator": {"kind": generator, "model": model, "recipe": receipt.recipe, "hold": receipt.hold},
+        "privacy": {"epsilon": receipt.epsilon, "delta": receipt.delta, "unit": receipt.unit, "see": "privacy.md"},
+        "gate": claims.published(),
+        "limits": list(LIMITS),
+        "mixing with real data": list(MIXING),
+        "spreadsheets": _spreadsheets(schema),
+        "verify": "privsynth verify DIR --trust trust.json",
+    }
+
+
+def card_markdown(card: Mapping[str, Any]) -> str:
+    """The card for people."""
+    conditions = [f"- All rows were drawn under the condition {_code(k)}: {_code(v)}." for k, v in _items(card)]
+    gated = ["- The gate tested unconditional rows of the same model; these inherit its verdict."] if conditions else []
+    public = card["domains from a public file"]
+    lines = [
+        f"# Synthetic data: {_cell(card['source'])}",
+        "",
+        f"{card['rows']:,} synthetic rows for **{_cell(card['recipient'])}**, for the purpose "
+        f"**{_cell(card['purpose'])}**, made from records of the population {_cell(card['population'])}.",
+        "",
+        f"- Files: {', '.join(_code(path) for path in card['files'])} (the same rows).",
+        *conditions,
+        *gated,
+        f"- Generator: {_cell(card['generator']['kind'])}, model `{card['generator']['model'][:16]}`, "
+        f"recipe `{card['generator']['recipe'][:16]}`, hold {_code(card['generator']['hold'])}.",
+        f"- Privacy: ε = {card['privacy']['epsilon']}, δ = {card['privacy']['delta']} for one "
+        f"{_cell(card['privacy']['unit'])}. What that means, and what it does not: `privacy.md`.",
+        *([f"- Public domains were filled in from the file {_code(public)}."] if public else []),
+        "",
+        "## Columns",
+        "",
+        "Every domain was declared, public, and never read off the records.",
+        "",
+        "| column | kind | public domain | may be missing |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {_cell(c['name'])} | {c['kind']} | {_domain(c['domain'])} | {'yes' if c['nullable'] else 'no'} |"
+            for c in card["columns"]
+        ),
+        "",
+        *(f"- Never together: {_domain(rule)}." for rule in card["never"]),
+        *(f"- Always: {_code(rule)}." for rule in card["order"]),
+        *([""] if card["never"] or card["order"] else []),
+        "## The gate's rules",
+        "",
+        "Figures are free (no look at real rows) or paid (noisy, inside the ε above).",
+        "",
+        "| rule | name | limit | figure | cost |",
+        "| --- | --- | --- | --- | --- |",
+        *(
+            f"| {_cell(f['rule'])} | {_cell(f['name'])} | {_cell(f['limit'])} | {_cell(f['figure'] or 'passed')} "
+            f"| {f['cost']} |"
+            for f in card["gate"]
+        ),
+        "",
+        "## Known limits",
+        "",
+        *(f"- {text}" for text in card["limits"]),
+        "",
+        "## Mixing with real data",
+        "",
+        *(f"- {text}" for text in card["mixing with real data"]),
+        "",
+        "## Opening the CSV in a spreadsheet",
+        "",
+        card["spreadsheets"],
+        "",
+        "## How to verify",
+        "",
+        f"    {card['verify']}",
+        "",
+        "Get `trust.json` from the sender by another way than this bundle.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _column(name: str, column: Column) -> dict[str, Any]:
+    value = plain(column)
+    domain = {key: value[key] for key in ("values", "min", "max", "bins", "atoms", "decimals") if value.get(key)}
+    domain |= {key: value[key] for key in ("min", "max") if key in value}  # 0 is a bound
+    for key in ("values", "bins"):
+        if len(domain.get(key, ())) > LISTED:
+            domain[key] = f"{len(domain[key])}, listed in schema.json"
+    if column.kind == "identifier":
+        domain = {"made up": "regenerated, never learned"}
+    return {"name": name, "kind": column.kind, "nullable": column.nullable, "domain": domain}
+
+
+def _spreadsheets(schema: Schema) -> str:
+    risky = [
+        name
+        for name, column in schema.columns.items()
+        if isinstance(column, Categorical)
+        and not column.dropped
+        and any(str(value).startswith(FORMULA) and isinstance(value, str) for value in column.values)
+    ]
+    if risky:
+        return (
+            "Text that begins with = + - or @ may run as a formula. The public values of these columns include such "
+            f"text: {', '.join(risky)}. Import them as text."
+        )
+    return (
+        "Text that begins with = + - or @ may run as a formula. Text comes only from the public values declared in "
+        "the schema, and none of them begins so; negative numbers do, and are numbers."
+    )
+
+
+def _items(card: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(card["condition"].items())
+
+
+def _domain(domain: Mapping[str, Any]) -> str:
+    def show(value: Any) -> str:
+        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    return _cell("; ".join(f"{key} {show(value)}" for key, value in domain.items()) or "true, false")
+
+
+def _cell(text: Any) -> str:
+    """Text that can neither leave its table cell nor be markup."""
+    out = " ".join(str(text).split())
+    for mark in "\\`*_[]<>|#":
+        out = out.replace(mark, f"\\{mark}")
+    return out
+
+
+def _code(text: Any) -> str:
+    """Text set as code; back-ticks in it become plain quotes."""
+    return f"`{' '.join(str(text).split()).replace('`', chr(39))}`"

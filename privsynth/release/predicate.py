@@ -1,0 +1,90 @@
+"""What the signature covers: an in-toto Statement v1 whose predicate is ours, version 1."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from privsynth.documents import Strict, plain
+from privsynth.errors import BundleError, ModelError
+from privsynth.privacy.events import Receipt
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://privsynth.dev/release/v1"
+STATEMENT = "statement.dsse.json"
+ROLE = "release"
+
+_HEX = r"^[0-9a-f]{64}$"
+_RECEIPT = pydantic.TypeAdapter(Receipt)
+
+Hex = Annotated[str, pydantic.Field(pattern=_HEX)]
+
+
+class Claim(Strict):
+    """A rule of the gate that the release passed; ``figure`` only where it is free or paid."""
+
+    rule: str
+    name: str
+    passed: Literal[True]
+    limit: str
+    figure: str | None
+    cost: Literal["free", "paid"]
+    where: str
+
+
+class Predicate(Strict):
+    """What the signers say of the files.
+
+    ``policy`` and ``schema`` are the SHA-256 of policy.resolved.json and schema.json; ``receipt`` has
+    the fields of :class:`privsynth.privacy.events.Receipt`; ``created`` is ISO 8601, UTC.
+    """
+
+    format: Annotated[Literal[1], pydantic.Field(alias="privsynth-release")]
+    created: str
+    recipient: str
+    rows: Annotated[pydantic.StrictInt, pydantic.Field(gt=0)]
+    condition: dict[str, Any]
+    model: Hex
+    receipt: dict[str, Any]
+    claims: Annotated[tuple[Claim, ...], pydantic.Field(min_length=1)]
+    policy: Hex
+    schema_: Hex
+    software: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values under the names used in files; an absent figure stays null."""
+        return {**plain(self), "claims": [claim.model_dump(mode="json") for claim in self.claims]}
+
+    def paid(self, *, where: str) -> Receipt:
+        """The receipt, its types checked.
+
+        Raises:
+            BundleError: not a receipt of this version, or another recipient's.
+        """
+        try:
+            receipt = _RECEIPT.validate_python(Receipt.from_json(self.receipt).to_json())
+        except (ModelError, pydantic.ValidationError):
+            raise BundleError("its receipt is not of this version", where=where, mend="upgrade privsynth") from None
+        if receipt.recipient != self.recipient or receipt.noise != "os-secure":
+            raise BundleError("its receipt is another recipient's, or a test's", where=where, mend="ask its sender")
+        return receipt
+
+
+class _Digest(Strict):
+    sha256: Hex
+
+
+class _Subject(Strict):
+    name: str
+    digest: _Digest
+
+
+class SignedStatement(Strict):
+    """The envelope's payload."""
+
+    type_: Annotated[Literal["https://in-toto.io/Statement/v1"], pydantic.Field(alias="_type")]
+    subject: Annotated[tuple[_Subject, ...], pydantic.Field(min_length=1)]
+    predicateType: str
+    predicate: Predicate

@@ -1,0 +1,223 @@
+"""The privacy statement: what a receipt promises, and to whom it promises nothing.
+
+The words are those of ``field/privacy.md`` 3 and 7; no other wording is proved. Every figure is a
+function of the receipt alone, rounded against us. Nothing here says that the data are anonymous.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import ROUND_CEILING, Context, Decimal
+from statistics import NormalDist
+from typing import Any
+
+from privsynth.errors import ModelError
+from privsynth.privacy.events import Receipt
+
+FORMAT = 1
+OUTSIDERS = 0.01  # the false positive rate at which the best attacker is stated
+FAMILY = (2, 4)  # sizes for which r·μ is worked out
+MANY_PEOPLE = 0.001  # n·δ above which the statement warns
+
+
+def privacy_statement(receipt: Receipt) -> dict[str, Any]:
+    """The statement as JSON values: figures, and beside each the sentence that uses it.
+
+    Args:
+        receipt: complete: a cap, a μ and a declared number of subjects.
+
+    Raises:
+        ModelError: a receipt that lacks one of these.
+    """
+    from privsynth.privacy.accountant import epsilon_of, loss_exceeds
+
+    r = receipt
+    if not (0 < r.mu < math.inf and 0 < r.cap_epsilon < math.inf and 0 < r.cap_delta < 1 and r.subjects > 0):
+        raise ModelError(
+            "the receipt lacks a cap, a mu or a declared number of subjects",
+            where=f"receipt of hold {r.hold}",
+            mend="use the receipt that the ledger gave",
+        )
+
+    def multiple(factor: float) -> dict[str, float]:
+        mu = factor * r.mu
+        return {"mu": mu, "epsilon": epsilon_of(mu, delta=r.delta)}
+
+    exceeds = loss_exceeds(r.mu, epsilon=r.epsilon)
+    people = r.subjects * r.delta
+    caught = NormalDist().cdf(NormalDist().inv_cdf(OUTSIDERS) + r.mu)
+    value = {"any mechanism": multiple(2), "one row, counts": multiple(math.sqrt(2))}
+    family = {str(n): multiple(n) for n in FAMILY}
+    person = {"rows": r.person_rows, **multiple(r.person_rows)} if r.person_rows > 1 else None
+    return {
+        "privsynth-privacy": FORMAT,
+        "population": {
+            "name": r.population,
+            "epsilon": r.cap_epsilon,
+            "delta": r.cap_delta,
+            "filter": r.filter,
+            "sentence": _population(r),
+        },
+        "release": {
+            "hold": r.hold,
+            "epsilon": r.epsilon,
+            "delta": r.delta,
+            "mu": r.mu,
+            "mu fit": r.mu_fit,
+            "mu gate": r.mu_gate,
+            "committed before the first hold": r.first_of_population,
+            "sentence": _release(r),
+        },
+        "unit": {
+            "unit": r.unit,
+            "neighbours": r.neighbours,
+            "rows of a subject": r.contribution,
+            "subjects declared": r.subjects,
+            "sentence": _unit(r),
+        },
+        "odds": {
+            "factor": math.exp(r.epsilon),
+            "even guess becomes": 1 / (1 + math.exp(-r.epsilon)),
+            "exceeded with probability": exceeds,
+            "n delta": people,
+            "sentence": _odds(r, exceeds, people),
+        },
+        "attacker": {
+            "outsiders taken for insiders": OUTSIDERS,
+            "insiders recognised": caught,
+            "sentence": _attacker(r, caught),
+        },
+        "value": {**value, "sentence": _value(r, value)},
+        "family": {**family, "sentence": _family(r, family)},
+        "person": None if person is None else {**person, "sentence": _person(r, person)},
+        "not covered": _not_covered(r),
+    }
+
+
+def statement_markdown(statement: Mapping[str, Any]) -> str:
+    """The statement for people: the sentences of :func:`privacy_statement`, in order."""
+    parts = [
+        ("Everything released from these people, together", "population"),
+        ("This release", "release"),
+        ("Who is protected", "unit"),
+        ("In plain words", "odds"),
+        ("The best attacker", "attacker"),
+        ("Presence and value", "value"),
+        ("Families and several ids", "family"),
+        ("A person with several rows", "person"),
+    ]
+    lines = ["# Privacy statement", ""]
+    for title, key in parts:
+        if statement[key] is not None:
+            lines += [f"## {title}", "", statement[key]["sentence"], ""]
+    lines += ["## What is not covered", "", *(f"- {sentence}" for sentence in statement["not covered"]), ""]
+    return "\n".join(lines)
+
+
+# --- the sentences ------------------------------------------------------------------------------
+
+
+def _population(r: Receipt) -> str:
+    return (
+        f"Everything ever released from population {r.population}, taken together: "
+        f"(ε = {_exact(r.cap_epsilon)}, δ = {_exact(r.cap_delta)}). This is the cap of the ledger's {r.filter} filter. "
+        "It holds however later releases are chosen after earlier ones were seen, and nothing refills it."
+    )
+
+
+def _release(r: Receipt) -> str:
+    bound = f"(ε = {_exact(r.epsilon)}, δ = {_exact(r.delta)})"
+    alone = (
+        f"Its recipe was: taken alone, too, it is bounded by {bound}."
+        if r.first_of_population
+        else "Its recipe was not: taken alone, its bound is the cap."
+    )
+    return (
+        f"To someone who already holds all earlier releases of {r.population}, this one adds at most {bound}, "
+        "the gate's tests included. Taken alone it is bounded by the cap, unless its recipe was committed before the "
+        f"first hold of {r.population}. {alone}"
+    )
+
+
+def _unit(r: Receipt) -> str:
+    rows = "one row" if r.contribution == 1 else f"at most {r.contribution} rows"
+    return (
+        f"Protected is the presence of one whole {r.unit} ({rows}): the data with it and without it are neighbours. "
+        f"The number of {r.unit} records is protected too; the declared number of subjects, "
+        f"{r.subjects:,}, is public."
+    )
+
+
+def _odds(r: Receipt, exceeds: float, people: float) -> str:
+    who = "nobody who sees this release, whatever else they know," if r.first_of_population else _holder(r)
+    warning = " That is more than 0.001: read it as too large." if people > MANY_PEOPLE else ""
+    return (
+        f"Whether or not a given {r.unit} is in the data, {who} can change their odds that it is by more than a factor "
+        f"{_up(math.exp(r.epsilon))}: a 1-in-2 guess becomes at most {_up(100 / (1 + math.exp(-r.epsilon)))} in 100; "
+        f"except with probability {_up(exceeds)}. (From the privacy curve at ε = {_exact(r.epsilon)}. Beside it: "
+        f"n·δ = {_up(people)} for the {r.subjects:,} subjects declared.{warning})"
+    )
+
+
+def _attacker(r: Receipt, caught: float) -> str:
+    who = "" if r.first_of_population else f" among those who already hold all earlier releases of {r.population}"
+    return (
+        f"The best possible attacker{who} who may be wrong about 1 in 100 outsiders recognises at most "
+        f"{_up(100 * caught)} in 100 insiders (1 in 100 is guessing)."
+    )
+
+
+def _holder(r: Receipt) -> str:
+    """Of whom a release's own bound is true when its recipe may carry earlier answers."""
+    return (
+        f"nobody who already holds all earlier releases of {r.population} and now sees this one, whatever else they "
+        "know,"
+    )
+
+
+def _value(r: Receipt, value: Mapping[str, Mapping[str, float]]) -> str:
+    whole, counts = value["any mechanism"], value["one row, counts"]
+    return (
+        f"The bound is on presence. For a changed value of a {r.unit} known to be in the data, μ = {_up(r.mu)} becomes "
+        f"2μ = {_up(whole['mu'])}, that is ε = {_up(whole['epsilon'])} at the same δ "
+        f"(√2·μ = {_up(counts['mu'])}, ε = {_up(counts['epsilon'])}, for counts to which it adds one row)."
+    )
+
+
+def _family(r: Receipt, family: Mapping[str, Mapping[str, float]]) -> str:
+    sizes = ", ".join(f"ε = {_up(at['epsilon'])} for r = {n}" for n, at in family.items())
+    return f"For r members of a family, or r ids of one person, taken together, μ becomes r·μ: {sizes}, at the same δ."
+
+
+def _person(r: Receipt, person: Mapping[str, float]) -> str:
+    return (
+        f"The unit is the {r.unit}, not the person: nothing ties a person's rows together. A person with r rows has "
+        f"r·μ; the schema declares r ≤ {r.person_rows}, which gives μ = {_up(person['mu'])} and "
+        f"ε = {_up(person['epsilon'])} at the same δ."
+    )
+
+
+def _not_covered(r: Receipt) -> list[str]:
+    chosen = ["Recipe chosen after unpaid figures; the cap excludes that choice."] if r.chosen_after_report else []
+    return [
+        *chosen,
+        "Recipients may collude. Budgets per recipient are limits of the policy, not guarantees: what several "
+        f"recipients hold together is bounded by the cap of {r.population} alone.",
+        "Other institutions that hold data on the same people and share no ledger with this one: their releases add "
+        "to these bounds.",
+        "What the release teaches about groups that you belong to, whether or not you are in it.",
+        "How long computations took. The secure noise is drawn in time that depends on the noise, not on the records.",
+        "Whoever can read the records themselves, and what the schema and the policy declare public.",
+    ]
+
+
+def _up(figure: float) -> str:
+    """A figure to three significant digits, rounded up."""
+    rounded = Context(prec=3, rounding=ROUND_CEILING).create_decimal(Decimal(repr(float(figure)))).normalize()
+    return f"{rounded:f}" if 1e-4 <= abs(figure) < 1e15 else f"{rounded:.2e}".replace(".00e", "e")
+
+
+def _exact(figure: float) -> str:
+    """A figure as it was written: 1, 0.5, 1e-09."""
+    return repr(float(figure)).removesuffix(".0")

@@ -1,0 +1,73 @@
+"""Small files read and written with care, and JSON brought into shape."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+
+from privsynth.documents import Document, build
+from privsynth.errors import PrivsynthError, StorageError
+
+M = TypeVar("M", bound=pydantic.BaseModel)
+
+
+def shaped(model: type[M], data: Any, *, error: type[PrivsynthError], where: str, mend: str) -> M:
+    """``data`` as a ``model``; the first fault is raised as ``error``, without the value that was read."""
+    if not isinstance(data, dict):
+        raise error("must be one JSON object", where=where, mend=mend)
+    try:
+        return build(model, Document(path=where, data=data, sha256="", lines={}), error=error)
+    except error as fault:
+        raise error(fault.what, where=where, mend=mend) from None
+
+
+def read_small(path: Path, *, limit: int) -> tuple[bytes, int]:
+    """Bytes and mode of a regular file of at most ``limit`` bytes; a pipe or device is never waited for."""
+    if not path.is_file():
+        raise ValueError("no such file" if not path.exists() else "not a file")
+    with path.open("rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        raw = file.read(limit + 1)
+    if len(raw) > limit:
+        raise ValueError(f"larger than {limit} bytes")
+    return raw, mode
+
+
+def reason(fault: OSError | ValueError) -> str:
+    """Why a file could not be read, without its name."""
+    return str((fault.strerror if isinstance(fault, OSError) else None) or fault)
+
+
+def write_new(path: Path, data: bytes, *, mode: int) -> None:
+    """Write a file that was not there, durably; nothing half written is left."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    except FileExistsError:
+        raise StorageError("the file exists", where=str(path), mend="choose another name, or move it away") from None
+    except OSError as fault:
+        raise _unwritable(path, fault) from None
+    whole = False
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        whole = True
+    except OSError as fault:
+        raise _unwritable(path, fault) from None
+    finally:
+        if not whole:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _unwritable(path: Path, fault: OSError) -> StorageError:
+    return StorageError(
+        f"cannot be written ({fault.strerror})", where=str(path), mend="choose a folder that you may write, with room"
+    )

@@ -1,0 +1,129 @@
+"""Whose signatures count: trust.json, which the receiver holds apart from any bundle."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # re-exported without __all__
+
+from privsynth.documents import MAX_BYTES, Strict, plain
+from privsynth.errors import BundleError, KeyFileError
+from privsynth.signing.files import read_small, reason, shaped, write_new
+
+FORMAT = 1
+MAX_PEOPLE = 16
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+_MEND = "see docs/verify.md for the form"
+
+
+def _day(value: Any) -> Any:
+    if value is None or isinstance(value, dt.date) or (isinstance(value, str) and _DAY.match(value)):
+        return value
+    raise ValueError("write the day as 2027-12-31, or null")
+
+
+class TrustedKey(Strict):
+    """The public part of a key, whose it is, what it may sign, and until which day (UTC, included)."""
+
+    keyid: str
+    name: Annotated[str, pydantic.Field(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$")]
+    public: str
+    roles: Annotated[tuple[str, ...], pydantic.Field(min_length=1)] = ("release",)
+    expires: Annotated[dt.date | None, pydantic.BeforeValidator(_day)] = None
+
+    @pydantic.model_validator(mode="after")
+    def _whole(self) -> TrustedKey:
+        if self.keyid != self.verifier().keyid:
+            raise ValueError("`keyid` is not the id of `public`")
+        return self
+
+    def verifier(self) -> SSlibKey:
+        """The key in the form that checks signatures."""
+        try:
+            key = serialization.load_pem_public_key(self.public.encode())
+        except (ValueError, UnsupportedAlgorithm):
+            raise ValueError("`public` is not a public key in PEM form") from None
+        if not isinstance(key, Ed25519PublicKey):
+            raise ValueError("`public` is not an Ed25519 key")
+        return SSlibKey.from_crypto(key)
+
+    def expired(self, now: dt.datetime) -> bool:
+        """Whether its last day is over."""
+        return self.expires is not None and now.astimezone(dt.UTC).date() > self.expires
+
+
+class Trust(Strict):
+    """Whose signatures count: ``threshold`` distinct people, by name, each with a key of the role."""
+
+    format: Annotated[pydantic.StrictInt, pydantic.Field(alias="privsynth-trust")]
+    threshold: Annotated[pydantic.StrictInt, pydantic.Field(ge=1, le=MAX_PEOPLE)]
+    keys: Annotated[tuple[TrustedKey, ...], pydantic.Field(min_length=1, max_length=1000)]
+
+    @pydantic.model_validator(mode="after")
+    def _whole(self) -> Trust:
+        if self.format != FORMAT:
+            raise ValueError(f"trust format {self.format} is not known; this version reads {FORMAT}")
+        if len({key.keyid for key in self.keys}) != len(self.keys):
+            raise ValueError("a key is listed twice")
+        if len({key.name for key in self.keys}) < self.threshold:
+            raise ValueError("`threshold` is above the number of people listed, so nothing could ever verify")
+        return self
+
+    @classmethod
+    def of(cls, *keys: TrustedKey, threshold: int = 1) -> Trust:
+        """Trust in ``keys``."""
+        return cls(format=FORMAT, threshold=threshold, keys=keys)
+
+
+def load_trust(path: str | Path) -> Trust:
+    """Read a trust file.
+
+    Raises:
+        BundleError: there is none, so nothing can be verified.
+        KeyFileError: it does not say something loadable.
+    """
+    try:
+        raw, _ = read_small(Path(path), limit=MAX_BYTES)
+    except (OSError, ValueError) as fault:
+        raise BundleError(
+            f"no trust file can be read ({reason(fault)}), so no signature can be trusted",
+            where=str(path),
+            mend="get trust.json from the sender by another way than the bundle, and name it with --trust",
+        ) from None
+    try:
+        data = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as fault:
+        what = str(fault) if isinstance(fault, _Duplicate) else "not JSON in UTF-8"
+        raise KeyFileError(what, where=str(path), mend=_MEND) from None
+    return shaped(Trust, data, error=KeyFileError, where=str(path), mend=_MEND)
+
+
+def write_trust(path: str | Path, trust: Trust) -> None:
+    """Write a new trust file, in a form that people can read.
+
+    Raises:
+        StorageError: it exists, or cannot be written.
+    """
+    value = {"privsynth-trust": FORMAT, "threshold": trust.threshold, "keys": [plain(key) for key in trust.keys]}
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_new(Path(path), text.encode(), mode=0o644)
+
+
+class _Duplicate(ValueError):
+    """A key that stands twice in a JSON object."""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        raise _Duplicate("a key stands twice in one object")
+    return out

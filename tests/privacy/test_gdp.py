@@ -1,0 +1,155 @@
+"""The curve of Gaussian differential privacy against 300-bit arithmetic: never on the unsafe side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import dp_accounting as dpa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mpmath import MPContext
+
+from privsynth.errors import BudgetError
+from privsynth.privacy.gdp import (
+    delta_of,
+    epsilon_of,
+    float_up,
+    loss_exceeds,
+    mu_of,
+    mu_of_pure,
+    noise_delta,
+    root_down,
+    root_up,
+)
+
+EXACT = MPContext()
+EXACT.prec = 300
+
+
+def true_delta(mu: float, epsilon: float) -> Any:
+    m, e = EXACT.mpf(mu), EXACT.mpf(epsilon)
+    return EXACT.ncdf(m / 2 - e / m) - EXACT.exp(e) * EXACT.ncdf(-m / 2 - e / m)
+
+
+@given(st.floats(-5, 3), st.floats(-30, 36))
+def test_delta_is_never_below_the_true_one_and_hardly_above(magnitude: float, place: float) -> None:
+    mu = 10**magnitude
+    epsilon = max(0.0, mu * mu / 2 + mu * place)
+    true, found = true_delta(mu, epsilon), delta_of(mu, epsilon=epsilon)
+    assert found >= true
+    assert found <= true * (1 + 1e-6) + 1e-305
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 3.0, 40.0])
+@pytest.mark.parametrize("delta", [1e-3, 1e-6, 1e-12])
+def test_epsilon_agrees_with_dp_accounting(sigma: float, delta: float) -> None:
+    oracle = dpa.get_epsilon_gaussian(sigma, delta, tol=1e-10)
+    assert epsilon_of(1 / sigma, delta=delta) == pytest.approx(oracle, rel=1e-6, abs=1e-9)
+
+
+BUDGETS = st.tuples(st.floats(1e-4, 50), st.floats(-200, -0.01).map(lambda x: 10**x))
+
+
+@given(BUDGETS)
+def test_a_cap_is_within_its_budget_and_is_the_largest(budget: tuple[float, float]) -> None:
+    epsilon, delta = budget
+    mu = mu_of(epsilon, delta)
+    assert true_delta(mu, epsilon) <= delta
+    assert true_delta(mu * (1 + 1e-6), epsilon) > delta
+    assert epsilon_of(mu, delta=delta) == pytest.approx(epsilon, rel=1e-6)
+
+
+@given(st.floats(-4, 2), st.floats(-100, -1))
+def test_a_cost_is_above_the_least_epsilon(magnitude: float, power: float) -> None:
+    mu, delta = 10**magnitude, 10**power
+    epsilon = epsilon_of(mu, delta=delta)
+    assert true_delta(mu, epsilon) <= delta
+    assert epsilon == 0.0 or true_delta(mu, epsilon * (1 - 1e-6)) > delta
+
+
+def test_figures_of_the_field_notes() -> None:
+    assert mu_of(3.0, 1e-6) == pytest.approx(0.6477, abs=5e-5)
+    mu = mu_of(1.0, 1e-6)
+    assert loss_exceeds(mu, epsilon=1.0) == pytest.approx(2.0e-5, rel=0.02)
+    assert epsilon_of(2 * mu, delta=1e-6) == pytest.approx(2.12, abs=0.005)
+    assert epsilon_of(math.sqrt(2) * mu, delta=1e-6) == pytest.approx(1.45, abs=0.006)
+    assert mu_of_pure(0.1) == pytest.approx(0.125, abs=5e-4)
+
+
+@given(st.floats(1e-3, 30), st.floats(1e-3, 30))
+def test_the_chance_of_a_larger_loss_is_never_understated(mu: float, epsilon: float) -> None:
+    true = EXACT.ncdf(EXACT.mpf(mu) / 2 - EXACT.mpf(epsilon) / EXACT.mpf(mu))
+    found = loss_exceeds(mu, epsilon=epsilon)
+    assert found >= true or true < 1e-300 or found == 1.0
+    assert found <= true * (1 + 1e-9) + 1e-300
+
+
+@given(st.floats(1e-6, 40))
+def test_pure_privacy_is_covered_by_its_mu_and_by_no_smaller_one(epsilon: float) -> None:
+    """Randomised response, which dominates pure ε-DP: its curve 1 - e^(e-ε)... lies under that of μ, and touches it."""
+    mu = mu_of_pure(epsilon)
+    e = EXACT.mpf(epsilon)
+    top = EXACT.exp(e) / (1 + EXACT.exp(e))
+
+    def exceeds(mu: float) -> bool:
+        places = [EXACT.mpf(i) / 16 * e for i in range(16)]
+        return any(top - EXACT.exp(x) * (1 - top) > true_delta(mu, float(x)) for x in places)
+
+    assert not exceeds(mu)
+    assert exceeds(mu * (1 - 1e-9))
+
+
+def test_no_privacy_loss_costs_nothing() -> None:
+    assert delta_of(0.0, epsilon=1.0) == 0.0
+    assert epsilon_of(0.0, delta=1e-9) == 0.0
+    assert loss_exceeds(0.0, epsilon=1.0) == 0.0
+    assert mu_of_pure(0.0) == 0.0
+    assert epsilon_of(1e-9, delta=1e-6) == 0.0
+
+
+def test_the_slice_for_sampler_error_is_tiny() -> None:
+    assert noise_delta(1e-6) == 1e-15
+    assert noise_delta(1e-13) == pytest.approx(1e-16)
+
+
+ABSURD = [math.nan, math.inf, -math.inf, -1.0, -0.0, 1e308, True, "1", None]
+
+
+@pytest.mark.parametrize("value", ABSURD)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda x: delta_of(x, epsilon=1.0),
+        lambda x: delta_of(1.0, epsilon=x),
+        lambda x: mu_of(x, 1e-6),
+        lambda x: mu_of(1.0, x),
+        lambda x: epsilon_of(x, delta=1e-6),
+        lambda x: epsilon_of(1.0, delta=x),
+        lambda x: loss_exceeds(x, epsilon=1.0),
+        lambda x: loss_exceeds(1.0, epsilon=x),
+        mu_of_pure,
+        noise_delta,
+    ],
+)
+def test_absurd_numbers_are_refused(ask: Callable[[Any], float], value: object) -> None:
+    with pytest.raises(BudgetError) as refusal:
+        ask(value)
+    assert refusal.value.mend
+
+
+def test_numbers_below_the_smallest_float_are_refused_where_zero_is_absurd() -> None:
+    for ask in (lambda: mu_of(1e-400, 1e-6), lambda: mu_of(1.0, 1e-400), lambda: epsilon_of(1.0, delta=1e-400)):
+        with pytest.raises(BudgetError):
+            ask()
+
+
+@given(st.fractions(min_value=Fraction(1, 10**9), max_value=10**9))
+def test_roots_and_floats_round_to_the_safe_side(value: Fraction) -> None:
+    low, high = root_down(value), root_up(value)
+    assert Fraction(low) ** 2 <= value <= Fraction(high) ** 2
+    assert high - low <= 4 * math.ulp(high)
+    assert Fraction(math.nextafter(float_up(value), 0)) < value <= Fraction(float_up(value))

@@ -1,0 +1,126 @@
+"""The data card: complete, in plain words, and harmless to whoever renders it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privsynth.data.schema import Schema, parse_schema
+from privsynth.release.cards import LISTED, card_markdown, data_card
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def make(world: Any, **changes: Any) -> dict[str, Any]:
+    given = {
+        "schema": world.schema,
+        "rows": 50_000,
+        "condition": {"sex": ["F"]},
+        "files": ("data/table.parquet", "data/table.csv"),
+        "generator": "marginals",
+        "model": "ab" * 32,
+    }
+    return data_card(world.receipt, world.claims, **{**given, **changes})
+
+
+def odd_schema(values: str, name: str = "c") -> Schema:
+    return parse_schema(
+        "privsynth-schema: 1\nsource: s\nsubject: {each row is a: visit, a person has at most: 2 rows}\n"
+        f"public_from: public.csv\ncolumns:\n  {name}: {{kind: categorical, values: {values}}}\n".replace(
+            "public_from", "public from"
+        )
+    )
+
+
+def shape(value: object) -> object:
+    """Keys and types, without the values; of a list its first item."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return type(value).__name__
+
+
+def test_the_keys_are_stable(world: Any) -> None:
+    """To change them on purpose: raise ``privsynth-card`` and write the new shape to the golden file."""
+    assert shape(make(world)) == json.loads((GOLDEN / "card.shape.json").read_text())
+
+
+def test_what_the_card_tells(world: Any) -> None:
+    text = card_markdown(make(world))
+    for part in (
+        "# Synthetic data: ehr/encounters",
+        "50,000 synthetic rows for **university-hospital**, for the purpose **medical-research**",
+        "All rows were drawn under the condition `sex`: `['F']`.",
+        "these inherit its verdict",
+        "Generator: marginals",
+        "| age | integer | min 0; max 120 | no |",
+        "| sex | categorical | values F, M, X | no |",
+        "| pregnant | boolean | true, false | yes |",
+        "| id | identifier | made up regenerated, never learned | no |",
+        "Never together: sex M; pregnant True.",
+        "| PS-GATE-MEM | membership | upper bound at most 0.2 | 0.11 | paid |",
+        "| PS-GATE-SCH | schema constraints | every row keeps the schema | passed | free |",
+        "No row is a person.",
+        "Mixed with real records, the mixture is as sensitive as those records",
+        "privsynth verify DIR --trust trust.json",
+        "Text that begins with = + - or @ may run as a formula.",
+    ):
+        assert part in text
+    assert "notes" not in text  # a dropped column is not in the release
+
+
+def test_attempts_and_folders_stay_inside(world: Any) -> None:
+    card = make(world)
+    again = data_card(
+        world.receipt,
+        replace(world.claims, attempt=17),
+        schema=world.schema,
+        rows=50_000,
+        condition={"sex": ["F"]},
+        files=("data/table.parquet", "data/table.csv"),
+        generator="marginals",
+        model="ab" * 32,
+    )
+    assert card == again
+    assert "attempt" not in json.dumps(card)
+    assert [finding["where"] for finding in card["gate"]] == ["p.yaml:31", "p.yaml:34"]
+
+
+def test_without_a_condition_none_is_mentioned(world: Any) -> None:
+    assert "condition" not in card_markdown(make(world, condition={}))
+
+
+@pytest.mark.parametrize(
+    ("values", "risky"),
+    [('["=1+1", b]', True), ('["+1", b]', True), ('["@x"]', True), ('["-x"]', True), ("[a, b]", False), ("[-1, 2]", False)],
+)
+def test_spreadsheets_are_warned_of_formulas(world: Any, values: str, risky: bool) -> None:
+    note = make(world, schema=odd_schema(values))["spreadsheets"]
+    assert ("these columns include such text: c" in note) is risky
+    assert ("none of them begins so" in note) is not risky
+
+
+def test_long_lists_are_counted(world: Any) -> None:
+    many = make(world, schema=odd_schema(str([f"v{i}" for i in range(LISTED + 1)])))
+    assert many["columns"][0]["domain"] == {"values": "51, listed in schema.json"}
+    few = make(world, schema=odd_schema(str([f"v{i}" for i in range(LISTED)])))
+    assert len(few["columns"][0]["domain"]["values"]) == LISTED
+
+
+def test_a_public_file_is_named(world: Any) -> None:
+    assert "filled in from the file `public.csv`" in card_markdown(make(world, schema=odd_schema("[a, b]")))
+
+
+def test_markup_in_names_and_values_stays_text(world: Any) -> None:
+    nasty = odd_schema(r'["a|b", "<script>", "[x](http://e)", "two\nlines", "`"]', name='"a|*b*"')
+    text = card_markdown(make(world, schema=nasty, condition={"a|*b*": ["`x`\n# Title"]}))
+    (row,) = [line for line in text.splitlines() if line.startswith("| a")]
+    assert row.replace("\\|", "").count("|") == 5
+    assert "<script>" not in text.replace("\\<script\\>", "")
+    assert "\n# Title" not in text
+    assert "`[''x'\\n# Title']`" in text

@@ -1,0 +1,165 @@
+"""The privacy statement: true figures, the proved words, and none of the forbidden ones."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from privsynth.errors import ModelError
+from privsynth.privacy.accountant import delta_of, mu_of
+from privsynth.privacy.events import Receipt
+from privsynth.release.statement import _exact, _up, privacy_statement, statement_markdown
+
+GOLDEN = Path(__file__).parent / "golden"
+NEVER = re.compile(r"anonym|no risk|100 ?%|GDPR|HIPAA|event of probability|privacy score|\bsafe\b", re.IGNORECASE)
+
+
+@pytest.fixture
+def receipt(world: Any) -> Receipt:
+    """(1, 1e-6) on 20,000 subjects, not the first of its population."""
+    paid: Receipt = replace(world.receipt, epsilon=1.0, delta=1e-6, mu=mu_of(1.0, 1e-6), subjects=20_000)
+    return paid
+
+
+def shape(value: object) -> object:
+    """Keys and types, without the values."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return type(value).__name__
+
+
+def test_the_keys_are_stable(receipt: Receipt) -> None:
+    """To change them on purpose: raise ``privsynth-privacy`` and write the new shape to the golden file."""
+    golden = json.loads((GOLDEN / "privacy.shape.json").read_text())
+    assert shape(privacy_statement(receipt)) == golden
+
+
+def test_the_figures_of_the_field_page(receipt: Receipt) -> None:
+    """``field/privacy.md`` 3: (1, 1e-6) is 2.0e-5, and 2.12 (1.45) for a changed value; validator.md: 1.8 in 100."""
+    s = privacy_statement(receipt)
+    assert s["odds"]["exceeded with probability"] == pytest.approx(2.01e-5, rel=1e-3)
+    assert s["odds"]["factor"] == pytest.approx(math.e)
+    assert s["odds"]["even guess becomes"] == pytest.approx(0.7311, abs=1e-4)
+    assert s["odds"]["n delta"] == pytest.approx(0.02)
+    assert s["value"]["any mechanism"]["epsilon"] == pytest.approx(2.12, abs=0.005)
+    assert s["value"]["one row, counts"]["epsilon"] == pytest.approx(1.455, abs=0.005)
+    assert s["attacker"]["insiders recognised"] == pytest.approx(0.0183, abs=1e-4)
+    assert s["person"]["mu"] == pytest.approx(5 * receipt.mu)
+
+
+def test_every_stated_epsilon_holds_at_its_mu(receipt: Receipt) -> None:
+    s = privacy_statement(receipt)
+    stated = [*s["family"].values(), *s["value"].values(), s["person"]]
+    checked = [at for at in stated if isinstance(at, dict)]
+    assert len(checked) == 5
+    for at in checked:
+        assert delta_of(at["mu"], epsilon=at["epsilon"]) <= receipt.delta
+        assert delta_of(at["mu"], epsilon=at["epsilon"] * 0.999) > receipt.delta
+
+
+@given(epsilon=st.floats(0.05, 10), delta=st.sampled_from([1e-6, 1e-9, 1e-12]))
+def test_the_attacker_never_beats_what_epsilon_and_delta_allow(world: Any, epsilon: float, delta: float) -> None:
+    receipt = replace(world.receipt, epsilon=epsilon, delta=delta, mu=mu_of(epsilon, delta))
+    caught = privacy_statement(receipt)["attacker"]["insiders recognised"]
+    assert 0.01 < caught <= math.exp(epsilon) * 0.01 + delta
+    assert caught == pytest.approx(NormalDist().cdf(NormalDist().inv_cdf(0.01) + receipt.mu))
+
+
+def test_the_sentences(receipt: Receipt) -> None:
+    text = statement_markdown(privacy_statement(receipt))
+    for sentence in (
+        "Everything ever released from population st-anna-patients, taken together: (ε = 6, δ = 2e-08).",
+        "To someone who already holds all earlier releases of st-anna-patients, this one adds at most (ε = 1, δ = 1e-06)",
+        "Taken alone it is bounded by the cap, unless its recipe was committed before the first hold of "
+        "st-anna-patients. Its recipe was not: taken alone, its bound is the cap.",
+        "nobody who already holds all earlier releases of st-anna-patients and now sees this one, whatever else they "
+        "know, can change their odds that it is by more than a factor 2.72: a 1-in-2 guess becomes at most 73.2 in 100; "
+        "except with probability 2.02e-5.",
+        "n·δ = 0.02 for the 20,000 subjects declared. That is more than 0.001: read it as too large.",
+        "who may be wrong about 1 in 100 outsiders recognises at most 1.84 in 100 insiders",
+        "For a changed value of a person-year known to be in the data, μ = 0.237 becomes 2μ = 0.474, that is ε = 2.13",
+        "A person with r rows has r·μ; the schema declares r ≤ 5",
+        "Recipients may collude.",
+        "Other institutions that hold data on the same people and share no ledger",
+        "What the release teaches about groups",
+        "How long computations took.",
+    ):
+        assert sentence in text
+    assert "Recipe chosen after unpaid figures" not in text
+
+
+def test_a_first_release_speaks_for_itself(receipt: Receipt) -> None:
+    text = statement_markdown(privacy_statement(replace(receipt, first_of_population=True)))
+    assert "Its recipe was: taken alone, too, it is bounded by (ε = 1, δ = 1e-06)." in text
+    assert "nobody who sees this release, whatever else they know, can change" in text
+    assert "among those who already hold" not in text
+
+
+def test_a_later_release_says_nothing_of_who_sees_it_alone(receipt: Receipt) -> None:
+    """A recipe chosen after hold 1 can carry hold 1's answer: its own bound is true only of who holds hold 1's."""
+    s = privacy_statement(receipt)
+    for part in ("odds", "attacker"):
+        assert "hold" in s[part]["sentence"] and "all earlier releases" in s[part]["sentence"]
+
+
+def test_a_recipe_chosen_after_a_report_says_so(receipt: Receipt) -> None:
+    covered = privacy_statement(replace(receipt, chosen_after_report=True))["not covered"]
+    assert covered[0] == "Recipe chosen after unpaid figures; the cap excludes that choice."
+
+
+def test_a_person_who_is_the_unit_has_no_section_of_rows(receipt: Receipt) -> None:
+    s = privacy_statement(replace(receipt, person_rows=1, unit="patient", contribution=12))
+    assert s["person"] is None
+    assert "at most 12 rows" in s["unit"]["sentence"]
+    assert "several rows" not in statement_markdown(s)
+
+
+def test_a_small_n_delta_is_no_warning(receipt: Receipt) -> None:
+    assert "too large" not in privacy_statement(replace(receipt, delta=1e-9, mu=mu_of(1.0, 1e-9)))["odds"]["sentence"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("chosen", [True, False])
+@pytest.mark.parametrize("rows", [1, 5])
+def test_no_statement_promises_too_much(receipt: Receipt, first: bool, chosen: bool, rows: int) -> None:
+    s = privacy_statement(
+        replace(receipt, first_of_population=first, chosen_after_report=chosen, person_rows=rows)
+    )
+    assert not NEVER.search(statement_markdown(s) + json.dumps(s, ensure_ascii=False))
+
+
+@pytest.mark.parametrize("gap", [{"cap_epsilon": 0.0}, {"cap_delta": 0.0}, {"mu": 0.0}, {"mu": math.inf}, {"subjects": 0}])
+def test_an_incomplete_receipt_gets_no_statement(receipt: Receipt, gap: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="lacks"):
+        privacy_statement(replace(receipt, **gap))
+
+
+@given(st.floats(1e-30, 1e14))
+def test_figures_are_rounded_up_and_by_little(figure: float) -> None:
+    shown = float(_up(figure))
+    assert figure <= shown <= figure * 1.0101
+    assert float(_exact(figure)) == figure
+
+
+def test_how_figures_look() -> None:
+    assert [_up(x) for x in (1.0, 2e-5, 2.0001e-5, 0.00011, 99.91, 22026.4, 1e-9)] == [
+        "1",
+        "2e-5",
+        "2.01e-5",
+        "0.00011",
+        "100",
+        "22100",
+        "1e-9",
+    ]
+    assert [_exact(x) for x in (1, 0.5, 1e-9, 6.0)] == ["1", "0.5", "1e-09", "6"]
