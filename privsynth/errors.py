@@ -28,8 +28,8 @@ class PrivsynthError(Exception):
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        mend = f" Mend: {self.mend}" if self.mend else ""
-        return f"{place}{self.what}{mend}"
+        mend = f". Mend: {self.mend}" if self.mend else ""
+        return f"{place}{self.what.removesuffix('.')}{mend}"
 
 
 # --- exit 2: the caller's files and arguments --------------------------------------------------

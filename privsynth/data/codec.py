@@ -84,7 +84,8 @@ class Segments:
         last = np.searchsorted(self.cell, np.arange(cells), side="right") - 1
         index = np.clip(index, first[codes], np.maximum(last[codes], first[codes]))
         value = self.start[index] + (position - (ends[index] - self.length[index]))
-        return np.where(self.length[index] > 0, value, self.start[index])
+        out: Floats = np.where(self.length[index] > 0, value, self.start[index])
+        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +152,7 @@ class Listed(CodedColumn):
             codes = values.cat.codes.to_numpy().astype(np.int32)
         else:
             index = pd.Index(list(self.values), dtype=object)
-            codes = index.get_indexer(values.astype(object)).astype(np.int32)
+            codes = index.get_indexer(pd.Index(values.astype(object))).astype(np.int32)
         if self.null is not None:
             codes[codes < 0] = self.null
         return codes
@@ -164,8 +165,8 @@ class Listed(CodedColumn):
             flags = pd.array(codes == 1, dtype="boolean")
             flags[missing] = pd.NA
             return pd.Series(flags, name=self.name)
-        index = np.where(missing, -1, codes)
-        return pd.Series(pd.Categorical.from_codes(index, categories=list(self.values)), name=self.name)
+        places = np.where(missing, -1, codes).tolist()
+        return pd.Series(pd.Categorical.from_codes(places, categories=pd.Index(list(self.values))), name=self.name)
 
     def evidence(self, wanted: Any) -> Evidence:
         weights = np.zeros(self.cells)
@@ -218,10 +219,10 @@ class Ranged(CodedColumn):
     def encode(self, values: pd.Series[Any]) -> Codes:
         position, missing = self.position(values)
         codes = np.searchsorted(self.low, position, side="right") - 1
-        codes = np.clip(codes, 0, len(self.low) - 1).astype(np.int32)
+        out: Codes = np.clip(codes, 0, len(self.low) - 1).astype(np.int32)
         if self.null is not None:
-            codes[missing] = self.null
-        return codes
+            out[missing] = self.null
+        return out
 
     @cached_property
     def segments(self) -> Segments:

@@ -323,7 +323,7 @@ def _categories(column: Categorical, field: pa.ChunkedArray) -> tuple[npt.NDArra
 def _category_series(codes: npt.NDArray[np.int64], column: Categorical) -> pd.Series[Any]:
     import pandas as pd
 
-    return pd.Series(pd.Categorical.from_codes(codes, categories=list(column.values)))
+    return pd.Series(pd.Categorical.from_codes(codes.tolist(), categories=pd.Index(list(column.values))))
 
 
 def _boolean_series(numbers: npt.NDArray[np.float64], known: Mask) -> pd.Series[Any]:
@@ -352,8 +352,7 @@ def _numbers(field: pa.ChunkedArray, kind: pa.DataType, column: Column) -> tuple
             numbers = raw.astype(object).map(_TRUTH).to_numpy(dtype=np.float64, na_value=np.nan)
         case Date() | Datetime():
             unit = "datetime64[D]" if isinstance(column, Date) else "datetime64[s]"
-            format_ = {"format": "ISO8601"} if text else {}
-            moments = pd.to_datetime(raw, errors="coerce", **format_)
+            moments = pd.to_datetime(raw, errors="coerce", format="ISO8601" if text else None)
             if getattr(moments.dt, "tz", None) is not None:
                 moments = moments.dt.tz_localize(None)
             numbers = moments.to_numpy().astype(unit).astype(np.int64).astype(np.float64)

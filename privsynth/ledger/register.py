@@ -132,6 +132,8 @@ def imagined(policy: Policy, *, actor: str, now: datetime) -> Balance:
 def _show(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_show(inner)}" for key, inner in value.items())
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as it comes back from JSON
     return "absent" if value is None else repr(value)
 
 

@@ -120,13 +120,19 @@ def terms_of(
         recipe=identity(recipe.describe()),
         schema="" if known is None else known.sha256,
         columns=() if known is None else tuple(known.learned),
-        unit=one_line(recipe.unit, name="unit"),
+        unit=one_line(recipe.unit or _registered_unit(policy, recipe.source), name="unit"),
         contribution=int(recipe.contribution),
         person_rows=1 if known is None else known.subject.person_rows,
         epsilon=float(recipe.budget.epsilon),
         delta=float(recipe.budget.delta),
         neighbours=recipe.budget.neighbours,
     )
+
+
+def _registered_unit(policy: Policy, source: str) -> str:
+    """The policy's word for the person behind a subject column, which a schema does not name."""
+    registered = policy.sources.get(source)
+    return "subject" if registered is None else registered.unit
 
 
 def one_line(text: object, *, name: str) -> str:

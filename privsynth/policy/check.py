@@ -224,11 +224,11 @@ def _people(file: PolicyFile) -> Faults:
                 yield Fault(
                     ("people", address, "roles", i), f"role {role!r} is not named under `roles`", "spell it as there"
                 )
-        if asking & set(person.roles) and reading & set(person.roles):
+        if file.roles.overlap == "refused" and asking & set(person.roles) and reading & set(person.roles):
             yield Fault(
                 ("people", address, "roles"),
                 f"{address} may both read internal reports and request holds: what is read would choose what is asked",
-                "give the two roles to different people",
+                "give the two roles to different people, or write `overlap: marked`: later statements then say so",
             )
     if not any(asking & set(person.roles) for person in file.people.values()):
         yield Fault(

@@ -173,10 +173,12 @@ class Data(Part):
 
 
 class RoleLists(Part):
-    """Which roles may do what. The two lists must be disjoint, and so must the people behind them."""
+    """Which roles may do what. The two lists must be disjoint, and so must the people behind them, unless
+    ``overlap: marked`` lets one person hold both: then every statement after a look says so."""
 
     requesters_of_holds: SomeNames
     readers_of_internal_reports: Names
+    overlap: Literal["refused", "marked"] = "refused"
 
 
 class Person(Part):

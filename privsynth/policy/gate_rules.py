@@ -47,7 +47,7 @@ class Membership(Part):
     """Paid: how much better than chance an attacker tells training subjects from held-out ones."""
 
     attack: Literal["neighbour"]
-    cut: Share = 0.5
+    cut: Share = 0.2
     advantage: UpperBound
 
 

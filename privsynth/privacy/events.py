@@ -94,7 +94,8 @@ class Priced(Protocol):
 
     @property
     def unit(self) -> str:
-        """Who is protected: ``patient``, ``person-year``."""
+        """Who is protected where the schema says so (``person-year``); empty where the policy names the
+        person behind a subject column (``patient``)."""
         ...
 
     @property

@@ -9,6 +9,7 @@ from privsynth.data.schema import Categorical, Column, Schema
 from privsynth.documents import plain
 from privsynth.privacy.events import Receipt
 from privsynth.release.claims import Claims
+from privsynth.release.statement import exact
 
 FORMAT = 1
 LISTED = 50  # a longer list of public values is counted, and stands in schema.json
@@ -91,7 +92,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         *gated,
         f"- Generator: {_cell(card['generator']['kind'])}, model `{card['generator']['model'][:16]}`, "
         f"recipe `{card['generator']['recipe'][:16]}`, hold {_code(card['generator']['hold'])}.",
-        f"- Privacy: ε = {card['privacy']['epsilon']}, δ = {card['privacy']['delta']} for one "
+        f"- Privacy: ε = {exact(card['privacy']['epsilon'])}, δ = {exact(card['privacy']['delta'])} for one "
         f"{_cell(card['privacy']['unit'])}. What that means, and what it does not: `privacy.md`.",
         *([f"- Public domains were filled in from the file {_code(public)}."] if public else []),
         "",
@@ -145,8 +146,8 @@ def card_markdown(card: Mapping[str, Any]) -> str:
 
 def _column(name: str, column: Column) -> dict[str, Any]:
     value = plain(column)
-    domain = {key: value[key] for key in ("values", "min", "max", "bins", "atoms", "decimals") if value.get(key)}
-    domain |= {key: value[key] for key in ("min", "max") if key in value}  # 0 is a bound
+    shown = ("values", "min", "max", "bins", "atoms", "decimals")
+    domain = {key: value[key] for key in shown if value.get(key) not in (None, [])}
     for key in ("values", "bins"):
         if len(domain.get(key, ())) > LISTED:
             domain[key] = f"{len(domain[key])}, listed in schema.json"

@@ -27,6 +27,7 @@ from privsynth.progress import SILENT, Progress
 from privsynth.release.bundle import Release
 from privsynth.release.claims import Claims, Finding
 from privsynth.validate import paid
+from privsynth.validate.coded import Rows
 
 EVALUATED = 20_000
 NEAR_ROWS = 40_000
@@ -192,7 +193,7 @@ class _Bench:
     def where(self, *path: str) -> str:
         return self.policy.document.where("gate", *path)
 
-    def side(self, name: str) -> paid.Rows:
+    def side(self, name: str) -> Rows:
         """Real rows of one side, thinned to about 20,000 subjects by declared size."""
         part = self.split.train if name == "train" else self.split.holdout
         share = 1 - self.split.holdout_share if name == "train" else self.split.holdout_share

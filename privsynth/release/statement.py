@@ -121,13 +121,13 @@ def statement_markdown(statement: Mapping[str, Any]) -> str:
 def _population(r: Receipt) -> str:
     return (
         f"Everything ever released from population {r.population}, taken together: "
-        f"(ε = {_exact(r.cap_epsilon)}, δ = {_exact(r.cap_delta)}). This is the cap of the ledger's {r.filter} filter. "
+        f"(ε = {exact(r.cap_epsilon)}, δ = {exact(r.cap_delta)}). This is the cap of the ledger's {r.filter} filter. "
         "It holds however later releases are chosen after earlier ones were seen, and nothing refills it."
     )
 
 
 def _release(r: Receipt) -> str:
-    bound = f"(ε = {_exact(r.epsilon)}, δ = {_exact(r.delta)})"
+    bound = f"(ε = {exact(r.epsilon)}, δ = {exact(r.delta)})"
     alone = (
         f"Its recipe was: taken alone, too, it is bounded by {bound}."
         if r.first_of_population
@@ -144,8 +144,7 @@ def _unit(r: Receipt) -> str:
     rows = "one row" if r.contribution == 1 else f"at most {r.contribution} rows"
     return (
         f"Protected is the presence of one whole {r.unit} ({rows}): the data with it and without it are neighbours. "
-        f"The number of {r.unit} records is protected too; the declared number of subjects, "
-        f"{r.subjects:,}, is public."
+        f"Their true number is protected too; the declared number of subjects, {r.subjects:,}, is public."
     )
 
 
@@ -154,17 +153,19 @@ def _odds(r: Receipt, exceeds: float, people: float) -> str:
     warning = " That is more than 0.001: read it as too large." if people > MANY_PEOPLE else ""
     return (
         f"Whether or not a given {r.unit} is in the data, {who} can change their odds that it is by more than a factor "
-        f"{_up(math.exp(r.epsilon))}: a 1-in-2 guess becomes at most {_up(100 / (1 + math.exp(-r.epsilon)))} in 100; "
-        f"except with probability {_up(exceeds)}. (From the privacy curve at ε = {_exact(r.epsilon)}. Beside it: "
-        f"n·δ = {_up(people)} for the {r.subjects:,} subjects declared.{warning})"
+        f"{up(math.exp(r.epsilon))}: a 1-in-2 guess becomes at most {up(100 / (1 + math.exp(-r.epsilon)))} in 100; "
+        f"except with probability {up(exceeds)}. (From the privacy curve at ε = {exact(r.epsilon)}. Beside it: "
+        f"n·δ = {up(people)} for the {r.subjects:,} subjects declared.{warning})"
     )
 
 
 def _attacker(r: Receipt, caught: float) -> str:
-    who = "" if r.first_of_population else f" among those who already hold all earlier releases of {r.population}"
+    who = (
+        "The" if r.first_of_population else f"Among those who already hold all earlier releases of {r.population}, the"
+    )
     return (
-        f"The best possible attacker{who} who may be wrong about 1 in 100 outsiders recognises at most "
-        f"{_up(100 * caught)} in 100 insiders (1 in 100 is guessing)."
+        f"{who} best possible attacker who may be wrong about 1 in 100 outsiders recognises at most "
+        f"{up(100 * caught)} in 100 insiders (1 in 100 is guessing)."
     )
 
 
@@ -179,22 +180,25 @@ def _holder(r: Receipt) -> str:
 def _value(r: Receipt, value: Mapping[str, Mapping[str, float]]) -> str:
     whole, counts = value["any mechanism"], value["one row, counts"]
     return (
-        f"The bound is on presence. For a changed value of a {r.unit} known to be in the data, μ = {_up(r.mu)} becomes "
-        f"2μ = {_up(whole['mu'])}, that is ε = {_up(whole['epsilon'])} at the same δ "
-        f"(√2·μ = {_up(counts['mu'])}, ε = {_up(counts['epsilon'])}, for counts to which it adds one row)."
+        f"The bound is on presence. For a changed value of one {r.unit} known to be in the data, μ = {up(r.mu)} "
+        f"becomes 2μ = {up(whole['mu'])}, that is ε = {up(whole['epsilon'])} at the same δ "
+        f"(√2·μ = {up(counts['mu'])}, ε = {up(counts['epsilon'])}, for counts to which it adds one row)."
     )
 
 
 def _family(r: Receipt, family: Mapping[str, Mapping[str, float]]) -> str:
-    sizes = ", ".join(f"ε = {_up(at['epsilon'])} for r = {n}" for n, at in family.items())
-    return f"For r members of a family, or r ids of one person, taken together, μ becomes r·μ: {sizes}, at the same δ."
+    sizes = ", ".join(f"ε = {up(at['epsilon'])} for r = {n}" for n, at in family.items())
+    return (
+        "For r subjects taken together, such as the members of a family or several ids of one person, μ becomes r·μ: "
+        f"{sizes}, at the same δ."
+    )
 
 
 def _person(r: Receipt, person: Mapping[str, float]) -> str:
     return (
         f"The unit is the {r.unit}, not the person: nothing ties a person's rows together. A person with r rows has "
-        f"r·μ; the schema declares r ≤ {r.person_rows}, which gives μ = {_up(person['mu'])} and "
-        f"ε = {_up(person['epsilon'])} at the same δ."
+        f"r·μ; the schema declares r ≤ {r.person_rows}, which gives μ = {up(person['mu'])} and "
+        f"ε = {up(person['epsilon'])} at the same δ."
     )
 
 
@@ -212,12 +216,12 @@ def _not_covered(r: Receipt) -> list[str]:
     ]
 
 
-def _up(figure: float) -> str:
+def up(figure: float) -> str:
     """A figure to three significant digits, rounded up."""
     rounded = Context(prec=3, rounding=ROUND_CEILING).create_decimal(Decimal(repr(float(figure)))).normalize()
     return f"{rounded:f}" if 1e-4 <= abs(figure) < 1e15 else f"{rounded:.2e}".replace(".00e", "e")
 
 
-def _exact(figure: float) -> str:
+def exact(figure: float) -> str:
     """A figure as it was written: 1, 0.5, 1e-09."""
     return repr(float(figure)).removesuffix(".0")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Codes = npt.NDArray[np.integer[Any]]
+Whole = TypeVar("Whole", bound=np.integer[Any])
 
 
 class Coded(Protocol):
@@ -85,6 +86,6 @@ class Rows:
         return self.of_subjects(rng.permutation(self.subjects)[:subjects])
 
 
-def independent(codes: Codes, *, rng: np.random.Generator) -> Codes:
+def independent(codes: npt.NDArray[Whole], *, rng: np.random.Generator) -> npt.NDArray[Whole]:
     """The same columns, each shuffled on its own: right one by one, no association left."""
     return np.column_stack([rng.permutation(column) for column in codes.T]).astype(codes.dtype)

@@ -20,10 +20,10 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from privsynth.data.codec import CodedColumn, Codes
+from privsynth.data.codec import CodedColumn
 from privsynth.errors import UsageError
 from privsynth.privacy.noise import NoiseSource, dyadic_at_least
-from privsynth.validate.coded import Rows
+from privsynth.validate.coded import Codes, Rows
 from privsynth.validate.membership.neighbour import by_subject, min_distance
 from privsynth.validate.utility import features, fit_classifier
 

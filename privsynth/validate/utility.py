@@ -8,6 +8,7 @@ so its interval is far narrower than the two intervals side by side.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -82,13 +83,12 @@ def fit_classifier(X: Singles, y: Bools, seed: int) -> Classifier:
     """
     try:
         from sklearn.ensemble import HistGradientBoostingClassifier
-        from threadpoolctl import threadpool_limits
     except ImportError:
         raise _missing() from None
     if len(np.unique(y)) < 2:
         return _Constant(float(y.mean()) if len(y) else 0.5)
     model = HistGradientBoostingClassifier(max_iter=100, early_stopping=False, random_state=seed)
-    with threadpool_limits(limits=1, user_api="openmp"):
+    with _one_thread():
         return _Fitted(model.fit(X, y))
 
 
@@ -96,13 +96,19 @@ def fit_logistic(X: Singles, y: Bools, seed: int) -> Classifier:
     """Logistic regression on :func:`dummies`; deterministic in ``seed``."""
     try:
         from sklearn.linear_model import LogisticRegression
-        from threadpoolctl import threadpool_limits
     except ImportError:
         raise _missing() from None
     if len(np.unique(y)) < 2:
         return _Constant(float(y.mean()) if len(y) else 0.5)
-    with threadpool_limits(limits=1):
+    with _one_thread():
         return _Fitted(LogisticRegression(max_iter=2000, random_state=seed).fit(X, y))
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn, no stubs
+
+    limits: AbstractContextManager[object] = threadpool_limits(limits=1)
+    return limits
 
 
 def _missing() -> MissingExtra:

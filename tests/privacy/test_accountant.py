@@ -62,7 +62,7 @@ def test_laplace_has_its_known_curve() -> None:
 
 
 def test_sampling_is_priced() -> None:
-    assert price(sgd(0.01, 1.0, 500), delta=1e-6) < price(sgd(0.02, 1.0, 500), delta=1e-6) < math.inf
+    assert price(sgd(0.01, 2.0, 100), delta=1e-6) < price(sgd(0.02, 2.0, 100), delta=1e-6) < math.inf
 
 
 def test_too_small_a_delta_for_the_pld_is_refused() -> None:
@@ -83,9 +83,10 @@ def test_calibrated_noise_is_the_least_that_meets_the_budget(epsilon: float) -> 
 
 
 def test_calibrated_dp_sgd_meets_the_budget_by_its_pld() -> None:
-    noise = calibrate(lambda noise: sgd(0.02, noise, 50), Budget(2.0, 1e-6))
-    assert price(sgd(0.02, noise, 50), delta=1e-6) <= 2.0
-    assert price(sgd(0.02, noise * 0.999, 50), delta=1e-6) > 2.0
+    noise = calibrate(lambda noise: sgd(0.2, noise, 10), Budget(0.5, 1e-6))
+    assert noise > 1
+    assert price(sgd(0.2, noise, 10), delta=1e-6) <= 0.5
+    assert price(sgd(0.2, noise * 0.999, 10), delta=1e-6) > 0.5
 
 
 def test_what_noise_cannot_mend_is_refused_and_what_needs_none_gets_the_least() -> None:
@@ -112,7 +113,9 @@ def test_laplace_is_booked_as_pure_privacy_rounded_up(scale: float) -> None:
     assert float(mu_squared(dpa.LaplaceDpEvent(scale))) == pytest.approx(mu_of_pure(1 / scale) ** 2, rel=1e-11)
 
 
-@pytest.mark.parametrize("event", [sgd(0.1, 1.0, 2), dpa.ZCDpEvent(0.1), dpa.NonPrivateDpEvent(), dpa.UnsupportedDpEvent()])
+@pytest.mark.parametrize(
+    "event", [sgd(0.1, 1.0, 2), dpa.ZCDpEvent(0.1), dpa.NonPrivateDpEvent(), dpa.UnsupportedDpEvent()]
+)
 def test_events_without_a_proved_mu_are_refused(event: Any) -> None:
     with pytest.raises(BudgetError) as refusal:
         mu_squared(dpa.ComposedDpEvent([gaussian(1.0), event]))
@@ -186,7 +189,9 @@ ABSURD = [math.nan, math.inf, -1.0, -0.0, 0.0, 1e-400, 1e308]
 
 
 @pytest.mark.parametrize("value", ABSURD)
-@pytest.mark.parametrize("make", [dpa.GaussianDpEvent, dpa.LaplaceDpEvent, lambda x: sgd(0.1, x, 2), lambda x: sgd(x, 1.0, 2)])
+@pytest.mark.parametrize(
+    "make", [dpa.GaussianDpEvent, dpa.LaplaceDpEvent, lambda x: sgd(0.1, x, 2), lambda x: sgd(x, 1.0, 2)]
+)
 def test_absurd_numbers_in_events_are_refused_by_every_measure(make: Callable[[float], Any], value: float) -> None:
     for measure in (
         lambda event: price(event, delta=1e-6),
@@ -214,7 +219,7 @@ def test_sampling_of_a_composition_is_refused() -> None:
 # --- fit and gate ------------------------------------------------------------------------------
 
 
-@given(st.floats(1e-3, 50), st.floats(-12, -1), st.floats(0, 0.99))
+@given(st.floats(1e-3, 50), st.floats(-12, -1), st.just(0.0) | st.floats(1e-6, 0.99))
 def test_fit_and_gate_together_cost_no_more_than_the_release(epsilon: float, power: float, share: float) -> None:
     budget = Budget(epsilon, 10**power)
     prices = share_out(budget, gate_share=share)

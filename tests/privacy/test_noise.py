@@ -119,6 +119,15 @@ def test_rounded_gaussian_is_gdp_and_the_discrete_gaussian_is_not() -> None:
                 assert worst(discrete, shift) > 1e-4
 
 
+def test_no_smaller_mu_would_do() -> None:
+    """At a shift of many counts the rounding hides next to nothing: 0.99·Δ/σ is already too small."""
+    sigma, shift, epsilon = 16.0, 32, 3.0
+    below = np.diff(norm.cdf(np.arange(-400.5, 0.6) / sigma))
+    law = np.concatenate([below, below[-2::-1]])
+    found = float(np.maximum(np.roll(law, shift) - math.exp(epsilon) * law, 0).sum())
+    assert delta_of(0.99 * shift / sigma, epsilon=epsilon) < found <= delta_of(shift / sigma, epsilon=epsilon)
+
+
 # --- replay, shapes, types ---------------------------------------------------------------------
 
 
@@ -162,7 +171,7 @@ def test_many_cells_are_drawn_in_parts() -> None:
 
 def test_counts_at_the_ends_of_int64_do_not_wrap() -> None:
     ends = np.iinfo(np.int64)
-    noisy = SeededNoise(1).add(np.array([ends.min, ends.max] * 500, dtype=np.int64), sigma=32768.0)
+    noisy = SeededNoise(1).add(np.array([ends.min, ends.max] * 500, dtype=np.int64), sigma=1024.0)
     assert (noisy[::2] < -(2**61)).all()
     assert (noisy[1::2] > 2**61).all()
 
@@ -170,7 +179,7 @@ def test_counts_at_the_ends_of_int64_do_not_wrap() -> None:
 @pytest.mark.parametrize("dtype", [np.int32, np.uint64, np.float64])
 def test_other_types_than_int64_are_refused(dtype: type[np.generic]) -> None:
     with pytest.raises(PrivsynthError, match="int64"):
-        SeededNoise(1).add(np.zeros(3, dtype=dtype), sigma=4.0)  # type: ignore[arg-type]  # the fault under test
+        SeededNoise(1).add(np.zeros(3, dtype=dtype), sigma=4.0)
 
 
 @pytest.mark.parametrize("sigma", [5.03, 0.0, -1.0, math.nan, math.inf, 65536.0])

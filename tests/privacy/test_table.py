@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_entries_of_wide_tables_are_exact_floors(sigma: float) -> None:
     some = {0, 1, last // 3, last // 2, last - 1, last, *range(0, last, last // 40)}
     assert all(found[k] == exact_floor(sigma, k) for k in some)
     assert exact_floor(sigma, last + 1) == 0
-    assert all(later <= earlier for earlier, later in zip(found, found[1:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(found))
 
 
 @pytest.mark.parametrize("sigma", [0.0625, 0.5, 1.0, 3.0, 10.0])
@@ -109,7 +110,7 @@ def test_words_of_another_type_are_refused() -> None:
     """numpy compares uint64 with int64 as float64: 11 bits would be lost without a word."""
     high, low = split([5])
     with pytest.raises(PrivsynthError, match="uint64"):
-        survival_table(2.0).magnitudes(high.astype(np.int64), low)  # type: ignore[arg-type]  # the fault under test
+        survival_table(2.0).magnitudes(high.astype(np.int64), low)
 
 
 def test_tables_are_shared_and_cannot_be_written() -> None:

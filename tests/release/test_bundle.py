@@ -140,8 +140,11 @@ def test_seeded_noise_never_leaves(world: Any) -> None:
     with pytest.raises(SeededNoise) as caught:
         world.with_receipt(noise="seeded")
     assert caught.value.exit_code == 4
+    seeded = replace(world.receipt, noise="seeded")
     with pytest.raises(SeededNoise):
-        world.release(synth=replace(world.synth, receipt=replace(world.receipt, noise="seeded")))
+        world.release(synth=replace(world.synth, receipt=seeded))
+    with pytest.raises(SeededNoise):
+        world.release(receipt=seeded)
 
 
 def test_what_the_gate_did_not_pass_never_leaves(world: Any) -> None:
@@ -155,7 +158,8 @@ def test_what_the_gate_did_not_pass_never_leaves(world: Any) -> None:
 
 
 def other_rows(world: Any, **columns: Any) -> Synthetic:
-    return replace(world.synth, frame=world.synth.frame.assign(**columns))
+    synth: Synthetic = world.synth
+    return replace(synth, frame=synth.frame.assign(**columns))
 
 
 @pytest.mark.parametrize(

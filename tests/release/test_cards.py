@@ -97,7 +97,14 @@ def test_without_a_condition_none_is_mentioned(world: Any) -> None:
 
 @pytest.mark.parametrize(
     ("values", "risky"),
-    [('["=1+1", b]', True), ('["+1", b]', True), ('["@x"]', True), ('["-x"]', True), ("[a, b]", False), ("[-1, 2]", False)],
+    [
+        ('["=1+1", b]', True),
+        ('["+1", b]', True),
+        ('["@x"]', True),
+        ('["-x"]', True),
+        ("[a, b]", False),
+        ("[-1, 2]", False),
+    ],
 )
 def test_spreadsheets_are_warned_of_formulas(world: Any, values: str, risky: bool) -> None:
     note = make(world, schema=odd_schema(values))["spreadsheets"]

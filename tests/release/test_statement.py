@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from privsynth.errors import ModelError
 from privsynth.privacy.accountant import delta_of, mu_of
 from privsynth.privacy.events import Receipt
-from privsynth.release.statement import _exact, _up, privacy_statement, statement_markdown
+from privsynth.release.statement import exact, privacy_statement, statement_markdown, up
 
 GOLDEN = Path(__file__).parent / "golden"
 NEVER = re.compile(r"anonym|no risk|100 ?%|GDPR|HIPAA|event of probability|privacy score|\bsafe\b", re.IGNORECASE)
@@ -80,15 +80,17 @@ def test_the_sentences(receipt: Receipt) -> None:
     text = statement_markdown(privacy_statement(receipt))
     for sentence in (
         "Everything ever released from population st-anna-patients, taken together: (ε = 6, δ = 2e-08).",
-        "To someone who already holds all earlier releases of st-anna-patients, this one adds at most (ε = 1, δ = 1e-06)",
+        "To someone who already holds all earlier releases of st-anna-patients, this one adds at most "
+        "(ε = 1, δ = 1e-06), the gate's tests included.",
         "Taken alone it is bounded by the cap, unless its recipe was committed before the first hold of "
         "st-anna-patients. Its recipe was not: taken alone, its bound is the cap.",
         "nobody who already holds all earlier releases of st-anna-patients and now sees this one, whatever else they "
-        "know, can change their odds that it is by more than a factor 2.72: a 1-in-2 guess becomes at most 73.2 in 100; "
-        "except with probability 2.02e-5.",
+        "know, can change their odds that it is by more than a factor 2.72: a 1-in-2 guess becomes at most 73.2 in "
+        "100; except with probability 2.02e-5.",
         "n·δ = 0.02 for the 20,000 subjects declared. That is more than 0.001: read it as too large.",
         "who may be wrong about 1 in 100 outsiders recognises at most 1.84 in 100 insiders",
-        "For a changed value of a person-year known to be in the data, μ = 0.237 becomes 2μ = 0.474, that is ε = 2.13",
+        "For a changed value of one person-year known to be in the data, μ = 0.237 becomes 2μ = "
+        "0.474, that is ε = 2.13",
         "A person with r rows has r·μ; the schema declares r ≤ 5",
         "Recipients may collude.",
         "Other institutions that hold data on the same people and share no ledger",
@@ -103,7 +105,7 @@ def test_a_first_release_speaks_for_itself(receipt: Receipt) -> None:
     text = statement_markdown(privacy_statement(replace(receipt, first_of_population=True)))
     assert "Its recipe was: taken alone, too, it is bounded by (ε = 1, δ = 1e-06)." in text
     assert "nobody who sees this release, whatever else they know, can change" in text
-    assert "among those who already hold" not in text
+    assert "Among those who already hold" not in text
 
 
 def test_a_later_release_says_nothing_of_who_sees_it_alone(receipt: Receipt) -> None:
@@ -133,13 +135,13 @@ def test_a_small_n_delta_is_no_warning(receipt: Receipt) -> None:
 @pytest.mark.parametrize("chosen", [True, False])
 @pytest.mark.parametrize("rows", [1, 5])
 def test_no_statement_promises_too_much(receipt: Receipt, first: bool, chosen: bool, rows: int) -> None:
-    s = privacy_statement(
-        replace(receipt, first_of_population=first, chosen_after_report=chosen, person_rows=rows)
-    )
+    s = privacy_statement(replace(receipt, first_of_population=first, chosen_after_report=chosen, person_rows=rows))
     assert not NEVER.search(statement_markdown(s) + json.dumps(s, ensure_ascii=False))
 
 
-@pytest.mark.parametrize("gap", [{"cap_epsilon": 0.0}, {"cap_delta": 0.0}, {"mu": 0.0}, {"mu": math.inf}, {"subjects": 0}])
+@pytest.mark.parametrize(
+    "gap", [{"cap_epsilon": 0.0}, {"cap_delta": 0.0}, {"mu": 0.0}, {"mu": math.inf}, {"subjects": 0}]
+)
 def test_an_incomplete_receipt_gets_no_statement(receipt: Receipt, gap: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="lacks"):
         privacy_statement(replace(receipt, **gap))
@@ -147,13 +149,13 @@ def test_an_incomplete_receipt_gets_no_statement(receipt: Receipt, gap: dict[str
 
 @given(st.floats(1e-30, 1e14))
 def test_figures_are_rounded_up_and_by_little(figure: float) -> None:
-    shown = float(_up(figure))
+    shown = float(up(figure))
     assert figure <= shown <= figure * 1.0101
-    assert float(_exact(figure)) == figure
+    assert float(exact(figure)) == figure
 
 
 def test_how_figures_look() -> None:
-    assert [_up(x) for x in (1.0, 2e-5, 2.0001e-5, 0.00011, 99.91, 22026.4, 1e-9)] == [
+    assert [up(x) for x in (1.0, 2e-5, 2.0001e-5, 0.00011, 99.91, 22026.4, 1e-9)] == [
         "1",
         "2e-5",
         "2.01e-5",
@@ -162,4 +164,4 @@ def test_how_figures_look() -> None:
         "22100",
         "1e-9",
     ]
-    assert [_exact(x) for x in (1, 0.5, 1e-9, 6.0)] == ["1", "0.5", "1e-09", "6"]
+    assert [exact(x) for x in (1, 0.5, 1e-9, 6.0)] == ["1", "0.5", "1e-09", "6"]

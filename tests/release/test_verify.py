@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from privsynth.documents import sha256
+from privsynth.documents import canonical, sha256
 from privsynth.errors import BundleError, KeyFileError, UsageError
 from privsynth.release.manifest import MAX_FILE_BYTES, Manifest, walk
 from privsynth.release.verify import verify
-from privsynth.signing import Trust, load_key, new_key, write_trust
+from privsynth.signing import Trust, load_key, new_key, sign_envelope, write_trust
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 STATEMENT = "statement.dsse.json"
@@ -36,7 +36,7 @@ PATHS = (
 Resign = Callable[..., Path]
 
 
-def refused(bundle: Path, says: str = "", **given: Any) -> BundleError:
+def refused(bundle: Path, says: str | None = None, **given: Any) -> BundleError:
     with pytest.raises(BundleError, match=says) as caught:
         verify(bundle, now=NOW, **given)
     assert caught.value.exit_code == 4
@@ -50,7 +50,9 @@ def test_a_good_bundle(world: Any, bundle: Path) -> None:
     assert found.signers == ("A. Kim",)
     assert (found.recipient, found.rows, found.files) == ("university-hospital", 60, len(PATHS) - 2)
     assert found.trust == bundle.parent.resolve() / "trust.json"
-    assert found.size == sum((bundle / path).stat().st_size for path in PATHS if path not in ("manifest.json", STATEMENT))
+    assert found.size == sum(
+        (bundle / path).stat().st_size for path in PATHS if path not in ("manifest.json", STATEMENT)
+    )
     assert list(found.claims) == world.claims.published()
     assert set(walk(bundle)) == set(PATHS)
     verify(bundle, recipient="university-hospital")
@@ -87,7 +89,7 @@ def test_an_absent_file_is_found(bundle: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_file_of_a_petabyte_is_not_read(bundle: Path, path: str) -> None:
+def test_a_file_of_terabytes_is_not_read(bundle: Path, path: str) -> None:
     with (bundle / path).open("r+b") as file:
         file.truncate(2**42)
     refused(bundle, "larger")
@@ -441,9 +443,6 @@ def test_another_payload_type_is_refused(bundle: Path, resign: Resign) -> None:
 
 @pytest.mark.parametrize("payload", [[], None, "x", {}])
 def test_a_payload_of_another_shape_is_refused(bundle: Path, world: Any, payload: object) -> None:
-    from privsynth.documents import canonical
-    from privsynth.signing import sign_envelope
-
     raw = sign_envelope("application/vnd.in-toto+json", canonical(payload), world.key)
     (bundle / STATEMENT).write_bytes(raw)
     refused(bundle)
@@ -486,3 +485,13 @@ def test_verifying_needs_no_heavy_package(bundle: Path) -> None:
 def test_what_is_written_is_what_is_listed(bundle: Path) -> None:
     manifest = Manifest.from_bytes((bundle / "manifest.json").read_bytes())
     assert {entry.path for entry in manifest.files} | {"manifest.json", STATEMENT} == set(PATHS)
+
+
+def test_the_check_by_hand_in_the_docs_works(bundle: Path) -> None:
+    """docs/verify.md: an independent reading of what we sign, which fails on an altered bundle too."""
+    text = (Path(__file__).parents[2] / "docs" / "verify.md").read_text("utf-8")
+    command = [sys.executable, "-c", text.split("```python\n")[1].split("```")[0]]
+    done = subprocess.run(command, cwd=bundle.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (bundle / "card.md").write_text("x")
+    assert subprocess.run(command, cwd=bundle.parent, capture_output=True, check=False).returncode != 0

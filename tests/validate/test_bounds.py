@@ -25,7 +25,7 @@ def test_they_are_one_curve(mu: float) -> None:
     assert (tpr - fpr).max() == pytest.approx(advantage_bound(mu), abs=2e-3)
 
 
-@given(st.floats(0, 6), st.floats(0.001, 0.5))
+@given(st.floats(0, 3), st.floats(0.001, 0.5))
 def test_precision_lies_on_the_curve(mu: float, portion: float) -> None:
     precision = precision_bound(portion, mu=mu)
     fpr = (1 - precision) * 2 * portion

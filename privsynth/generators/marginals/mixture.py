@@ -9,6 +9,7 @@ torch version and thread count).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -81,23 +82,42 @@ def fit_mixture(targets: Targets, *, components: int, steps: int, seed: int, pro
     start = torch.log(one.clamp_min(1e-6))
     logits = (start + START_SPREAD * torch.randn((components, total), generator=draw, dtype=dtype)).requires_grad_()
     weights = torch.zeros(components, dtype=dtype, requires_grad=True)
-    optimiser = torch.optim.Adam([logits, weights], lr=RATE)
+    adam = _Adam([logits, weights])
     progress.step("fit the model (free)", steps)
     for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * 0.5 * (1 + float(np.cos(np.pi * step / steps)))
-        optimiser.zero_grad(set_to_none=True)
         tables = _softmax(logits, targets.sizes)
         share = torch.softmax(weights, 0)
         pairs = tables.T @ (share[:, None] * tables)
         loss = (precision * (pairs - wanted).square()).sum() + (one_precision * (share @ tables - one).square()).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        adam.step(torch.autograd.grad(loss, [logits, weights]), rate=RATE * 0.5 * (1 + math.cos(math.pi * step / steps)))
         progress.advance()
     with torch.no_grad():
-        tables = _softmax(logits, targets.sizes).double().numpy()
-        share = torch.softmax(weights, 0).double().numpy()
-    return Mixture(share / share.sum(), _renormalise(tables, targets.sizes), targets.sizes)
+        fitted: Floats = _softmax(logits, targets.sizes).double().numpy()
+        mix: Floats = torch.softmax(weights, 0).double().numpy()
+    return Mixture(mix / mix.sum(), _renormalise(fitted, targets.sizes), targets.sizes)
+
+
+class _Adam:
+    """Adam (Kingma and Ba, 2015) with the usual constants. torch.optim would load torch's compiler,
+    which takes longer than the fit."""
+
+    def __init__(self, parameters: Sequence[torch.Tensor]) -> None:
+        self._parameters = list(parameters)
+        self._mean = [torch.zeros_like(p) for p in self._parameters]
+        self._square = [torch.zeros_like(p) for p in self._parameters]
+        self._steps = 0
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[torch.Tensor], *, rate: float) -> None:
+        """One step against ``gradients``."""
+        self._steps += 1
+        first, second = 1 - 0.9**self._steps, 1 - 0.999**self._steps
+        for parameter, gradient, mean, square in zip(
+            self._parameters, gradients, self._mean, self._square, strict=True
+        ):
+            mean.mul_(0.9).add_(gradient, alpha=0.1)
+            square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+            parameter.addcdiv_(mean, (square / second).sqrt_().add_(1e-8), value=-rate / first)
 
 
 def _softmax(logits: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:

@@ -129,7 +129,8 @@ class MarginalModel:
         if e is not None:
             table = table * e.weights
         total = table.sum(axis=1, keepdims=True)
-        return np.divide(table, total, out=np.full_like(table, 0.0), where=total > 0)
+        out: Floats = np.divide(table, total, out=np.full_like(table, 0.0), where=total > 0)
+        return out
 
     # --- sampling -------------------------------------------------------------------------------
 
@@ -330,7 +331,8 @@ class MarginalModel:
 
 def _pick(cumulative: Floats, u: Floats) -> npt.NDArray[np.int64]:
     """The index of each u under one cumulative distribution."""
-    return np.minimum(np.searchsorted(cumulative, u * cumulative[-1], side="right"), len(cumulative) - 1)
+    index: npt.NDArray[np.int64] = np.searchsorted(cumulative, u * cumulative[-1], side="right")
+    return np.minimum(index, len(cumulative) - 1)
 
 
 def _pick_rows(cumulative: Floats, row: npt.NDArray[np.int64], u: Floats) -> Codes:
@@ -342,7 +344,8 @@ def _pick_rows(cumulative: Floats, row: npt.NDArray[np.int64], u: Floats) -> Cod
     flat = (scaled + np.arange(components)[:, None]).ravel()
     index = np.searchsorted(flat, row + u, side="right") - row * cells
     top = cells - 1 - np.argmax(np.diff(np.concatenate([np.zeros((components, 1)), scaled], axis=1)[:, ::-1], axis=1) < 0, axis=1)
-    return np.minimum(np.maximum(index, 0), top[row]).astype(np.int32)
+    out: Codes = np.minimum(np.maximum(index, 0), top[row]).astype(np.int32)
+    return out
 
 
 def _as_json(value: Any) -> Any:

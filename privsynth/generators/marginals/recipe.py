@@ -26,7 +26,7 @@ from privsynth.documents import identity
 from privsynth.errors import BudgetError, HoldError, MissingExtra, SchemaError
 from privsynth.generators.marginals.model import MarginalModel
 from privsynth.generators.marginals.plan import HELD_BACK_GROUPS, Plan, lay_out, resolution
-from privsynth.generators.marginals.resolve import OneWays, equal_mass_groups, one_ways
+from privsynth.generators.marginals.resolve import Floats, OneWays, equal_mass_groups, one_ways
 from privsynth.generators.marginals.transcript import Groups, MarginalTranscript, Measurement
 from privsynth.ledger.store import Hold
 from privsynth.privacy.accountant import mu_squared
@@ -196,7 +196,9 @@ class Marginals:
         pairs = transcript.stage("pair")
         groups = _column_groups(pairs, [c.cells for c in codec.columns], ones)
         sizes = tuple(int(g.max()) + 1 for g in groups)
-        shares, precisions, within = [], [], []
+        shares: list[Floats] = []
+        precisions: list[Floats] = []
+        within: list[Floats] = []
         for c, g in enumerate(groups):
             mass = np.bincount(g, weights=ones.counts[c])
             even = 1.0 / np.bincount(g)[g]

@@ -49,7 +49,7 @@ def one_ways(measured: Sequence[Measurement], columns: Sequence[CodedColumn]) ->
     for m, column in zip(measured, columns, strict=True):
         pool = _pool(m, column)
         size = np.bincount(pool)
-        mass = np.bincount(pool, weights=m.counts.astype(np.float64))
+        mass: Floats = np.bincount(pool, weights=m.counts.astype(np.float64)).astype(np.float64)
         mass = _onto_simplex(mass, np.full(len(mass), 1.0) * size, rows)
         counts.append((mass / size)[pool])
         pools.append(pool)

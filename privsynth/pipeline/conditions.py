@@ -1,0 +1,68 @@
+"""``--where sex=F --where age=20..40``: conditions as a command line writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from privsynth.data.codec import Between
+from privsynth.data.schema import Boolean, Categorical, Column, Date, Datetime, Schema
+from privsynth.errors import ConditionError
+
+_FORM = "write COLUMN=VALUE, COLUMN=A,B (either), COLUMN=20..40 (a range, both ends included) or COLUMN= (null)"
+
+
+def parse_conditions(texts: Sequence[str], schema: Schema) -> dict[str, Any]:
+    """The ``where=`` mapping that the texts write. Values are read by the column's declared kind.
+
+    Raises:
+        ConditionError: not of the form, an unknown column, or the same column twice.
+    """
+    out: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise ConditionError(f"{text!r} has no `=`", where="--where", mend=_FORM)
+        column = schema.learned.get(name)
+        if column is None:
+            raise ConditionError(
+                f"{name!r} is not a learned column", where="--where", mend=f"one of {', '.join(schema.learned)}"
+            )
+        if name in out:
+            raise ConditionError(f"{name!r} is given twice", where="--where", mend=_FORM)
+        out[name] = _wanted(column, value)
+    return out
+
+
+def _wanted(column: Column, text: str) -> Any:
+    if text == "":
+        return None
+    if ".." in text and not isinstance(column, Categorical | Boolean):
+        low, _, high = text.partition("..")
+        return Between(_value(column, low) if low else None, _value(column, high) if high else None)
+    values = [_value(column, part) for part in text.split(",")] if not isinstance(column, Categorical) else None
+    if values is None:
+        values = [_value(column, text)] if _listed(column, text) else [_value(column, p) for p in text.split(",")]
+    return values[0] if len(values) == 1 else values
+
+
+def _listed(column: Column, text: str) -> bool:
+    return isinstance(column, Categorical) and text in {str(v) for v in column.values}
+
+
+def _value(column: Column, text: str) -> Any:
+    match column:
+        case Boolean():
+            flags = {"true": True, "false": False}
+            if text not in flags:
+                raise ConditionError(f"{text!r} is neither true nor false", where="--where", mend=_FORM)
+            return flags[text]
+        case Categorical(values=values):
+            return next((v for v in values if str(v) == text), text)
+        case Date() | Datetime():
+            return text
+        case _:
+            try:
+                return float(text) if "." in text or "e" in text.lower() else int(text)
+            except ValueError:
+                raise ConditionError(f"{text!r} is not a number", where="--where", mend=_FORM) from None

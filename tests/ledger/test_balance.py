@@ -1,0 +1,138 @@
+"""The fold: the same entries give the same balance, and entries that cannot be are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privsynth.errors import LedgerError
+from privsynth.ledger.balance import fold, fold_attempts
+from privsynth.ledger.entry import Entry, follow
+from privsynth.ledger.ledger import Ledger
+from privsynth.ledger.terms import Terms
+from privsynth.privacy.accountant import mu_squared
+from privsynth.privacy.events import decode
+from tests.ledger.world import NOON, USE, fit, gate, opened, paid, policy, recipe, spent
+
+
+@pytest.fixture
+def entries(ledger: Ledger) -> list[Entry]:
+    """A log with one approved hold and one that was only reserved."""
+    done = fit(ledger.reserve(recipe(1.0), **USE))
+    gate(done)
+    done.approve({})
+    ledger.reserve(recipe(0.5), purpose="research", recipient="institute")
+    with ledger.reading() as session:
+        return session.main
+
+
+def append(entries: list[Entry], kind: str, body: dict[str, Any]) -> list[Entry]:
+    last = entries[-1] if entries else None
+    return [*entries, follow(last, kind, body, log="main", actor="x", now=NOON)]
+
+
+def test_the_fold_is_pure(entries: list[Entry]) -> None:
+    assert fold(entries) == fold(tuple(entries))
+    assert fold(entries).lines() == fold(entries).lines()
+    assert fold([]).holds == {}
+
+
+def test_a_hold_is_charged_to_its_population_and_its_recipient_fitted_or_not(entries: list[Entry]) -> None:
+    balance = fold(entries)
+    charged = {(line.over, line.name): spent(line) for line in balance.lines()}
+    cost = {h.terms.recipient: mu_squared(decode(h.event)) for h in balance.holds.values()}
+    grid = Fraction(1, 2**250)
+    assert sum(cost.values()) <= charged["population", "patients"] <= sum(cost.values()) + grid
+    for recipient, exact in cost.items():
+        assert exact <= charged["recipient", recipient] <= exact + grid
+
+
+def test_spending_never_shrinks_along_the_log(entries: list[Entry]) -> None:
+    sums = [spent(fold(entries[:n]).line("patients", "population", "patients")) for n in range(2, len(entries) + 1)]
+    assert sums == sorted(sums)
+    assert sums[0] == 0 < sums[-1]
+
+
+def test_terms_come_back_as_they_were(entries: list[Entry]) -> None:
+    for hold in fold(entries).holds.values():
+        assert Terms.from_json(hold.terms.to_json()) == hold.terms
+        with pytest.raises(LedgerError, match="terms"):
+            Terms.from_json({**hold.terms.to_json(), "discount": 0.5})
+
+
+@pytest.mark.parametrize("kind", ["genesis", "register", "source", "reserve", "fit", "measured", "approve"])
+def test_no_entry_happens_twice(entries: list[Entry], kind: str) -> None:
+    body = next(dict(e.body) for e in entries if e.kind == kind)
+    with pytest.raises(LedgerError, match="cannot follow"):
+        fold(append(entries, kind, body))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("fit", {"hold": "unknown"}),
+        ("measured", {"hold": "unknown", "sha256": ""}),
+        ("approve", {"hold": "unknown", "claims": ""}),
+        ("disclose", {"hold": "unknown"}),
+        ("report", {"population": "unknown"}),
+        ("source", {"population": "unknown", "source": "s"}),
+        ("reserve", {"population": "unknown", "hold": "h"}),
+        ("refund", {"hold": "unknown"}),
+    ],
+)
+def test_an_entry_that_cannot_be_is_refused(entries: list[Entry], kind: str, body: dict[str, Any]) -> None:
+    with pytest.raises(LedgerError, match="cannot follow"):
+        fold(append(entries, kind, body))
+
+
+def test_a_population_is_not_registered_before_the_first_entry() -> None:
+    with pytest.raises(LedgerError, match="cannot follow"):
+        fold(append([], "register", {"population": "p"}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"), [("refused", {"hold": "h", "rules": []}), ("refund", {}), ("genesis", {"ledger": "x"})]
+)
+def test_the_second_log_is_checked_too(kind: str, body: dict[str, Any]) -> None:
+    first = follow(None, "genesis", {"ledger": "x"}, log="attempts", actor="x", now=NOON)
+    assert fold_attempts([first]).ledger == "x"
+    with pytest.raises(LedgerError, match="cannot follow"):
+        fold_attempts([first, follow(first, kind, body, log="attempts", actor="x", now=NOON)])
+
+
+def test_a_hold_gated_twice_in_the_second_log_is_refused() -> None:
+    first = follow(None, "genesis", {"ledger": "x"}, log="attempts", actor="x", now=NOON)
+    second = follow(first, "gate", {"hold": "h", "population": "p"}, log="attempts", actor="x", now=NOON)
+    third = follow(second, "gate", {"hold": "h", "population": "p"}, log="attempts", actor="x", now=NOON)
+    assert fold_attempts([first, second]).attempts == {"p": 1}
+    with pytest.raises(LedgerError, match="cannot follow"):
+        fold_attempts([first, second, third])
+
+
+def test_recorded_holds_beyond_the_cap_are_found(entries: list[Entry]) -> None:
+    body = next(dict(e.body) for e in entries if e.kind == "reserve")
+    for n in range(50):
+        entries = append(entries, "reserve", {**body, "hold": f"{n:032x}"})
+    with pytest.raises(LedgerError, match="more than the cap"):
+        fold(entries).lines()
+
+
+def test_a_hold_without_fit_and_gate_is_refused(entries: list[Entry]) -> None:
+    hold = next(iter(fold(entries).holds.values()))
+    with pytest.raises(LedgerError, match="no fit and gate"):
+        replace(hold, event={"type": "gaussian", "noise multiplier": 1.0}).prices.fit  # noqa: B018
+
+
+def test_a_renyi_ledger_adds_up_too(tmp_path: Path) -> None:
+    ledger = opened(tmp_path, policy(("{kind: gdp}", "{kind: rdp}")))
+    shares = []
+    for _ in range(3):
+        ledger.reserve(recipe(0.5), **USE)
+        shares.append(ledger.balances()[0].spent_share())
+    assert 0 < shares[0] < shares[1] < shares[2] < 1
+    assert paid(ledger) > 0
+    opened(tmp_path, policy(("{kind: gdp}", "{kind: rdp}"))).verify()
