@@ -259,9 +259,7 @@ def _print_plan(screen: Screen, planned: StudyPlan) -> None:
         ("rule", "", "what", "limit", "where"),
         [(v.id, "ok" if v.allowed else "NO", v.what, v.limit, v.where) for v in quote.decision.verdicts],
     )
-    screen.say(
-        f"\nprice: μ = {quote.prices.mu:.4f} (fit {quote.prices.mu_fit:.4f}, gate {quote.prices.mu_gate:.4f})"
-    )
+    screen.say(f"\nprice: μ = {quote.prices.mu:.4f} (fit {quote.prices.mu_fit:.4f}, gate {quote.prices.mu_gate:.4f})")
     for name, sigma in noise.items():
         rows = max(planned.subjects, 1.0)
         screen.say(f"noise of a {name} count: ± {sigma:.1f} rows, {sigma / rows:.2%} of the declared {rows:,.0f}")
@@ -418,8 +416,8 @@ def keys_new(
     quiet: QUIET = False,
 ) -> None:
     """Draw an Ed25519 signing key (mode 0600) and write the trust file that verifiers need."""
-    from privsynth.errors import KeyFileError
     from privsynth.documents import read_bytes
+    from privsynth.errors import KeyFileError
     from privsynth.signing import Trust, new_key, write_trust
 
     screen = Screen(json_, quiet)
@@ -466,7 +464,9 @@ def verify(
         }
     )
     screen.say(f"verified: {found.folder} is whole and signed by {', '.join(found.signers)}")
-    screen.say(f"{found.rows:,} synthetic rows for {found.recipient}, ε = {paid.epsilon:g}, δ = {paid.delta:g} per {paid.unit}")
+    screen.say(
+        f"{found.rows:,} synthetic rows for {found.recipient}, ε = {paid.epsilon:g}, δ = {paid.delta:g} per {paid.unit}"
+    )
 
 
 # --- the demo --------------------------------------------------------------------------------------

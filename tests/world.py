@@ -148,7 +148,9 @@ class World:
 
     def hold(self, *, request: str | None = None) -> Hold:
         """A hold for the recipe."""
-        return self.ledger.reserve(self.recipe, purpose=PURPOSE, recipient=RECIPIENT, consent="register", request=request)
+        return self.ledger.reserve(
+            self.recipe, purpose=PURPOSE, recipient=RECIPIENT, consent="register", request=request
+        )
 
 
 def build(

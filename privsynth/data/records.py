@@ -225,6 +225,11 @@ class Model(Protocol):
         ...
 
     @property
+    def kind(self) -> str:
+        """The generator's kind, as study files write it."""
+        ...
+
+    @property
     def schema(self) -> Schema:
         """Of the table that it was fitted on."""
         ...

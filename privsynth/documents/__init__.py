@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from privsynth.documents.canonical import Json, canonical, identity, join, sha256
 from privsynth.documents.models import Strict, build, fault, plain
-from privsynth.documents.reading import MAX_BYTES, Document, load_yaml, parse_yaml, read_bytes, refuse_todo
+from privsynth.documents.reading import MAX_BYTES, Document, load_yaml, parse_yaml, read_bytes, refuse_todo, unseen
 
 __all__ = [
     "MAX_BYTES",
@@ -27,4 +27,5 @@ __all__ = [
     "read_bytes",
     "refuse_todo",
     "sha256",
+    "unseen",
 ]

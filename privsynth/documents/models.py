@@ -72,7 +72,7 @@ def build(
 ) -> M:
     """Validate ``document`` against ``model``; the first fault is raised as ``error`` with its line.
 
-    ``mends`` maps a key (the last text part of the place) to the mend to show for an unknown or bad key.
+    ``mends`` maps a key to the mend to show for it, and for what stands under it and has none of its own.
     """
     try:
         return model.model_validate(document.data)
@@ -111,7 +111,8 @@ def _refuse(
     else:
         beside = [_words(e) for e in every if _place(e["loc"], document.data)[0] == place]
         what = detail["what"] if kind == "fault" else " or ".join(dict.fromkeys(beside)).replace(" or must be ", " or ")
-        mend = detail.get("mend") or mends.get(key, _SEE)
+        known = [key, *(part for part in reversed(place) if isinstance(part, str))]
+        mend = detail.get("mend") or next((mends[name] for name in known if name in mends), _SEE)
     shown = " › ".join(map(str, place))
     raise error(f"{shown}: {what}" if shown else what, where=document.where(*place), mend=mend) from None
 

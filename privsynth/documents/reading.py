@@ -38,7 +38,9 @@ _NUMBERISH = re.compile(
 )
 _AMBIGUOUS = {"True", "TRUE", "False", "FALSE", "Null", "NULL"}
 _TURNING = "\u202a-\u202e\u2066-\u2069"
-_UNSEEN = re.compile(f"[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[{_TURNING}]")
+_UNSEEN = re.compile(
+    f"[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[{_TURNING}]"
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ class Document:
             if line is not None:
                 return f"{self.path}:{line}"
         return self.path
+
+
+def unseen(text: str) -> str:
+    """The first character that no file may hold, escaped or not: control characters but tab and line
+    break, surrogates, marks that turn the reading direction, line breaks that not all readers know."""
+    found = _UNSEEN.search(text)
+    return found[0] if found else ""
 
 
 def read_bytes(path: str | Path, *, error: type[PrivsynthError], kind: str, limit: int | None = None) -> bytes:
@@ -99,9 +108,9 @@ def parse_yaml(raw: bytes, *, path: str, error: type[PrivsynthError]) -> Documen
     def refuse(what: str, *, line: int, mend: str) -> PrivsynthError:
         return error(what, where=f"{path}:{line}", mend=mend)
 
-    if unseen := _UNSEEN.search(text):
-        line = text.count("\n", 0, unseen.start()) + 1
-        raise refuse(f"character U+{ord(unseen[0]):04X} is not allowed", line=line, mend="remove it")
+    if found := unseen(text):
+        line = text.count("\n", 0, text.index(found)) + 1
+        raise refuse(f"character U+{ord(found):04X} is not allowed", line=line, mend="remove it")
     if unicodedata.normalize("NFC", text) != text:
         raise error("text is not in Unicode form NFC", where=path, mend="normalise the file to NFC")
     try:
@@ -188,8 +197,8 @@ def _key(event: Any, node: dict[str, Any], line: int, refuse: Refuse, *, plain: 
 def _scalar(event: Any, line: int, refuse: Refuse) -> Any:
     text = str(event.value)
     if event.style is not None:  # quoted or block: always text, whatever its escapes say
-        if unseen := _UNSEEN.search(text):
-            raise refuse(f"character U+{ord(unseen[0]):04X} is not allowed", line=line, mend="remove it")
+        if found := unseen(text):
+            raise refuse(f"character U+{ord(found):04X} is not allowed", line=line, mend="remove it")
         if unicodedata.normalize("NFC", text) != text:
             raise refuse("text is not in Unicode form NFC", line=line, mend="normalise it to NFC")
         return text

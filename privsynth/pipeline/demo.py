@@ -147,7 +147,9 @@ def _edited(out: Path, name: str, edits: dict[str, str]) -> Path:
 def _over_budget(out: Path) -> Refusal:
     """The same release again: the population's budget is nearly spent, for ever."""
     path = _edited(
-        out, "study-again.yaml", {"out: release/": "out: again/", "model: model/": "model: again.model/\nrequest: again"}
+        out,
+        "study-again.yaml",
+        {"out: release/": "out: again/", "model: model/": "model: again.model/\nrequest: again"},
     )
     study = load_study(path)
     return _refused("the same release once more", lambda: run_study(study, actor=study.file.actor or ""))
@@ -171,7 +173,10 @@ def _no_consent(out: Path) -> Refusal:
         },
     )
     study = load_study(path)
-    return _refused("a study without the consent register that its policy asks for", lambda: run_study(study, actor=study.file.actor or ""))
+    return _refused(
+        "a study without the consent register that its policy asks for",
+        lambda: run_study(study, actor=study.file.actor or ""),
+    )
 
 
 def _tampered(out: Path, release: Path) -> Refusal:
@@ -182,7 +187,9 @@ def _tampered(out: Path, release: Path) -> Refusal:
     raw = bytearray(table.read_bytes())
     raw[len(raw) // 2] ^= 1
     table.write_bytes(bytes(raw))
-    return _refused("verifying the release after one bit of its table was flipped", lambda: verify(copy, trust=out / "trust.json"))
+    return _refused(
+        "verifying the release after one bit of its table was flipped", lambda: verify(copy, trust=out / "trust.json")
+    )
 
 
 # --- the picture -----------------------------------------------------------------------------------

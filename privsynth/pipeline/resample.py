@@ -13,9 +13,7 @@ from privsynth.pipeline.study import Study
 from privsynth.release.gate import approved
 
 
-def sample_study(
-    study: Study, *, rows: int, where: Mapping[str, Any], seed: int | None, out: Path, actor: str
-) -> int:
+def sample_study(study: Study, *, rows: int, where: Mapping[str, Any], seed: int | None, out: Path, actor: str) -> int:
     """Draw from a study's saved model, sign and write; reads no data and costs nothing.
 
     Returns:

@@ -139,7 +139,9 @@ def _model(study: Study, ledger: Ledger, hold: Hold, split: Split, progress: Pro
     else:
         raw = hold.transcript()
         if raw is None:
-            raise HoldError("the hold has no transcript", where=f"hold {hold.id}", mend="reserve under a new `request:`")
+            raise HoldError(
+                "the hold has no transcript", where=f"hold {hold.id}", mend="reserve under a new `request:`"
+            )
         transcript = MarginalTranscript.from_bytes(raw)
         model = study.recipe.refit(transcript, study.recipe.receipt(hold, transcript), progress=progress)
     model.save(folder)

@@ -41,12 +41,9 @@ class Claims:
 
     Attributes:
         findings: in the policy's order.
-        attempt: the population's how-manieth attempt this was. Stays inside: what a release shows
-            does not depend on attempts (``field/privacy.md`` 5).
     """
 
     findings: tuple[Finding, ...]
-    attempt: int
 
     @property
     def refused(self) -> tuple[Finding, ...]:
@@ -54,11 +51,12 @@ class Claims:
         return tuple(finding for finding in self.findings if not finding.passed)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for the ledger."""
-        return {"attempt": self.attempt, "findings": [asdict(finding) for finding in self.findings]}
+        """Everything, for the ledger. How many attempts came before stays in the ledger's second log: what
+        a release shows does not depend on it."""
+        return {"findings": [asdict(finding) for finding in self.findings]}
 
     def published(self) -> list[dict[str, Any]]:
-        """What may leave: findings without the attempt, places without folders."""
+        """What may leave: places without folders."""
         return [{**asdict(finding), "where": PurePath(finding.where).name} for finding in self.findings]
 
     @classmethod
@@ -70,6 +68,6 @@ class Claims:
         """
         try:
             findings = tuple(Finding(**finding) for finding in value["findings"])
-            return cls(findings, attempt=int(value["attempt"]))
+            return cls(findings)
         except (KeyError, TypeError, ValueError):
             raise LedgerError("not the claims of a gate", mend="restore the ledger from a backup") from None

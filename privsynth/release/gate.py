@@ -21,7 +21,8 @@ from privsynth.data.tables import violations
 from privsynth.errors import HoldError, PolicyError, ReleaseRefused, SeededNoise
 from privsynth.ledger.store import Hold
 from privsynth.policy.document import Policy
-from privsynth.policy.gate_rules import Above, Utility as UtilityRule
+from privsynth.policy.gate_rules import Above
+from privsynth.policy.gate_rules import Utility as UtilityRule
 from privsynth.privacy.noise import NoiseSource, SecureNoise
 from privsynth.progress import SILENT, Progress
 from privsynth.release.bundle import Release
@@ -58,6 +59,7 @@ class Approved:
             policy_sha256=self.policy.sha256,
             schema=self.model.schema,
             synth=synth,
+            generator=self.model.kind,
         )
 
 
@@ -79,7 +81,7 @@ def gate(model: Model, split: Split, *, hold: Hold, policy: Policy, progress: Pr
     if model.schema.sha256 != split.train.schema.sha256 or model.receipt.recipe != hold.recipe:
         raise HoldError("the split or the hold is not the model's", mend="use the split and hold it was fitted with")
     check_rules(policy, model.schema)
-    attempt = hold.open_gate(
+    hold.open_gate(
         model_hold=model.receipt.hold,
         source=split.train.source,
         population=split.train.population,
@@ -87,7 +89,7 @@ def gate(model: Model, split: Split, *, hold: Hold, policy: Policy, progress: Pr
         recipient=split.train.recipient,
     )
     findings = _evaluate(_Bench.set_up(model, split, hold=hold, policy=policy), noise=SecureNoise(), progress=progress)
-    claims = Claims(tuple(findings), attempt)
+    claims = Claims(tuple(findings))
     if not findings:
         hold.refuse(["PS-GATE-NONE"])
         raise ReleaseRefused("no rule was evaluated", rules=["PS-GATE-NONE"], mend="name rules in the policy's gate")
@@ -233,7 +235,13 @@ def _constraints(bench: _Bench) -> Finding:
         broken |= mask
     figure = f"{int(broken.sum())} of {len(broken)} synthetic rows break a rule"
     return Finding(
-        "PS-GATE-SCH", "schema constraints", not broken.any(), "every row", figure, "free", bench.where("schema constraints")
+        "PS-GATE-SCH",
+        "schema constraints",
+        not broken.any(),
+        "every row",
+        figure,
+        "free",
+        bench.where("schema constraints"),
     )
 
 
@@ -334,5 +342,3 @@ def planned_false_refusal(policy: Policy, *, subjects: int, holdout: float, mu_g
         mu=mu_gate / math.sqrt(rules),
         advantage=0.0,
     )
-
-

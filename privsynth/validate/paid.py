@@ -265,7 +265,9 @@ def groups_of(column: CodedColumn, codes: Codes) -> tuple[npt.NDArray[np.int64],
 Estimate = tuple[float, float]
 
 
-def _accuracies(table: npt.NDArray[np.float64] | npt.NDArray[np.int64], sigma: float) -> tuple[Estimate | None, Estimate | None]:
+def _accuracies(
+    table: npt.NDArray[np.float64] | npt.NDArray[np.int64], sigma: float
+) -> tuple[Estimate | None, Estimate | None]:
     """(accuracy, balanced accuracy) with standard errors, from a noisy 2 × 2 table truth × guess."""
     (tn, fp), (fn, tp) = table.tolist()
     accuracy = _rate(tp + tn, fp + fn, sigma * math.sqrt(2))
@@ -292,7 +294,12 @@ def _gap(groups: Sequence[GroupRates]) -> Estimate | None:
 
 
 def thin(
-    rows: Codes, subjects: npt.NDArray[np.object_], *, keep: Callable[..., npt.NDArray[np.bool_]], probability: float, label: str
+    rows: Codes,
+    subjects: npt.NDArray[np.object_],
+    *,
+    keep: Callable[..., npt.NDArray[np.bool_]],
+    probability: float,
+    label: str,
 ) -> Rows:
     """The rows of subjects kept by a secret coin of the given probability: data-independent."""
     if probability >= 1.0:

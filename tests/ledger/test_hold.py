@@ -227,6 +227,10 @@ def test_a_receipt_carries_hold_caps_and_marks(ledger: Ledger, hold: Hold) -> No
     assert (receipt.schema, receipt.person_rows, receipt.policy) == ("ab" * 32, 5, ledger.policy.sha256)
 
 
+def test_a_fit_plans_by_declared_sizes_only(hold: Hold) -> None:
+    assert hold.training_subjects == 41250 * (1 - 0.2)
+
+
 def test_nothing_secret_prints(ledger: Ledger, hold: Hold) -> None:
     key = ledger.coin_key("ehr/encounters")
     fit(hold, b"noisy-but-inside")

@@ -72,6 +72,15 @@ def test_the_schema_of_a_recipe_is_recorded_where_it_has_one(ledger: Ledger) -> 
         assert session.balance().holds[hold.id].terms.columns == ("age",)
 
 
+def test_a_recipe_that_names_no_unit_is_held_to_the_policys(ledger: Ledger) -> None:
+    """A schema with a subject column does not say what its people are called; the policy does."""
+    assert ledger.reserve(recipe(unit=""), **USE).unit == "patient"
+    with pytest.raises(RequestDenied, match="PS-SRC-001"):
+        ledger.reserve(recipe(unit="", source="ehr/other"), **USE)
+    with pytest.raises(RequestDenied, match="PS-SRC-002"):
+        ledger.reserve(recipe(unit="visit"), **USE)
+
+
 def test_the_first_hold_of_a_population_knows_it(ledger: Ledger) -> None:
     assert ledger.reserve(recipe(0.1), **USE).first_of_population
     assert not ledger.reserve(recipe(0.1), **USE).first_of_population

@@ -83,7 +83,7 @@ def test_a_default_is_written_out(policies: Path) -> None:
     raw = (policies / "healthcare.yaml").read_bytes()
     left_out = re.sub(rb"    cut: 0\.2[^\n]*\n", b"", raw)
     assert left_out != raw
-    assert parse_policy(left_out, path="p").to_json()["gate"]["membership"]["cut"] == 0.5
+    assert parse_policy(left_out, path="p").to_json()["gate"]["membership"]["cut"] == 0.2
     assert parse_policy(left_out, path="p").sha256 == parse_policy(raw, path="p").sha256
 
 

@@ -7,13 +7,16 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privsynth.errors import BudgetError
 from privsynth.privacy.budget import Budget
 
+LAW = settings(deadline=None, derandomize=True)
 
+
+@LAW
 @given(st.floats(1e-4, 50), st.floats(1e-300, 1, exclude_max=True))
 def test_every_sensible_price_is_a_budget(epsilon: float, delta: float) -> None:
     budget = Budget(epsilon, delta)

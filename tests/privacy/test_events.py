@@ -8,13 +8,15 @@ from typing import Any
 
 import dp_accounting as dpa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privsynth.documents import canonical
 from privsynth.errors import BudgetError, ModelError
 from privsynth.privacy.accountant import mu_squared
 from privsynth.privacy.events import Receipt, decode, encode
+
+LAW = settings(deadline=None, derandomize=True)
 
 NOISE = st.floats(0.1, 1e6)
 LEAVES = st.one_of(
@@ -33,6 +35,7 @@ EVENTS = st.recursive(
 )
 
 
+@LAW
 @given(EVENTS)
 def test_an_event_survives_canonical_json(event: Any) -> None:
     written = canonical(encode(event))

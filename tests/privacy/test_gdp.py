@@ -9,7 +9,7 @@ from typing import Any
 
 import dp_accounting as dpa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import MPContext
 
@@ -26,6 +26,8 @@ from privsynth.privacy.gdp import (
     root_up,
 )
 
+LAW = settings(deadline=None, derandomize=True)
+
 EXACT = MPContext()
 EXACT.prec = 300
 
@@ -35,6 +37,7 @@ def true_delta(mu: float, epsilon: float) -> Any:
     return EXACT.ncdf(m / 2 - e / m) - EXACT.exp(e) * EXACT.ncdf(-m / 2 - e / m)
 
 
+@LAW
 @given(st.floats(-5, 3), st.floats(-30, 36))
 def test_delta_is_never_below_the_true_one_and_hardly_above(magnitude: float, place: float) -> None:
     mu = 10**magnitude
@@ -54,6 +57,7 @@ def test_epsilon_agrees_with_dp_accounting(sigma: float, delta: float) -> None:
 BUDGETS = st.tuples(st.floats(1e-4, 50), st.floats(-200, -0.01).map(lambda x: 10**x))
 
 
+@LAW
 @given(BUDGETS)
 def test_a_cap_is_within_its_budget_and_is_the_largest(budget: tuple[float, float]) -> None:
     epsilon, delta = budget
@@ -63,6 +67,7 @@ def test_a_cap_is_within_its_budget_and_is_the_largest(budget: tuple[float, floa
     assert epsilon_of(mu, delta=delta) == pytest.approx(epsilon, rel=1e-6)
 
 
+@LAW
 @given(st.floats(-4, 2), st.floats(-100, -1))
 def test_a_cost_is_above_the_least_epsilon(magnitude: float, power: float) -> None:
     mu, delta = 10**magnitude, 10**power
@@ -80,6 +85,7 @@ def test_figures_of_the_field_notes() -> None:
     assert mu_of_pure(0.1) == pytest.approx(0.125, abs=5e-4)
 
 
+@LAW
 @given(st.floats(1e-3, 30), st.floats(1e-3, 30))
 def test_the_chance_of_a_larger_loss_is_never_understated(mu: float, epsilon: float) -> None:
     true = EXACT.ncdf(EXACT.mpf(mu) / 2 - EXACT.mpf(epsilon) / EXACT.mpf(mu))
@@ -88,6 +94,7 @@ def test_the_chance_of_a_larger_loss_is_never_understated(mu: float, epsilon: fl
     assert found <= true * (1 + 1e-9) + 1e-300
 
 
+@LAW
 @given(st.floats(1e-6, 40))
 def test_pure_privacy_is_covered_by_its_mu_and_by_no_smaller_one(epsilon: float) -> None:
     """Randomised response, which dominates pure ε-DP: its curve 1 - e^(e-ε)... lies under that of μ, and touches it."""
@@ -151,6 +158,7 @@ def test_numbers_below_the_smallest_float_are_refused_where_zero_is_absurd() -> 
         epsilon_of(1.0, delta=nothing)
 
 
+@LAW
 @given(st.fractions(min_value=Fraction(1, 10**9), max_value=10**9))
 def test_roots_and_floats_round_to_the_safe_side(value: Fraction) -> None:
     low, high = root_down(value), root_up(value)

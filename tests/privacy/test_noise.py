@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import beta, chi2, norm
@@ -26,6 +26,8 @@ from privsynth.privacy.noise import (
     keyed_coins,
     noisy_argmax,
 )
+
+LAW = settings(deadline=None, derandomize=True)
 
 ALARM = 1e-6  # of every statistical test here, for a right sampler
 DRAWS = 40_000
@@ -217,6 +219,7 @@ def coins_of(ids: list[str], probability: float = 0.3, key: bytes = KEY) -> dict
     return dict(zip(ids, tossed.tolist(), strict=True))
 
 
+@LAW
 @given(st.lists(st.text(), min_size=1, unique=True), st.floats(0, 1), st.randoms())
 def test_a_coin_depends_on_nobody_else(ids: list[str], probability: float, random: object) -> None:
     everyone = coins_of(ids, probability)

@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import MPContext
 
 from privsynth.errors import BudgetError, MissingExtra, PrivsynthError
 from privsynth.privacy import table as room
 from privsynth.privacy.table import Table, dyadic_at_least, floor_of, survival_table, total_variation
+
+LAW = settings(deadline=None, derandomize=True)
 
 WORD = 2**64
 
@@ -91,6 +93,7 @@ def split(numbers: list[int]) -> tuple[np.ndarray[tuple[int], np.dtype[np.uint64
 NEAR = st.builds(lambda high, low: high * WORD + low, st.integers(0, 3), st.sampled_from([0, 1, 2, WORD - 2, WORD - 1]))
 
 
+@LAW
 @given(st.lists(NEAR, min_size=1, max_size=12), st.lists(NEAR | st.integers(0, 2**128 - 1), min_size=1, max_size=12))
 def test_inversion_counts_the_entries_above_also_where_high_words_tie(survivals: list[int], bits: list[int]) -> None:
     table = Table(*split(sorted(survivals)))
@@ -163,6 +166,7 @@ def test_an_mpmath_that_disagrees_with_itself_is_refused(monkeypatch: pytest.Mon
 # --- the grid of sigmas ------------------------------------------------------------------------
 
 
+@LAW
 @given(st.floats(2.0**-4, 2.0**15))
 def test_the_grid_rounds_up_once_and_little(sigma: float) -> None:
     up = dyadic_at_least(sigma)

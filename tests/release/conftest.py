@@ -125,7 +125,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(
         schema=schema,
         receipt=receipt,
-        claims=Claims(findings, attempt=3),
+        claims=Claims(findings),
         synth=Synthetic(frame, schema, receipt, MODEL, {"sex": ["F", "M", "X"]}),
         key_path=home / "release.key",
         key=load_key(home / "release.key"),

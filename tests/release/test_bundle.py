@@ -128,11 +128,6 @@ def test_the_same_release_is_the_same_bytes(world: Any) -> None:
     assert changed == {"statement.dsse.json"}
 
 
-def test_what_is_shown_does_not_depend_on_attempts(world: Any) -> None:
-    more = world.release(claims=replace(world.claims, attempt=5)).sign(world.key_path, now=NOW)
-    assert more.files == signed(world).files
-
-
 # --- refusals -----------------------------------------------------------------------------------
 
 
@@ -150,11 +145,11 @@ def test_seeded_noise_never_leaves(world: Any) -> None:
 def test_what_the_gate_did_not_pass_never_leaves(world: Any) -> None:
     first, second = world.claims.findings
     with pytest.raises(ReleaseRefused) as caught:
-        world.release(claims=Claims((first, replace(second, passed=False, figure="0.93")), attempt=1))
+        world.release(claims=Claims((first, replace(second, passed=False, figure="0.93"))))
     assert caught.value.rules == ("PS-GATE-MEM",)
     assert "0.93" not in str(caught.value)
     with pytest.raises(ReleaseRefused, match="no rule"):
-        world.release(claims=Claims((), attempt=1))
+        world.release(claims=Claims(()))
 
 
 def other_rows(world: Any, **columns: Any) -> Synthetic:
@@ -169,6 +164,7 @@ def other_rows(world: Any, **columns: Any) -> Synthetic:
         (HoldError, lambda w: w.release(synth=replace(w.synth, model_id="cd" * 32))),
         (HoldError, lambda w: w.release(receipt=replace(w.receipt, recipient="another"))),
         (ModelError, lambda w: w.with_receipt(schema="00" * 32)),
+        (ModelError, lambda w: w.release(synth=replace(w.synth, schema=w.schema.model_copy(update={"order": ("x",)})))),
         (BundleError, lambda w: w.release(policy_sha256="00" * 32)),
         (BundleError, lambda w: w.release(policy={"id": "loose"})),
         (ModelError, lambda w: w.release(synth=other_rows(w, secret=1))),

@@ -89,7 +89,9 @@ def fit_mixture(targets: Targets, *, components: int, steps: int, seed: int, pro
         share = torch.softmax(weights, 0)
         pairs = tables.T @ (share[:, None] * tables)
         loss = (precision * (pairs - wanted).square()).sum() + (one_precision * (share @ tables - one).square()).sum()
-        adam.step(torch.autograd.grad(loss, [logits, weights]), rate=RATE * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        adam.step(
+            torch.autograd.grad(loss, [logits, weights]), rate=RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
+        )
         progress.advance()
     with torch.no_grad():
         fitted: Floats = _softmax(logits, targets.sizes).double().numpy()

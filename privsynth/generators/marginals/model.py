@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,13 @@ from privsynth.errors import ConditionError, ModelError, StorageError
 from privsynth.generators.marginals.transcript import Groups, MarginalTranscript, read_safetensors
 from privsynth.privacy.events import Receipt
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Floats = npt.NDArray[np.float64]
 FORMAT = 1
-REDRAWS = 1000
+REDRAW_AT_LEAST = 20_000
+REDRAW_SHARE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +56,9 @@ class MarginalModel:
     within: tuple[Floats, ...]
 
     def __repr__(self) -> str:
-        return f"MarginalModel({self.schema.source!r}, {len(self.weights)} components, epsilon={self.receipt.epsilon:g})"
+        return (
+            f"MarginalModel({self.schema.source!r}, {len(self.weights)} components, epsilon={self.receipt.epsilon:g})"
+        )
 
     @cached_property
     def codec(self) -> Codec:
@@ -61,8 +67,14 @@ class MarginalModel:
 
     @cached_property
     def id(self) -> str:
-        """SHA-256 over tensors, receipt and schema."""
-        return sha256(canonical([sha256(self._tensors()), identity(self.receipt.to_json()), self.schema.sha256]))
+        """SHA-256 over tensors, transcript, receipt and schema."""
+        parts = [self._tensors(), self.transcript.to_bytes()]
+        return sha256(canonical([*map(sha256, parts), identity(self.receipt.to_json()), self.schema.sha256]))
+
+    @property
+    def kind(self) -> str:
+        """The generator's kind, as study files write it."""
+        return "marginals"
 
     def rows_estimate(self) -> tuple[float, float]:
         """N̂ and its standard deviation."""
@@ -154,23 +166,7 @@ class MarginalModel:
             raise ConditionError(f"seed is {seed!r}", where="sample", mend="a whole number from 0")
         rng = np.random.default_rng(seed)
         weights, evidence = self._condition(where)
-        frame = self._draw(n, weights, evidence, rng)
-        bad = self._violating(frame)
-        for _ in range(REDRAWS):
-            if not bad.any():
-                break
-            again = self._draw(int(bad.sum()), weights, evidence, rng)
-            for name in frame.columns:
-                column = frame[name].copy()
-                column[bad] = again[name].array
-                frame[name] = column
-            bad = self._violating(frame)
-        if bad.any():
-            raise ConditionError(
-                "the schema's structural zeros leave the condition almost no rows",
-                where="where",
-                mend="loosen the condition",
-            )
+        frame = self._draw_keeping(n, weights, evidence, rng)
         width = len(str(n))
         table = {}
         for name, declared in self.schema.columns.items():
@@ -183,13 +179,34 @@ class MarginalModel:
 
         return Synthetic(pd.DataFrame(table), self.schema, self.receipt, self.id, asked)
 
-    def _violating(self, frame: Any) -> npt.NDArray[np.bool_]:
-        bad = np.zeros(len(frame), dtype=bool)
-        for _, mask in violations(frame, self.schema):
-            bad |= mask
-        return bad
+    def _draw_keeping(
+        self, n: int, weights: Floats, evidence: Mapping[str, Evidence], rng: np.random.Generator
+    ) -> pd.DataFrame:
+        """``n`` rows that keep every structural zero and order: rejection, so exactly conditioned."""
+        import pandas as pd
 
-    def _draw(self, n: int, weights: Floats, evidence: Mapping[str, Evidence], rng: np.random.Generator) -> Any:
+        kept: list[pd.DataFrame] = []
+        have, tried, size = 0, 0, n
+        while have < n:
+            frame = self._draw(size, weights, evidence, rng)
+            bad = np.zeros(size, dtype=bool)
+            for _, mask in violations(frame, self.schema):
+                bad |= mask
+            good = (frame.loc[~bad] if bad.any() else frame).iloc[: n - have]
+            kept.append(good)
+            have, tried = have + len(good), tried + size
+            if tried >= REDRAW_AT_LEAST and have < tried * REDRAW_SHARE:
+                raise ConditionError(
+                    "the schema's structural zeros leave the condition almost no rows",
+                    where="where",
+                    mend="loosen the condition",
+                )
+            size = max(256, (n - have) * 5 // 4)
+        return kept[0] if len(kept) == 1 else pd.concat(kept, ignore_index=True)
+
+    def _draw(
+        self, n: int, weights: Floats, evidence: Mapping[str, Evidence], rng: np.random.Generator
+    ) -> pd.DataFrame:
         """``n`` decoded rows: a component each, then every column independently by inverse CDF."""
         component = _pick(np.cumsum(weights), rng.random(n))
         codes: Codes = np.empty((n, len(self.codec.columns)), dtype=np.int32, order="F")
@@ -257,7 +274,8 @@ class MarginalModel:
         tensors: dict[str, npt.NDArray[Any]] = {"weights": self.weights, "tables": self.tables}
         for c, (g, w) in enumerate(zip(self.groups, self.within, strict=True)):
             tensors[f"groups.{c:05d}"], tensors[f"within.{c:05d}"] = g, w
-        return save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata={"model": canonical({"format": FORMAT, "rows": self.rows, "rows sigma": self.rows_sigma}).decode()})
+        head = canonical({"format": FORMAT, "rows": self.rows, "rows sigma": self.rows_sigma}).decode()
+        return save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata={"model": head})
 
     def save(self, folder: str | Path) -> None:
         """Write ``model.safetensors``, ``transcript.safetensors`` and ``model.json`` into a new folder.
@@ -301,7 +319,9 @@ class MarginalModel:
         try:
             raw = {n: (place / n).read_bytes() for n in ("model.safetensors", "transcript.safetensors", "model.json")}
         except OSError as fault:
-            raise ModelError(f"not a model folder ({fault.strerror})", where=str(place), mend="name the folder") from None
+            raise ModelError(
+                f"not a model folder ({fault.strerror})", where=str(place), mend="name the folder"
+            ) from None
         try:
             head = json.loads(raw["model.json"])
             extra, tensors = read_safetensors(raw["model.safetensors"], "model")
@@ -325,7 +345,9 @@ class MarginalModel:
             return model
         except (ValueError, KeyError, TypeError, RecursionError):
             raise ModelError(
-                "the saved model was altered or is of another version", where=str(place), mend="restore it from a backup"
+                "the saved model was altered or is of another version",
+                where=str(place),
+                mend="restore it from a backup",
             ) from None
 
 
@@ -343,7 +365,11 @@ def _pick_rows(cumulative: Floats, row: npt.NDArray[np.int64], u: Floats) -> Cod
     scaled = np.divide(cumulative, last, out=np.ones_like(cumulative), where=last > 0)
     flat = (scaled + np.arange(components)[:, None]).ravel()
     index = np.searchsorted(flat, row + u, side="right") - row * cells
-    top = cells - 1 - np.argmax(np.diff(np.concatenate([np.zeros((components, 1)), scaled], axis=1)[:, ::-1], axis=1) < 0, axis=1)
+    top = (
+        cells
+        - 1
+        - np.argmax(np.diff(np.concatenate([np.zeros((components, 1)), scaled], axis=1)[:, ::-1], axis=1) < 0, axis=1)
+    )
     out: Codes = np.minimum(np.maximum(index, 0), top[row]).astype(np.int32)
     return out
 

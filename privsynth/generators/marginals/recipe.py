@@ -132,6 +132,7 @@ class Marginals:
             raise HoldError("the records were read by another schema than the recipe's", mend="read them by this one")
         codec = Codec(self.schema)
         counter = TableCounter(codec.encode(train.records.frame), [c.cells for c in codec.columns])
+        self.plan(mu=hold.prices.mu_fit, rows=hold.training_subjects)  # refuses before anything is spent
         hold.open_fit(recipe=self.identity, source=train.source, purpose=train.purpose, recipient=train.recipient)
         transcript = self.measure(counter, hold=hold, contribution=train.contribution, noise=source, progress=progress)
         hold.deposit(transcript.to_bytes())
@@ -177,9 +178,7 @@ class Marginals:
             hold_back=hold_back,
         )
 
-    def refit(
-        self, transcript: MarginalTranscript, receipt: Receipt, *, progress: Progress = SILENT
-    ) -> MarginalModel:
+    def refit(self, transcript: MarginalTranscript, receipt: Receipt, *, progress: Progress = SILENT) -> MarginalModel:
         """The model of a transcript: free, from noisy tables alone, the same bytes each time.
 
         Raises:
@@ -205,9 +204,7 @@ class Marginals:
             within.append(np.divide(ones.counts[c], mass[g], out=even, where=mass[g] > 0))
             shares.append(mass / ones.rows)
             precisions.append(ones.rows**2 / (np.bincount(g) * ones.variance[c]))
-        wanted = {
-            (m.clique[0], m.clique[1]): (m.counts / ones.rows, ones.rows**2 / m.variance) for m in pairs
-        }
+        wanted = {(m.clique[0], m.clique[1]): (m.counts / ones.rows, ones.rows**2 / m.variance) for m in pairs}
         targets = Targets(sizes, tuple(shares), tuple(precisions), wanted)
         components = self.components or max(100, min(600, 400_000 // max(sum(sizes), 1)))
         mixture = fit_mixture(

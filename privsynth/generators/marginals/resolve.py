@@ -115,7 +115,7 @@ def equal_mass_groups(counts: Floats, wanted: int, *, null: int | None = None) -
         heavy |= more
     room = max(1, wanted - int(heavy.sum()))
     share = max(mass[~heavy].sum() / room, 1e-300)
-    group = np.empty(cells, dtype=np.int32)
+    group = np.empty(last, dtype=np.int32)
     number, held, open_ = -1, 0.0, False
     for cell in range(last):
         if heavy[cell]:
@@ -124,9 +124,8 @@ def equal_mass_groups(counts: Floats, wanted: int, *, null: int | None = None) -
             number, held, open_ = number + 1, 0.0, True
         held += 0.0 if heavy[cell] else mass[cell]
         group[cell] = number
-    if null is not None:
-        group[null] = number + 1
-    return _at_most(group, counts, wanted + (0 if null is None else 1))
+    group = _at_most(group, mass, wanted)
+    return group if null is None else np.append(group, group.max() + 1).astype(np.int32)
 
 
 def _at_most(group: Groups, counts: Floats, wanted: int) -> Groups:

@@ -128,7 +128,9 @@ class MarginalTranscript:
             measurements = tuple(_measurement(entry, tensors, i) for i, entry in enumerate(head["measurements"]))
             return cls(measurements, str(head["recipe"]), str(head["noise"]))
         except (KeyError, TypeError, ValueError, IndexError):
-            raise ModelError("not a transcript of this version", mend="restore it from the ledger or a backup") from None
+            raise ModelError(
+                "not a transcript of this version", mend="restore it from the ledger or a backup"
+            ) from None
 
 
 def _measurement(entry: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], i: int) -> Measurement:
