@@ -520,29 +520,31 @@ def demo(
 def main() -> None:
     """Run the command line; every error ends in one line and its exit code, never in a stack trace."""
     as_json = "--json" in sys.argv[1:]
-    error: PrivsynthError
     try:
         app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except PrivsynthError as error:
-        _fail(error.what, error=error, code=error.exit_code, as_json=as_json)
+        _fail_with(error, as_json=as_json)
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except TyperException as fault:
-        error = UsageError(fault.format_message(), mend="add --help to the command")
-        _fail(error.what, error=error, code=error.exit_code, as_json=as_json)
+        _fail_with(UsageError(fault.format_message(), mend="add --help to the command"), as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
         _fail(
             "interrupted; what was paid stays paid, and the same command goes on from there", code=130, as_json=as_json
         )
     except OSError as fault:
-        error = StorageError(f"the system refused a file operation ({fault.strerror})", mend="check disk and rights")
-        _fail(error.what, error=error, code=error.exit_code, as_json=as_json)
+        refused = StorageError(f"the system refused a file operation ({fault.strerror})", mend="check disk and rights")
+        _fail_with(refused, as_json=as_json)
     except Exception as fault:  # noqa: BLE001 - the last door: its text could hold a record, so only its type is shown
         _fail(
             f"an internal fault of privsynth ({type(fault).__name__}); what was paid stays paid",
             code=PrivsynthError.exit_code,
             as_json=as_json,
         )
+
+
+def _fail_with(error: PrivsynthError, *, as_json: bool) -> None:
+    _fail(error.what, error=error, code=error.exit_code, as_json=as_json)
 
 
 def _fail(what: str, *, code: int, as_json: bool, error: PrivsynthError | None = None) -> None:

@@ -211,6 +211,11 @@ class Synthetic:
 class Transcript(Protocol):
     """The noisy measurements of a fit: all that the model knows of the data."""
 
+    @property
+    def noise(self) -> str:
+        """``os-secure``, or ``seeded``."""
+        ...
+
     def to_bytes(self) -> bytes:
         """The durable form (safetensors with JSON inside)."""
         ...
@@ -237,6 +242,11 @@ class Model(Protocol):
     @property
     def receipt(self) -> Receipt:
         """What was paid."""
+        ...
+
+    @property
+    def transcript(self) -> Transcript:
+        """What it was fitted to, as deposited with its hold."""
         ...
 
     def sample(self, n: int, *, where: Condition | None = None, seed: int | None = None) -> Synthetic:

@@ -14,7 +14,7 @@ from privsynth.documents import unseen
 WIDTH = 110
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./+-]*( [A-Za-z0-9_./+<=-]+)*\Z")
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+_DAY_OR_ROWS = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}|[1-9][0-9]* rows?)\Z")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}  # quoted, whatever a reader takes them for
 
 
@@ -29,7 +29,7 @@ def scalar(value: object) -> str:
     if isinstance(value, dt.date):
         return value.isoformat() if not isinstance(value, dt.datetime) else quoted(value.isoformat(" "))
     text = str(value)
-    plain = _DAY.match(text) or (_PLAIN.match(text) and text.lower() not in _WORDS)
+    plain = _DAY_OR_ROWS.match(text) or (_PLAIN.match(text) and text.lower() not in _WORDS)
     return text if plain else quoted(text)
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import reduce
 
 from privsynth.errors import BudgetExhausted, LedgerError
-from privsynth.ledger.entry import FORMAT, MEND, Entry
-from privsynth.ledger.record import Bought, Line, Over, Population, bought_of
+from privsynth.ledger.entry import FORMAT, MEND, Entry, odd, understood
+from privsynth.ledger.record import Bought, Line, Over, Population, bought_of, population_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Balance:
     populations: Mapping[str, Population]
     sources: Mapping[str, str]
     holds: Mapping[str, Bought]
+    requests: Mapping[str, str]
     fitted: frozenset[str]
     measured: Mapping[str, str]
     approved: Mapping[str, str]
@@ -33,7 +34,8 @@ class Balance:
 
     def by_request(self, request: str) -> Bought | None:
         """The hold that was sold for this request id."""
-        return next((hold for hold in self.holds.values() if hold.request == request), None)
+        hold = self.requests.get(request)
+        return None if hold is None else self.holds[hold]
 
     def line(self, population: str, over: Over, name: str) -> Line:
         """A budget line with all holds that it paid for.
@@ -103,40 +105,42 @@ def fold(entries: Iterable[Entry]) -> Balance:
     populations: dict[str, Population] = {}
     sources: dict[str, str] = {}
     holds: dict[str, Bought] = {}
+    requests: dict[str, str] = {}
     fitted: set[str] = set()
     measured: dict[str, str] = {}
     approved: dict[str, str] = {}
     openers: dict[str, frozenset[str]] = {}
     for entry in entries:
         body, hold = entry.body, str(entry.body.get("hold", ""))
-        match entry.kind:
-            case "genesis" if entry.seq == 0 and body["format"] == FORMAT:
-                ledger, policy = body["ledger"], body["policy"]
-            case "register" if ledger and body["population"] not in populations:
-                name = body["population"]
-                populations[name] = Population(name, body["frozen"], body["filters"], body["key"])
-            case "source" if body["population"] in populations and body["source"] not in sources:
-                sources[body["source"]] = body["population"]
-            case "reserve" if hold not in holds and body["population"] in populations:
-                holds[hold] = bought_of(entry)
-            case "fit" if hold in holds and hold not in fitted:
-                fitted.add(hold)
-            case "measured" if hold in fitted and hold not in measured:
-                measured[hold] = body["sha256"]
-            case "approve" if hold in measured and hold not in approved:
-                approved[hold] = body["claims"]
-            case "disclose" if hold in approved:
-                pass
-            case "report" if body["population"] in populations:
-                name = body["population"]
-                openers[name] = openers.get(name, frozenset()) | {entry.actor}
-            case _:
-                raise LedgerError(
-                    f"entry {entry.seq} ({entry.kind}) cannot follow the ones before it, or is of a later version",
-                    where=f"entry {entry.seq} of the main log",
-                    mend="use the version of privsynth that wrote it; else " + MEND,
-                )
-    return Balance(ledger, policy, populations, sources, holds, frozenset(fitted), measured, approved, openers)
+        with understood(entry):
+            match entry.kind:
+                case "genesis" if entry.seq == 0 and body["format"] == FORMAT:
+                    ledger, policy = body["ledger"], body["policy"]
+                case "register" if ledger and body["population"] not in populations:
+                    populations[body["population"]] = population_of(entry)
+                case "source" if body["population"] in populations and body["source"] not in sources:
+                    sources[body["source"]] = body["population"]
+                case "reserve" if hold not in holds and body["request"] not in requests:
+                    holds[hold] = bought_of(entry)
+                    requests[body["request"]] = hold
+                    if sources[holds[hold].terms.source] != holds[hold].population:
+                        raise odd(entry)
+                case "fit" if hold in holds and hold not in fitted:
+                    fitted.add(hold)
+                case "measured" if hold in fitted and hold not in measured:
+                    measured[hold] = body["sha256"]
+                case "approve" if hold in measured and hold not in approved:
+                    approved[hold] = body["claims"]
+                case "disclose" if hold in approved:
+                    pass
+                case "report" if body["population"] in populations:
+                    name = body["population"]
+                    openers[name] = openers.get(name, frozenset()) | {entry.actor}
+                case _:
+                    raise odd(entry)
+    return Balance(
+        ledger, policy, populations, sources, holds, requests, frozenset(fitted), measured, approved, openers
+    )
 
 
 def fold_attempts(entries: Iterable[Entry]) -> Gates:
@@ -147,20 +151,17 @@ def fold_attempts(entries: Iterable[Entry]) -> Gates:
     refused: dict[str, tuple[str, ...]] = {}
     for entry in entries:
         body, hold = entry.body, str(entry.body.get("hold", ""))
-        match entry.kind:
-            case "genesis" if entry.seq == 0:
-                ledger = body["ledger"]
-            case "denied" | "exhausted":
-                pass
-            case "gate" if hold not in gated:
-                name = body["population"]
-                attempts[name] = gated[hold] = attempts.get(name, 0) + 1
-            case "refused" if hold in gated and hold not in refused:
-                refused[hold] = tuple(body["rules"])
-            case _:
-                raise LedgerError(
-                    f"entry {entry.seq} ({entry.kind}) cannot follow the ones before it, or is of a later version",
-                    where=f"entry {entry.seq} of the attempts log",
-                    mend="use the version of privsynth that wrote it; else " + MEND,
-                )
+        with understood(entry):
+            match entry.kind:
+                case "genesis" if entry.seq == 0:
+                    ledger = body["ledger"]
+                case "denied" | "exhausted":
+                    pass
+                case "gate" if hold not in gated:
+                    name = body["population"]
+                    attempts[name] = gated[hold] = attempts.get(name, 0) + 1
+                case "refused" if hold in gated and hold not in refused:
+                    refused[hold] = tuple(body["rules"])
+                case _:
+                    raise odd(entry)
     return Gates(ledger, attempts, gated, refused)

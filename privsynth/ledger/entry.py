@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -143,6 +144,24 @@ def read_chain(log: LogName, rows: Iterable[tuple[int, bytes, str]]) -> tuple[En
     return tuple(out)
 
 
+def odd(entry: Entry) -> LedgerError:
+    """The entry is whole, but what it says cannot be."""
+    return LedgerError(
+        f"entry {entry.seq} ({entry.kind}) cannot follow the ones before it, or is of a later version",
+        where=f"entry {entry.seq} of the {entry.log} log",
+        mend="use the version of privsynth that wrote it; else " + MEND,
+    )
+
+
+@contextmanager
+def understood(entry: Entry) -> Iterator[None]:
+    """While the block reads ``entry``: a field that is not there, or not of its kind, is :func:`odd`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise odd(entry) from None
+
+
 def _stamp(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00")
 
@@ -151,9 +170,11 @@ def _parse(leaf: bytes) -> Entry:
     try:
         value = json.loads(leaf)
         format_, keys = value["privsynth-ledger"], set(value)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise LedgerError("an entry is not a line of a privsynth ledger", mend=MEND) from None
-    if format_ != FORMAT or keys != _KEYS or not isinstance(value["body"], dict):
+    texts = all(isinstance(value.get(key), str) for key in ("log", "time", "actor", "kind", "prev"))
+    whole = texts and isinstance(value.get("seq"), int) and isinstance(value.get("body"), dict)
+    if format_ != FORMAT or keys != _KEYS or not whole:
         raise LedgerError(
             f"an entry has format {format_!r}; this version reads {FORMAT}",
             mend="use the version of privsynth that wrote the ledger, or a later one",

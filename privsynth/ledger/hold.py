@@ -166,6 +166,12 @@ class Hold:
             frozen = session.balance().populations[self.population].frozen
         return int(frozen["subjects"]) * (1 - float(frozen["holdout"]))
 
+    @property
+    def cap_epsilon(self) -> float:
+        """The population's cap, as declared and frozen. Public."""
+        with self.ledger.reading() as session:
+            return session.balance().populations[self.population].cap("population")[0]
+
     # --- the gate -------------------------------------------------------------------------------
 
     def open_gate(self, *, model_hold: str, source: str, population: str, purpose: str, recipient: str) -> int:

@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from privsynth.privacy.filters import Filter
 
 Over = Literal["population", "recipient"]
+FROZEN = (
+    "unit",
+    "neighbours",
+    "subjects",
+    "holdout",
+    "contribution",
+    "gate share",
+    "filter kind",
+    "filter orders",
+    "budget over population",
+    "budget over recipient",
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,13 @@ class Line:
             f"{whom} (cap: epsilon {self.epsilon:g}, delta {self.delta:g}; spent: {self.spent_share():.1%} of the "
             f"filter by {self.holds} hold{'' if self.holds == 1 else 's'})"
         )
+
+
+def population_of(entry: Entry) -> Population:
+    """The population that a ``register`` entry records; every frozen field must be there."""
+    body = entry.body
+    frozen = {name: body["frozen"][name] for name in FROZEN}
+    return Population(body["population"], frozen, dict(body["filters"]), body["key"])
 
 
 def bought_of(entry: Entry) -> Bought:

@@ -84,7 +84,8 @@ def _planned(study: Study, policy: Policy, quote: Quote) -> StudyPlan:
         return StudyPlan(quote, None, 0.0, None)
     check_rules(policy, study.schema)
     subjects = source.subjects * (1 - float(source.holdout))
-    layout = study.recipe.plan(mu=quote.prices.mu_fit, rows=subjects, hold_back=quote.prices.mu_gate > 0)
+    cap = max(line.epsilon for line in policy.privacy.budget if line.over == "population")
+    layout = study.recipe.check_sampler(quote.prices, rows=subjects, cap_epsilon=float(cap))
     refusal = planned_false_refusal(
         policy, subjects=source.subjects, holdout=float(source.holdout), mu_gate=quote.prices.mu_gate
     )

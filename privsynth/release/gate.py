@@ -31,8 +31,9 @@ from privsynth.validate import paid
 from privsynth.validate.coded import Rows
 
 EVALUATED = 20_000
-NEAR_ROWS = 40_000
+NEAR_ROWS = 20_000
 FRESH_ROWS = 4_000
+REFERENCE_ROWS = 2_000
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,14 @@ def gate(model: Model, split: Split, *, hold: Hold, policy: Policy, progress: Pr
         SeededNoise: the model was fitted with test noise.
         PolicyError: a rule names what the schema cannot answer.
     """
-    if model.receipt.noise != "os-secure":
+    if model.receipt.noise != "os-secure" or model.transcript.noise != "os-secure":
         raise SeededNoise(
             "the model was fitted with seeded noise, which anyone can subtract", mend="fit without a `noise` argument"
         )
     if model.schema.sha256 != split.train.schema.sha256 or model.receipt.recipe != hold.recipe:
         raise HoldError("the split or the hold is not the model's", mend="use the split and hold it was fitted with")
+    if hold.transcript() not in (None, model.transcript.to_bytes()):
+        raise HoldError("the model was not fitted to this hold's transcript", mend="refit from the hold's transcript")
     check_rules(policy, model.schema)
     hold.open_gate(
         model_hold=model.receipt.hold,
@@ -173,11 +176,11 @@ class _Bench:
     def set_up(cls, model: Model, split: Split, *, hold: Hold, policy: Policy) -> _Bench:
         codec = Codec(model.schema)
         rows, _ = model.rows_estimate()
-        near_rows = int(min(NEAR_ROWS, max(2 * rows, 2000)))
+        near_rows = int(min(NEAR_ROWS, max(rows, 2000)))
         sample = model.sample(near_rows + FRESH_ROWS)
         codes = codec.encode(sample.frame)
         rng = np.random.default_rng()
-        reference = np.column_stack([rng.permutation(c) for c in codes[:near_rows].T]).astype(np.int32)
+        reference = np.column_stack([rng.choice(c, REFERENCE_ROWS) for c in codes[:near_rows].T]).astype(np.int32)
         paid_rules = (policy.gate.membership is not None) + (policy.gate.utility is not None)
         return cls(
             model=model,

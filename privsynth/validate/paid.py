@@ -59,9 +59,11 @@ def closeness(rows: Codes, near: Codes, reference: Codes, columns: Sequence[Code
     Near a synthetic row, and not merely because the place is crowded: the reference is drawn from
     independent columns. A copy has d = 0 exactly, so copies score above everything else.
     """
-    to_near = min_distance(rows, near, columns)
-    to_reference = min_distance(rows, reference, columns)
-    return np.log((to_reference + REFERENCE_SOFTENER) / (to_near + NEAR_SOFTENER))
+    distinct, place = np.unique(rows, axis=0, return_inverse=True)
+    to_near = min_distance(distinct, np.unique(near, axis=0), columns)
+    to_reference = min_distance(distinct, reference, columns)
+    score: Floats = np.log((to_reference + REFERENCE_SOFTENER) / (to_near + NEAR_SOFTENER))
+    return score[place.reshape(-1)]
 
 
 def membership(
@@ -80,7 +82,7 @@ def membership(
 
     Args:
         train, holdout: real rows by subject; a subject's score is the largest among her rows.
-        near: synthetic rows that the attack looks for copies in (about twice as many as trained on).
+        near: synthetic rows that the attack looks for copies in (about as many as trained on).
         fresh: further synthetic rows; the threshold is the ``cut`` quantile of their scores.
         reference: rows of independent columns.
         cut: share of fresh rows left below the threshold, above 0 and below 1.

@@ -82,6 +82,14 @@ def test_no_entry_happens_twice(entries: list[Entry], kind: str) -> None:
         ("source", {"population": "unknown", "source": "s"}),
         ("reserve", {"population": "unknown", "hold": "h"}),
         ("refund", {"hold": "unknown"}),
+        ("genesis", {}),
+        ("register", {"population": "p"}),
+        ("register", {"population": "p", "frozen": {"unit": "patient"}, "filters": {}, "key": ""}),
+        ("register", {"population": "p", "frozen": [], "filters": {}, "key": ""}),
+        ("source", {}),
+        ("reserve", {"hold": "h", "request": "r", "population": "patients"}),
+        ("reserve", {"hold": "h", "request": []}),
+        ("report", {"population": {}}),
     ],
 )
 def test_an_entry_that_cannot_be_is_refused(entries: list[Entry], kind: str, body: dict[str, Any]) -> None:
@@ -116,9 +124,20 @@ def test_a_hold_gated_twice_in_the_second_log_is_refused() -> None:
 def test_recorded_holds_beyond_the_cap_are_found(entries: list[Entry]) -> None:
     body = next(dict(e.body) for e in entries if e.kind == "reserve")
     for n in range(50):
-        entries = append(entries, "reserve", {**body, "hold": f"{n:032x}"})
+        entries = append(entries, "reserve", {**body, "hold": f"{n:032x}", "request": f"{n}"})
     with pytest.raises(LedgerError, match="more than the cap"):
         fold(entries).lines()
+
+
+def test_a_request_id_or_a_source_cannot_be_used_twice_in_the_log(entries: list[Entry]) -> None:
+    body = next(dict(e.body) for e in entries if e.kind == "reserve")
+    for other in (
+        {"hold": "0" * 32},
+        {"hold": "0" * 32, "request": "new", "population": "staff"},
+        {"hold": "0" * 32, "request": "new", "terms": {**body["terms"], "source": "ehr/other"}},
+    ):
+        with pytest.raises(LedgerError, match="cannot follow"):
+            fold(append(entries, "reserve", {**body, **other}))
 
 
 def test_a_hold_without_fit_and_gate_is_refused(entries: list[Entry]) -> None:

@@ -97,6 +97,9 @@ def test_a_line_of_another_format_or_no_line_at_all() -> None:
         (b"[]", "not a line"),
         (b"\xff", "not a line"),
         (b'{"privsynth-ledger":1}', "format 1"),
+        (entry.leaf.replace(b'"actor":"a@b"', b'"actor":7'), "format 1"),
+        (entry.leaf.replace(b'"seq":0', b'"seq":"0"'), "format 1"),
+        (b"[" * 100_000, "not a line"),
     ):
         with pytest.raises(LedgerError, match=words):
             read_chain("main", [(0, leaf, hashlib.sha256(b"\x00" + leaf).hexdigest())])

@@ -284,6 +284,18 @@ def test_a_requester_who_read_a_report_marks_every_later_hold(tmp_path: Path) ->
     assert not opened(tmp_path).hold(early.id).chosen_after_report
 
 
+def test_whoever_once_asked_still_counts_when_she_only_reads(tmp_path: Path) -> None:
+    opened(tmp_path).reserve(recipe(0.1), **USE)
+    opened(tmp_path, policy(*SWAPPED)).open_report("patients")
+    assert opened(tmp_path, policy(*SWAPPED), actor=OTHER_ANALYST).reserve(recipe(0.1), **USE).chosen_after_report
+
+
+def test_a_reader_who_may_ask_now_counts_before_he_asks(tmp_path: Path) -> None:
+    opened(tmp_path, actor=READER).open_report("patients")
+    assert not opened(tmp_path, actor=OTHER_ANALYST).reserve(recipe(0.1), **USE).chosen_after_report
+    assert opened(tmp_path, policy(*SWAPPED), actor=OTHER_ANALYST).reserve(recipe(0.1), **USE).chosen_after_report
+
+
 def test_a_reader_who_becomes_a_requester_marks_his_holds(tmp_path: Path) -> None:
     opened(tmp_path, actor=READER).open_report("patients")
     assert opened(tmp_path, policy(*SWAPPED), actor=READER).reserve(recipe(0.1), **USE).chosen_after_report

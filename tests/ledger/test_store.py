@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from privsynth.errors import LedgerError, PrivsynthError, StorageError, UsageError
-from privsynth.ledger.entry import Entry
+from privsynth.ledger.entry import Entry, follow
 from privsynth.ledger.ledger import Ledger
 from privsynth.ledger.sale import event_of
 from privsynth.ledger.steps import Status
@@ -26,6 +26,7 @@ from privsynth.privacy.accountant import share_out
 from privsynth.privacy.filters import GdpFilter
 from tests.ledger.world import (
     ANALYST,
+    NOON,
     USE,
     Hands,
     fit,
@@ -305,6 +306,39 @@ def test_one_logs_newest_line_cut_off_is_found_where_the_other_parts_remember(us
     """Cutting both logs and the shelves alike sets the ledger back whole: only a witness outside can tell."""
     tamper(tmp_path, ("DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries)", ()))
     with pytest.raises(LedgerError, match="do not belong together"):
+        opened(tmp_path)
+
+
+NEWEST = "DELETE FROM {0} WHERE seq = (SELECT max(seq) FROM {0})"
+
+
+def test_attempts_cut_off_under_an_approval_are_found(ledger: Ledger, tmp_path: Path) -> None:
+    hold = fit(ledger.reserve(recipe(0.1), **USE))
+    gate(hold)
+    hold.approve({})
+    tamper(tmp_path, (NEWEST.format("attempts"), ()))
+    with pytest.raises(LedgerError, match="do not belong together"):
+        opened(tmp_path)
+
+
+def test_a_fit_cut_off_under_a_gate_is_found(ledger: Ledger, tmp_path: Path) -> None:
+    gate(fit(ledger.reserve(recipe(0.1), **USE)))
+    cut = NEWEST.format("entries")
+    tamper(tmp_path, (cut, ()), ("DELETE FROM transcripts", ()))
+    with pytest.raises(LedgerError, match="do not belong together"):
+        opened(tmp_path)
+
+
+def test_holds_written_past_the_cap_are_found_on_opening(ledger: Ledger, tmp_path: Path) -> None:
+    """Someone with the file, and with the right hashes, but not with the budget."""
+    ledger.reserve(recipe(2.5), **USE)
+    with ledger.reading() as session:
+        last = session.main[-1]
+    forged = follow(
+        last, "reserve", {**last.body, "hold": "0" * 32, "request": "gift"}, log="main", actor=ANALYST, now=NOON
+    )
+    tamper(tmp_path, ("INSERT INTO entries VALUES (?, ?, ?)", (forged.seq, forged.leaf, forged.hash)))
+    with pytest.raises(LedgerError, match="more than the cap"):
         opened(tmp_path)
 
 

@@ -168,7 +168,7 @@ class MarginalModel:
         weights, evidence = self._condition(where)
         frame = self._draw_keeping(n, weights, evidence, rng)
         width = len(str(n))
-        table = {}
+        table: dict[str, Any] = {}
         for name, declared in self.schema.columns.items():
             if isinstance(declared, Identifier) and not declared.dropped:
                 table[name] = np.array([f"synthetic-{i:0{width}d}" for i in range(1, n + 1)], dtype=object)

@@ -7,13 +7,17 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from privsynth.documents import sha256
-from privsynth.privacy.noise import dyadic_at_least
+from privsynth.privacy.noise import dyadic_at_least, total_variation
 
 HELD_BACK_SHARE = 0.05
 HELD_BACK_TABLES = 8
 HELD_BACK_GROUPS = 3
+MOST_GROUPS = 100
+GATE_DRAWS, GATE_SIGMA = 10_000, 1024.0
+"""More counts than a gate draws, at more noise: their share of the sampler's error is set aside."""
 TARGET_WEIGHT = 3.0
 PAIR_NOISE_LIMIT = 0.05
 """No pair stage where the noise of a 2 × 2 table exceeds this share of the rows."""
@@ -80,10 +84,20 @@ def _held_back(columns: int, recipe: str) -> tuple[tuple[int, ...], ...]:
     return tuple(sorted(ranked))
 
 
+def sampler_error(plan: Plan, cells: Sequence[int]) -> Fraction:
+    """At most Σ total variation over every count that the plan and a gate draw."""
+    error = sum(cells) * total_variation(plan.one_way_sigma) + GATE_DRAWS * total_variation(GATE_SIGMA)
+    if plan.held_back:
+        error += len(plan.held_back) * HELD_BACK_GROUPS**3 * total_variation(plan.held_back_sigma)
+    for (a, b), sigma in zip(plan.pairs, plan.pair_sigmas, strict=True):
+        error += min(cells[a], MOST_GROUPS) * min(cells[b], MOST_GROUPS) * total_variation(sigma)
+    return error
+
+
 def resolution(*, rows: float, sigma: float, mu: float, cells: Sequence[int]) -> int:
     """How many groups a column gets in the pair stage: sqrt(N̂ / (κσ)), at least 2, at most 100.
 
     κ falls as the signal grows: 6 at ε = 1 on Adult and 2 at ε = 10 (tables.md 1.0).
     """
     kappa = min(12.0, max(2.0, 6.0 * (8000.0 / max(rows * mu, 1e-9)) ** 0.5))
-    return max(2, min(100, int(math.sqrt(rows / (kappa * sigma))), max(cells)))
+    return max(2, min(MOST_GROUPS, int(math.sqrt(rows / (kappa * sigma))), max(cells)))

@@ -25,11 +25,11 @@ from privsynth.data.schema import Schema
 from privsynth.documents import identity
 from privsynth.errors import BudgetError, HoldError, MissingExtra, SchemaError
 from privsynth.generators.marginals.model import MarginalModel
-from privsynth.generators.marginals.plan import HELD_BACK_GROUPS, Plan, lay_out, resolution
+from privsynth.generators.marginals.plan import HELD_BACK_GROUPS, Plan, lay_out, resolution, sampler_error
 from privsynth.generators.marginals.resolve import Floats, OneWays, equal_mass_groups, one_ways
 from privsynth.generators.marginals.transcript import Groups, MarginalTranscript, Measurement
 from privsynth.ledger.store import Hold
-from privsynth.privacy.accountant import mu_squared
+from privsynth.privacy.accountant import Prices, mu_squared
 from privsynth.privacy.budget import Budget
 from privsynth.privacy.events import Provenance, Receipt
 from privsynth.privacy.noise import NoiseSource, SecureNoise
@@ -132,7 +132,7 @@ class Marginals:
             raise HoldError("the records were read by another schema than the recipe's", mend="read them by this one")
         codec = Codec(self.schema)
         counter = TableCounter(codec.encode(train.records.frame), [c.cells for c in codec.columns])
-        self.plan(mu=hold.prices.mu_fit, rows=hold.training_subjects)  # refuses before anything is spent
+        self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
         hold.open_fit(recipe=self.identity, source=train.source, purpose=train.purpose, recipient=train.recipient)
         transcript = self.measure(counter, hold=hold, contribution=train.contribution, noise=source, progress=progress)
         hold.deposit(transcript.to_bytes())
@@ -178,6 +178,27 @@ class Marginals:
             hold_back=hold_back,
         )
 
+    def check_sampler(self, prices: Prices, *, rows: float, cap_epsilon: float) -> Plan:
+        """The plan, if its sampler error fits in the slice of delta that the hold pays for it.
+
+        The noise tables are exact to a total variation TV a draw; (1 + e^ε*)·ΣTV over all draws, the
+        gate's too, must stay within that slice (docs/proofs/noise.md). Public, before anything is spent.
+
+        Raises:
+            BudgetError: it does not fit, or a sigma is beyond the sampler's range.
+        """
+        plan = self.plan(mu=prices.mu_fit, rows=rows, hold_back=prices.mu_gate > 0)
+        error = sampler_error(plan, [c.cells for c in Codec(self.schema).columns])
+        factor = 1 + Fraction(math.exp(min(cap_epsilon, 700.0)) * (1 + 1e-12))
+        if factor * error > Fraction(prices.delta_noise):
+            raise BudgetError(
+                f"at a cap of epsilon {cap_epsilon:g} the sampler's rounding would cost more than the "
+                f"{prices.delta_noise:g} of delta set aside for it",
+                where="Marginals.budget",
+                mend="a smaller cap in the policy, or a larger delta",
+            )
+        return plan
+
     def refit(self, transcript: MarginalTranscript, receipt: Receipt, *, progress: Progress = SILENT) -> MarginalModel:
         """The model of a transcript: free, from noisy tables alone, the same bytes each time.
 
@@ -199,11 +220,11 @@ class Marginals:
         precisions: list[Floats] = []
         within: list[Floats] = []
         for c, g in enumerate(groups):
-            mass = np.bincount(g, weights=ones.counts[c])
+            mass: Floats = np.bincount(g, weights=ones.counts[c]).astype(np.float64)
             even = 1.0 / np.bincount(g)[g]
             within.append(np.divide(ones.counts[c], mass[g], out=even, where=mass[g] > 0))
             shares.append(mass / ones.rows)
-            precisions.append(ones.rows**2 / (np.bincount(g) * ones.variance[c]))
+            precisions.append((ones.rows**2 / (np.bincount(g) * ones.variance[c])).astype(np.float64))
         wanted = {(m.clique[0], m.clique[1]): (m.counts / ones.rows, ones.rows**2 / m.variance) for m in pairs}
         targets = Targets(sizes, tuple(shares), tuple(precisions), wanted)
         components = self.components or max(100, min(600, 400_000 // max(sum(sizes), 1)))

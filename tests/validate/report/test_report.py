@@ -69,6 +69,16 @@ def frame(codes: Codes) -> pd.DataFrame:
     return Codec(SCHEMA).decode(codes, np.random.default_rng(0))
 
 
+@dataclass(frozen=True)
+class NoTranscript:
+    """A transcript of nothing."""
+
+    noise: str = "os-secure"
+
+    def to_bytes(self) -> bytes:
+        return b""
+
+
 @dataclass(frozen=True, eq=False)
 class FakeModel:
     """Draws the rows it was given, and writes down that it was asked."""
@@ -79,6 +89,7 @@ class FakeModel:
     kind: str = "fake"
     schema: Schema = SCHEMA
     receipt: Receipt = RECEIPT
+    transcript: NoTranscript = NoTranscript()
 
     def sample(self, n: int, *, where: Condition | None = None, seed: int | None = None) -> Synthetic:
         self.asked.append("sample")

@@ -1,0 +1,113 @@
+"""What a ``where=`` condition says of one column: which share of each cell it allows, and where inside."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from privsynth.errors import ConditionError
+
+Codes = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Between:
+    """A closed range for ``where=``: ``{"age": Between(20, 40)}``; either end may be None (open)."""
+
+    low: Any = None
+    high: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a condition says of one column.
+
+    Attributes:
+        weights: (cells,) float64 in [0, 1]: the share of each cell's values that satisfy it; of a real
+            column the share of its length.
+        segments: the allowed stretches within cells, for decoding; None for listed columns.
+    """
+
+    weights: Floats
+    segments: Segments | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """Disjoint stretches of values, sorted by cell, both ends of each allowed.
+
+    Attributes:
+        cell: (s,) which cell each lies in; a cell may hold several, or none.
+        start, stop: (s,) its ends; equal where it is one value (an atom, or one whole number).
+        whole: whether its values are the whole numbers from ``start`` to ``stop``.
+    """
+
+    cell: npt.NDArray[np.int64]
+    start: Floats
+    stop: Floats
+    whole: bool
+
+    def __len__(self) -> int:
+        return len(self.cell)
+
+    @cached_property
+    def size(self) -> Floats:
+        """(s,) how many whole numbers each holds, or its length."""
+        return self.stop - self.start + (1.0 if self.whole else 0.0)
+
+    def held(self, cells: int) -> Floats:
+        """(cells,) the size of what is allowed of each cell."""
+        return np.bincount(self.cell, weights=self.size, minlength=cells).astype(np.float64)
+
+    def draw(self, codes: Codes, cells: int, *, rng: np.random.Generator) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """One uniform value from the stretches of each row's cell, and the stretch that it lies in.
+
+        Two draws a row where a cell holds several stretches, else one; no large numbers are added up, so
+        a value never leaves its stretch.
+        """
+        place = self._place(codes, cells, rng)
+        within = rng.random(len(codes)) * self.size[place]
+        if self.whole:
+            np.floor(within, out=within)
+        value = self.start[place] + within
+        return np.minimum(value, self.stop[place], out=value), place
+
+    def _place(self, codes: Codes, cells: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        first = np.searchsorted(self.cell, np.arange(cells)).astype(np.int64)
+        if len(self.cell) == 0 or np.all(self.cell[1:] > self.cell[:-1]):
+            return first[codes]
+        before = np.cumsum(self.size) - self.size
+        part = before + self.size - before[first[self.cell]]  # of the cell, up to and with this stretch
+        total = self.held(cells)[self.cell]
+        share = np.divide(part, total, out=np.ones_like(part), where=total > 0)
+        place = np.searchsorted(self.cell + share, codes + rng.random(len(codes)), side="right")
+        last = np.searchsorted(self.cell, np.arange(cells), side="right") - 1
+        return np.clip(place, first[codes], last[codes]).astype(np.int64)
+
+
+def wanted_items(wanted: Any, where: str) -> list[Any]:
+    """What was asked of a column, as a list.
+
+    Raises:
+        ConditionError: nothing was asked, or a mapping.
+    """
+    if isinstance(wanted, np.ndarray):
+        wanted = list(wanted.reshape(-1))
+    if isinstance(wanted, Mapping):
+        raise ConditionError("a mapping is no condition", where=where, mend="a value, a list, or Between(low, high)")
+    if isinstance(wanted, str | bytes) or not isinstance(wanted, Collection):
+        return [wanted]
+    if len(wanted) == 0:
+        raise ConditionError("an empty list of values", where=where, mend="name at least one")
+    return list(wanted)
+
+
+def scalar(value: Any) -> Any:
+    """A numpy scalar as the Python value that it stands for; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value

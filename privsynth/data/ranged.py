@@ -1,0 +1,261 @@
+"""Numbers and dates as cells: by public edges, never by what rows hold."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from privsynth.data.evidence import Between, Codes, Evidence, Floats, Segments, scalar, wanted_items
+from privsynth.data.listed import CodedColumn
+from privsynth.data.schema import MAX_CELLS, Date, Datetime, Integer, Real
+from privsynth.errors import ConditionError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VALUES_AS_CELLS = 256
+_DAY_ZERO = dt.date(1970, 1, 1).toordinal()
+_MOMENT_ZERO = dt.datetime(1970, 1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranged(CodedColumn):
+    """Integers, reals, dates and datetimes as positions: the number itself, the day's ordinal since
+    1970, the second since 1970.
+
+    Attributes:
+        low, high: (m,) float64 closed-open ends of the non-null cells (whole numbers: ``high`` is the
+            next cell's low; an atom has low = high; the last cell holds its ``high`` if it is real).
+        stop: (m,) float64: the last value of each cell. ``low[0]`` and ``stop[-1]`` are the bounds.
+        whole: whether positions are whole numbers.
+    """
+
+    low: Floats
+    high: Floats
+    stop: Floats
+    whole: bool
+
+    def position(self, values: pd.Series[Any]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """(n,) positions and which are null (their position is 0)."""
+        import pandas as pd
+
+        missing = values.isna().to_numpy()
+        if isinstance(self.column, Date | Datetime):
+            unit = "datetime64[D]" if isinstance(self.column, Date) else "datetime64[s]"
+            raw = pd.to_datetime(values).to_numpy().astype(unit).astype(np.int64).astype(np.float64)
+        else:
+            raw = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        return np.where(missing, 0.0, raw), missing
+
+    def encode(self, values: pd.Series[Any]) -> Codes:
+        position, missing = self.position(values)
+        if self.whole and len(self.low) == self.stop[-1] - self.low[0] + 1.0:  # one cell a value
+            codes = np.floor(position) - self.low[0]
+        else:
+            codes = np.searchsorted(self.low, position, side="right") - 1.0
+        return self._with_null(np.clip(codes, 0, len(self.low) - 1).astype(np.int32), missing)
+
+    @cached_property
+    def segments(self) -> Segments:
+        """The cells themselves as stretches."""
+        return Segments(np.arange(len(self.low), dtype=np.int64), self.low, self.stop, self.whole)
+
+    def decode(self, codes: Codes, rng: np.random.Generator, evidence: Evidence | None = None) -> pd.Series[Any]:
+        """As of every column. A real value is rounded to the schema's ``decimals`` without leaving its
+        cell or the condition: to the nearest such number inside; where none lies inside, and at an
+        atom, it keeps its digits. So ``encode`` gives the cell back, for every column."""
+        import pandas as pd
+
+        missing = self._missing(codes)
+        segments = evidence.segments if evidence is not None and evidence.segments is not None else self.segments
+        if len(segments):
+            safe = np.where(missing, segments.cell[0], codes).astype(np.int32) if self.nullable else codes
+            position, place = segments.draw(safe, len(self.low), rng=rng)
+        else:  # only null is allowed
+            position, place = np.zeros(len(codes)), np.zeros(len(codes), dtype=np.int64)
+        match self.column:
+            case Date() | Datetime():
+                unit = "datetime64[D]" if isinstance(self.column, Date) else "datetime64[s]"
+                moments = position.astype(np.int64).astype(unit).astype("datetime64[s]")
+                moments[missing] = np.datetime64("NaT")
+                return pd.Series(moments, name=self.name, copy=False)
+            case Real(decimals=decimals):
+                if decimals is not None and len(segments):
+                    position = _rounded(position, segments.start[place], segments.stop[place], decimals)
+                position[missing] = np.nan
+                return pd.Series(position, name=self.name, copy=False)
+            case _:
+                numbers = position.astype(np.int64)
+                if not self.nullable:
+                    return pd.Series(numbers, name=self.name, copy=False)
+                return pd.Series(pd.arrays.IntegerArray(numbers, missing), name=self.name)
+
+    def evidence(self, wanted: Any) -> Evidence:
+        weights = np.zeros(self.cells)
+        stretches: list[tuple[float, float]] = []
+        for item in [wanted] if isinstance(wanted, Between) else wanted_items(wanted, self._where):
+            if item is None:
+                if self.null is None:
+                    raise self._no_null()
+                weights[self.null] = 1.0
+            else:
+                stretches.append(self._stretch(item))
+        segments = self._cut(stretches)
+        size = self.segments.size
+        share = np.divide(segments.held(len(size)), size, out=np.zeros_like(size), where=size > 0)
+        share[segments.cell[size[segments.cell] <= 0]] = 1.0  # an atom is allowed or not
+        weights[: len(size)] = np.minimum(share, 1.0)
+        return Evidence(weights, segments)
+
+    def _stretch(self, item: Any) -> tuple[float, float]:
+        """The closed range that ``item`` asks for; it meets the domain."""
+        if isinstance(item, Between):
+            low = -np.inf if item.low is None else self._number(item.low)
+            high = np.inf if item.high is None else self._number(item.high)
+            if low > high:
+                raise ConditionError("an empty range", where=self._where, mend="low at most high")
+        else:
+            low = high = self._number(item)
+        if not len(self._cut([(low, high)])):
+            raise ConditionError(
+                f"{item!r} meets no value of the column's public domain",
+                where=self._where,
+                mend="a range inside the bounds; for a real column a range, not one exact value",
+            )
+        return low, high
+
+    def _number(self, value: Any) -> float:
+        try:
+            match self.column:
+                case Date():
+                    day = dt.date.fromisoformat(value) if isinstance(value, str) else value
+                    return float(day.toordinal() - _DAY_ZERO)
+                case Datetime():
+                    moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
+                    return float((moment - _MOMENT_ZERO).total_seconds())
+                case _:
+                    plain = scalar(value)
+                    if isinstance(plain, bool | str | bytes):
+                        raise TypeError
+                    number = float(plain)
+                    if not np.isfinite(number):
+                        raise ValueError
+                    return number
+        except (TypeError, ValueError, AttributeError, OverflowError):
+            raise ConditionError(
+                f"{value!r} is not a {self.column.kind}",
+                where=self._where,
+                mend="a value of the column's kind, a list of them, or Between(low, high)",
+            ) from None
+
+    def _cut(self, stretches: list[tuple[float, float]]) -> Segments:
+        """The union of closed ``stretches``, cut to the cells."""
+        merged: list[list[float]] = []
+        for low, high in sorted(stretches):
+            if self.whole:
+                low, high = np.ceil(low), np.floor(high)
+                if low > high:
+                    continue
+            if merged and low <= merged[-1][1] + (1.0 if self.whole else 0.0):
+                merged[-1][1] = max(merged[-1][1], high)
+            else:
+                merged.append([low, high])
+        cells, starts, stops = [], [], []
+        for low, high in merged:
+            met = np.arange(np.searchsorted(self.stop, low), np.searchsorted(self.low, high, side="right"))
+            start, stop = np.maximum(self.low[met], low), np.minimum(self.stop[met], high)
+            some = (start < stop) | (start == stop) & (self.whole or self.low[met] == self.stop[met])
+            cells.append(met[some])
+            starts.append(start[some])
+            stops.append(stop[some])
+        none = np.zeros(0)
+        cell = np.concatenate([none, *cells]).astype(np.int64)
+        return Segments(cell, np.concatenate([none, *starts]), np.concatenate([none, *stops]), self.whole)
+
+    def labels(self) -> tuple[str, ...]:
+        texts = tuple(self._label(c, "g") for c in range(len(self.low)))
+        if len(set(texts)) < len(texts):  # six digits do not tell the cells apart
+            texts = tuple(self._label(c, "r") for c in range(len(self.low)))
+        return (*texts, "null") if self.nullable else texts
+
+    def _label(self, cell: int, digits: str) -> str:
+        low, stop, high = float(self.low[cell]), float(self.stop[cell]), float(self.high[cell])
+        if low == stop:
+            return self._text(low, digits)
+        above_atom = not self.whole and cell > 0 and self.low[cell - 1] == self.stop[cell - 1]
+        first = f"over {self._text(float(self.stop[cell - 1]), digits)}" if above_atom else self._text(low, digits)
+        return f"{first} to {self._text(stop if self.whole else high, digits)}"
+
+    def _text(self, position: float, digits: str) -> str:
+        match self.column:
+            case Date():
+                return dt.date.fromordinal(int(position) + _DAY_ZERO).isoformat()
+            case Datetime():
+                return (_MOMENT_ZERO + dt.timedelta(seconds=int(position))).isoformat(" ")
+            case Integer():
+                return str(int(position))
+            case _:
+                return f"{position:g}" if digits == "g" else repr(position)
+
+
+def _rounded(value: Floats, start: Floats, stop: Floats, decimals: int) -> Floats:
+    """The nearest number of that many decimals within [start, stop]; ``value`` where there is none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        near = np.round(value, decimals)
+        out = np.flatnonzero((near < start) | (near > stop))
+        if len(out):
+            step = np.where(near[out] < start[out], 1.0, -1.0) * 10.0**-decimals
+            near[out] = np.round(near[out] + step, decimals)
+    kept: Floats = np.where((near >= start) & (near <= stop), near, value)
+    return kept
+
+
+def ranged_column(name: str, column: Integer | Real | Date | Datetime) -> Ranged:
+    """The cells of a bounded column: by its ``bins``, else one a value or 64 of equal width; then atoms."""
+    first, last, edges = _bounds(column)
+    whole = not isinstance(column, Real)
+    end = last + 1.0 if whole else last
+    if edges is None and whole and last - first < VALUES_AS_CELLS:
+        edges = np.arange(first + 1.0, end)
+    elif edges is None:
+        edges = first + (end - first) * (np.arange(1, MAX_CELLS) / MAX_CELLS)
+        edges = np.unique(np.floor(edges) if whole else edges)
+    edges = edges[(edges > first) & (edges < end)]
+    low, high = np.concatenate([[first], edges]), np.concatenate([edges, [end]])
+    for atom in sorted(column.atoms) if isinstance(column, Real) else ():
+        low, high = _with_atom(low, high, float(atom))
+    stop = high - 1.0 if whole else np.where(high > low, np.nextafter(high, -np.inf), high)
+    stop[-1] = last
+    null = 1 if column.nullable else 0
+    return Ranged(name, column, len(low) + null, True, column.nullable, low, high, stop, whole)
+
+
+def _bounds(column: Integer | Real | Date | Datetime) -> tuple[float, float, Floats | None]:
+    """First and last position, both allowed, and the inner edges that the schema names."""
+    match column:
+        case Date(min=low, max=high, bins=bins):
+            first, last = float(low.toordinal() - _DAY_ZERO), float(high.toordinal() - _DAY_ZERO)
+            return first, last, None if bins is None else np.array([d.toordinal() - _DAY_ZERO for d in bins], float)
+        case Datetime(min=low, max=high):
+            first, last = ((end - _MOMENT_ZERO) // dt.timedelta(seconds=1) for end in (low, high))
+            return float(first), float(last), None
+        case Integer() | Real():
+            edges = None if column.bins is None else np.array(column.bins, dtype=np.float64)
+            return float(column.min), float(column.max), edges
+
+
+def _with_atom(low: Floats, high: Floats, atom: float) -> tuple[Floats, Floats]:
+    """Cut the cell around ``atom`` into what lies below it, the atom, and what lies above."""
+    c = int(np.clip(np.searchsorted(low, atom, side="right") - 1, 0, len(low) - 1))
+    above = float(np.nextafter(atom, np.inf))
+    parts = [(low[c], atom)] if atom > low[c] else []
+    parts.append((atom, atom))
+    if above < high[c]:
+        parts.append((above, float(high[c])))
+    a, b = np.array([p[0] for p in parts]), np.array([p[1] for p in parts])
+    return np.concatenate([low[:c], a, low[c + 1 :]]), np.concatenate([high[:c], b, high[c + 1 :]])

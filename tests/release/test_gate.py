@@ -1,0 +1,233 @@
+"""The gate: whom it refuses before reading, what it refuses after, and what it never shows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from privsynth.data.records import Split, Synthetic
+from privsynth.errors import HoldError, PolicyError, PrivsynthError, ReleaseRefused, SeededNoise
+from privsynth.generators.marginals import MarginalModel
+from privsynth.ledger.store import Hold, Status
+from privsynth.policy.document import parse_policy
+from privsynth.privacy.noise import SeededNoise as Seeded
+from privsynth.release.gate import Approved, approved, check_rules, gate
+from tests.world import POLICY, World, build, rows
+
+
+@pytest.fixture
+def fitted(tmp_path: Path) -> tuple[World, Hold, MarginalModel]:
+    """A world with a fitted model and its hold."""
+    world = build(tmp_path)
+    hold = world.hold()
+    return world, hold, world.recipe.fit(world.split.train, hold)
+
+
+Fitted = tuple[World, Hold, MarginalModel]
+
+
+def test_a_correct_model_passes_and_is_recorded(fitted: Fitted) -> None:
+    world, hold, model = fitted
+    verdict = gate(model, world.split, hold=hold, policy=world.policy)
+    assert [f.rule for f in verdict.claims.findings] == [
+        "PS-GATE-SCH",
+        "PS-GATE-ROW",
+        "PS-GATE-FID",
+        "PS-GATE-MEM",
+        "PS-GATE-UTI",
+        "PS-GATE-GAP",
+    ]
+    assert all(f.passed and f.figure and re.search(r"policy\.yaml:\d+$", f.where) for f in verdict.claims.findings)
+    assert world.ledger.status(hold.id) is Status.APPROVED
+    assert world.ledger.attempts("lab-people") == 1
+    again = approved(model, hold=hold, policy=world.policy)
+    assert again.claims == verdict.claims
+
+
+def test_the_verdict_is_inherited_by_conditional_samples_of_the_same_model_only(fitted: Fitted) -> None:
+    world, hold, model = fitted
+    verdict = gate(model, world.split, hold=hold, policy=world.policy)
+    assert verdict.release(model.sample(50, where={"sex": "F"}, seed=1)).generator == "marginals"
+    other = replace(model, rows=model.rows + 1)
+    with pytest.raises(HoldError, match="another model"):
+        verdict.release(other.sample(50, seed=1))
+
+
+# --- (e): whom the gate refuses before it reads anything -------------------------------------------
+
+
+def _split(world: World, **changes: str) -> Split:
+    split = world.split
+    return replace(split, train=replace(split.train, **changes), holdout=replace(split.holdout, **changes))
+
+
+@pytest.mark.parametrize("field", ["population", "source", "purpose", "recipient"])
+def test_a_split_of_elsewhere_is_refused(fitted: Fitted, field: str) -> None:
+    world, hold, model = fitted
+    with pytest.raises(HoldError, match=field):
+        gate(model, _split(world, **{field: "elsewhere"}), hold=hold, policy=world.policy)
+    assert world.ledger.attempts("lab-people") == 0
+
+
+def test_another_hold_than_the_model_s_is_refused(fitted: Fitted) -> None:
+    world, _, model = fitted
+    other = world.hold()
+    world.recipe.fit(world.split.train, other)
+    with pytest.raises(HoldError, match="model"):
+        gate(model, world.split, hold=other, policy=world.policy)
+
+
+def test_a_hold_of_another_recipe_is_refused(fitted: Fitted) -> None:
+    world, _, model = fitted
+    recipe = replace(world.recipe, steps=61)
+    other = world.ledger.reserve(recipe, purpose="research", recipient="university", consent="register")
+    with pytest.raises(HoldError):
+        gate(model, world.split, hold=other, policy=world.policy)
+
+
+def test_a_hold_is_gated_once(fitted: Fitted) -> None:
+    world, hold, model = fitted
+    gate(model, world.split, hold=hold, policy=world.policy)
+    with pytest.raises(HoldError, match="gated before"):
+        gate(model, world.split, hold=hold, policy=world.policy)
+    assert world.ledger.attempts("lab-people") == 1
+
+
+def test_a_model_with_seeded_noise_is_refused(tmp_path: Path) -> None:
+    world = build(tmp_path)
+    hold = world.hold()
+    model = world.recipe.fit(world.split.train, hold, noise=Seeded(1))
+    with pytest.raises(SeededNoise) as error:
+        gate(model, world.split, hold=hold, policy=world.policy)
+    assert error.value.exit_code == 4
+    washed = replace(model, receipt=replace(model.receipt, noise="os-secure"))
+    assert washed.transcript.noise == "seeded"
+    with pytest.raises(SeededNoise):
+        gate(washed, world.split, hold=hold, policy=world.policy)
+
+
+def test_a_model_that_was_not_measured_is_refused(tmp_path: Path, fitted: Fitted) -> None:
+    world, _, model = fitted
+    hold = world.hold()
+    forged = replace(model, receipt=replace(model.receipt, hold=hold.id))
+    with pytest.raises(HoldError, match="no measured fit"):
+        gate(forged, world.split, hold=hold, policy=world.policy)
+
+
+def test_a_model_that_is_not_the_transcript_s_is_refused(fitted: Fitted) -> None:
+    """A model put together by hand, under a true receipt: the gate fits the transcript's own model."""
+    world, hold, model = fitted
+    tables = np.roll(model.tables, 1, axis=0)
+    forged = replace(model, tables=tables, transcript=replace(model.transcript, noise="os-secure", recipe="x"))
+    with pytest.raises(HoldError, match="transcript"):
+        gate(forged, world.split, hold=hold, policy=world.policy)
+
+
+def test_attempts_are_counted_for_ever_and_before_computing(tmp_path: Path) -> None:
+    world = build(tmp_path, policy=POLICY.replace("max attempts: 5", "max attempts: 1"))
+    for attempt in (1, 2):
+        hold = world.hold()
+        model = world.recipe.fit(world.split.train, hold)
+        if attempt == 1:
+            gate(model, world.split, hold=hold, policy=world.policy)
+        else:
+            with pytest.raises(ReleaseRefused) as error:
+                gate(model, world.split, hold=hold, policy=world.policy)
+            assert error.value.rules == ("PS-GATE-ATT",)
+
+
+# --- what it refuses after reading ------------------------------------------------------------------
+
+
+class Copier:
+    """A planted leak: hands out training rows, under a true receipt."""
+
+    def __init__(self, model: MarginalModel, frame: pd.DataFrame) -> None:
+        self._model = model
+        self._frame = frame
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def sample(self, n: int, *, where: Any = None, seed: int | None = None) -> Synthetic:
+        drawn = self._frame.sample(n, replace=True, random_state=seed or 1).reset_index(drop=True)
+        return Synthetic(drawn, self._model.schema, self._model.receipt, self._model.id, {})
+
+
+def test_a_copying_generator_is_refused_without_a_figure(tmp_path: Path) -> None:
+    world = build(tmp_path, policy=POLICY.replace("upper bound max: 0.3", "upper bound max: 0.2"), epsilon=10.0)
+    hold = world.hold()
+    model = world.recipe.fit(world.split.train, hold)
+    leaky = Copier(model, world.split.train.records.frame)
+    with pytest.raises(ReleaseRefused) as error:
+        gate(leaky, world.split, hold=hold, policy=world.policy)  # type: ignore[arg-type]  # a duck with a model's receipt
+    assert error.value.rules == ("PS-GATE-MEM",)
+    assert error.value.exit_code == 1
+    assert "0.2" in str(error.value), "the limit is told"
+    numbers = set(re.findall(r"0\.\d{3,}", str(error.value)))
+    assert not numbers, "no measured figure is told"
+    assert world.ledger.status(hold.id) is Status.REFUSED
+    with pytest.raises(HoldError):
+        approved(model, hold=hold, policy=world.policy)
+
+
+LIMITS = [
+    ("at_least", "accuracy: {at least: 0.55}", "accuracy: {at least: 0.999}", "PS-GATE-UTI"),
+    ("gap", "gap: {max: 0.5}", "gap: {max: 0.0001}", "PS-GATE-GAP"),
+    ("fidelity", "held-back marginals: {max: 0.3}", "held-back marginals: {max: 0.0001}", "PS-GATE-FID"),
+    ("membership", "upper bound max: 0.3", "upper bound max: 0.0001", "PS-GATE-MEM"),
+    ("rows", "min rows: 500", "min rows: 2999", ""),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "rule"), [x[1:] for x in LIMITS], ids=[x[0] for x in LIMITS])
+def test_each_rule_can_refuse(tmp_path: Path, old: str, new: str, rule: str) -> None:
+    policy = POLICY.replace(old, new)
+    assert policy != POLICY
+    people = rows(3000 if rule else 1500)
+    world = build(tmp_path, policy=policy, frame=people)
+    hold = world.hold()
+    model = world.recipe.fit(world.split.train, hold)
+    with pytest.raises(ReleaseRefused) as error:
+        gate(model, world.split, hold=hold, policy=world.policy)
+    assert (rule or "PS-GATE-ROW") in error.value.rules
+
+
+# --- rules that this schema cannot answer -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ("target: ill", "target: note", "note"),
+        ("by: [smoker]", "by: [person]", "person"),
+        ("positive: [true]", "positive: {above: 3}", "positive"),
+        ("positive: [true]", "positive: [maybe]", "maybe"),
+    ],
+)
+def test_rules_that_the_schema_cannot_answer_are_refused_before_spending(
+    tmp_path: Path, old: str, new: str, word: str
+) -> None:
+    world = build(tmp_path)
+    policy = parse_policy(POLICY.replace(old, new).encode(), path="p.yaml")
+    with pytest.raises(PrivsynthError, match=word) as error:
+        check_rules(policy, world.schema)
+    assert isinstance(error.value, PolicyError) or error.value.exit_code == 2
+    assert error.value.mend
+
+
+def test_groups_of_numbers_are_stretches(tmp_path: Path) -> None:
+    world = build(tmp_path, policy=POLICY.replace("by: [smoker]", "by: [age, smoker]"))
+    hold = world.hold()
+    model = world.recipe.fit(world.split.train, hold)
+    verdict = gate(model, world.split, hold=hold, policy=world.policy)
+    assert isinstance(verdict, Approved)
+    gap = next(f for f in verdict.claims.findings if f.rule == "PS-GATE-GAP")
+    assert gap.figure is not None
+    assert "of 8 groups" in gap.figure
