@@ -20,7 +20,7 @@ from privsynth.documents import Strict, fault, unseen
 MAX_VALUES = 100_000
 MAX_CELLS = 64
 MAX_TEXT = 1000
-EXACT = 2**53
+EXACT = 2**53 - 1
 """Whole numbers up to here are exact as floats and in JSON."""
 
 Scalar = bool | int | float | str

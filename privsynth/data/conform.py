@@ -35,6 +35,7 @@ Places = npt.NDArray[np.int64]
 _NUMBER = r"(?i)^[ \t]*[-+]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?|inf(inity)?)[ \t]*$"  # RE2: linear
 _WHOLE = re.compile(r"[ \t]*+[-+]?[0-9]{1,400}+[ \t]*+\Z")
 _TRUTH = {"true": 1.0, "false": 0.0}
+_ZERO = dt.datetime(1970, 1, 1)
 _DAY_SECONDS = 86_400
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
@@ -231,15 +232,13 @@ def _read_numbers(texts: pa.Array) -> Floats:
 
 
 def _read_moments(texts: pa.Array) -> Floats:
-    """Seconds since 1970 of ISO 8601 days or moments, rounded down, or NaN."""
-    moments = np.array([_moment(text) for text in texts.to_pylist()], dtype="datetime64[us]")
-    seconds = np.floor_divide(moments.astype(np.int64), _PER_SECOND["us"]).astype(np.float64)
-    return np.where(np.isnat(moments), np.nan, seconds)
+    return np.array([_moment(text) for text in texts.to_pylist()], dtype=np.float64)
 
 
-def _moment(text: str) -> dt.datetime | None:
+def _moment(text: str) -> float:
+    """Seconds since 1970 of an ISO 8601 day or moment, rounded down, or NaN."""
     try:
-        moment = dt.datetime.fromisoformat(text.strip(" \t"))
+        since = dt.datetime.fromisoformat(text.strip(" \t")).replace(tzinfo=None) - _ZERO
     except ValueError:
-        return None
-    return moment if moment.tzinfo is None else moment.replace(tzinfo=None)
+        return float("nan")
+    return float(since.days * _DAY_SECONDS + since.seconds)

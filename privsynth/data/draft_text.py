@@ -36,11 +36,13 @@ _BY_STORAGE: dict[str | None, dict[str, Any]] = {
     "unreadable": {**_DROPPED, "dropped": "TODO store it flat or leave it out by writing true"},
 }
 
+_NAMES_ONLY = "Only column names and declared types were read to draft this."
 _SCHEMA_HEAD = """\
 # What is public about the table: declared by its owner, reviewed, and published with every release.
-# Only names and declared types were read to draft this. Fill in each TODO from public knowledge
-# (code books, physics, law), never from the rows: a bound or a list that was looked up in the data is
-# itself a disclosure. Nothing loads while a TODO is left. Reference: docs/schema.md.
+# {read}
+# Fill in each TODO from public knowledge (code books, physics, law), never from the rows: a bound or a list
+# that was looked up in the data is itself a disclosure. Nothing loads while a TODO is left.
+# Reference: docs/schema.md.
 #
 #   {{kind: integer, min: 0, max: 120}}                 whole numbers; real is the same with decimals
 #   {{kind: categorical, values: [F, M, X]}}            a public list; long ones: `values from: codes.csv`
@@ -86,8 +88,9 @@ def schema_text(
         entry(name, declared, indent=2) + (f"   # {comment}" if comment else "") for name, declared, comment in columns
     ]
     said = entry("public from", public_from) + "\n" if public_from is not None else ""
+    read = "The domains were declared public by whoever drafted this." if said else _NAMES_ONLY
     who = entry("subject", subject if subject is not None else "TODO one of the two forms above")
-    head = _SCHEMA_HEAD.format(source=scalar(source), public_from=said, subject=who)
+    head = _SCHEMA_HEAD.format(source=scalar(source), public_from=said, subject=who, read=read)
     return head + "\n".join(lines) + "\n" + _SCHEMA_FOOT
 
 

@@ -10,7 +10,8 @@ from privsynth.errors import BudgetExhausted, Underpowered
 from privsynth.generators.marginals.plan import Plan
 from privsynth.ledger.store import Ledger, Quote, open_ledger, quote_unopened
 from privsynth.pipeline.study import Study
-from privsynth.release.gate import check_rules, planned_false_refusal
+from privsynth.release.gate import check_rules
+from privsynth.release.rules import planned_false_refusal
 
 if TYPE_CHECKING:
     from privsynth.policy.document import Policy

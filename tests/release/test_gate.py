@@ -62,7 +62,7 @@ def test_the_verdict_is_inherited_by_conditional_samples_of_the_same_model_only(
 # --- (e): whom the gate refuses before it reads anything -------------------------------------------
 
 
-def _split(world: World, **changes: str) -> Split:
+def _split(world: World, **changes: Any) -> Split:
     split = world.split
     return replace(split, train=replace(split.train, **changes), holdout=replace(split.holdout, **changes))
 
@@ -166,7 +166,7 @@ def test_a_copying_generator_is_refused_without_a_figure(tmp_path: Path) -> None
     model = world.recipe.fit(world.split.train, hold)
     leaky = Copier(model, world.split.train.records.frame)
     with pytest.raises(ReleaseRefused) as error:
-        gate(leaky, world.split, hold=hold, policy=world.policy)  # type: ignore[arg-type]  # a duck with a model's receipt
+        gate(leaky, world.split, hold=hold, policy=world.policy)
     assert error.value.rules == ("PS-GATE-MEM",)
     assert error.value.exit_code == 1
     assert "0.2" in str(error.value), "the limit is told"

@@ -23,6 +23,7 @@ from privsynth.policy.consent import filter_consent
 from privsynth.policy.document import Policy, load_policy
 from privsynth.privacy.accountant import share_out
 from privsynth.privacy.budget import Budget
+from privsynth.privacy.events import Provenance
 from privsynth.privacy.noise import SecureNoise, SeededNoise
 from privsynth.validate import paid
 from privsynth.validate.bounds import advantage_bound
@@ -149,7 +150,7 @@ def test_the_upper_bound_covers_at_its_stated_rate() -> None:
 class Tap:
     """Keeps the exact table that a rule would have noised: to test its sensitivity."""
 
-    provenance = "seeded"
+    provenance: Provenance = "seeded"
 
     def __init__(self) -> None:
         self.tables: list[npt.NDArray[np.int64]] = []

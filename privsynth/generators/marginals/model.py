@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +16,8 @@ from privsynth.data.records import Condition, HeldBack, Synthetic
 from privsynth.data.schema import Identifier, Schema
 from privsynth.data.tables import violations
 from privsynth.documents import canonical, identity, sha256
-from privsynth.errors import ConditionError, ModelError, StorageError
-from privsynth.generators.marginals.transcript import Groups, MarginalTranscript, read_safetensors
+from privsynth.errors import ConditionError
+from privsynth.generators.marginals.transcript import Groups, MarginalTranscript
 from privsynth.privacy.events import Receipt
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class MarginalModel:
     @cached_property
     def id(self) -> str:
         """SHA-256 over tensors, transcript, receipt and schema."""
-        parts = [self._tensors(), self.transcript.to_bytes()]
+        parts = [self.tensors(), self.transcript.to_bytes()]
         return sha256(canonical([*map(sha256, parts), identity(self.receipt.to_json()), self.schema.sha256]))
 
     @property
@@ -266,89 +265,21 @@ class MarginalModel:
             out[self.codec.columns[c].name] = (share, np.clip(y - half, 0, 1), np.clip(y + half, 0, 1))
         return out
 
-    # --- disk -----------------------------------------------------------------------------------
-
-    def _tensors(self) -> bytes:
+    def tensors(self) -> bytes:
+        """The model's arrays as safetensors: with schema, receipt and transcript, all that it is."""
         from safetensors.numpy import save
 
-        tensors: dict[str, npt.NDArray[Any]] = {"weights": self.weights, "tables": self.tables}
+        named: dict[str, npt.NDArray[Any]] = {"weights": self.weights, "tables": self.tables}
         for c, (g, w) in enumerate(zip(self.groups, self.within, strict=True)):
-            tensors[f"groups.{c:05d}"], tensors[f"within.{c:05d}"] = g, w
+            named[f"groups.{c:05d}"], named[f"within.{c:05d}"] = g, w
         head = canonical({"format": FORMAT, "rows": self.rows, "rows sigma": self.rows_sigma}).decode()
-        return save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata={"model": head})
+        return save({k: np.ascontiguousarray(v) for k, v in named.items()}, metadata={"model": head})
 
     def save(self, folder: str | Path) -> None:
-        """Write ``model.safetensors``, ``transcript.safetensors`` and ``model.json`` into a new folder.
+        """Write the model into a new folder: see :func:`privsynth.generators.marginals.disk.save_model`."""
+        from privsynth.generators.marginals.disk import save_model
 
-        Raises:
-            StorageError: the folder exists or cannot be written.
-        """
-        place = Path(folder)
-        text = canonical(
-            {
-                "privsynth-model": FORMAT,
-                "id": self.id,
-                "receipt": self.receipt.to_json(),
-                "schema": self.schema.to_json(),
-            }
-        )
-        files = {
-            "model.safetensors": self._tensors(),
-            "transcript.safetensors": self.transcript.to_bytes(),
-            "model.json": text,
-        }
-        try:
-            place.mkdir(parents=True, exist_ok=False)
-            for name, raw in files.items():
-                (place / name).write_bytes(raw)
-        except FileExistsError:
-            raise StorageError("exists already", where=str(place), mend="name a new folder for the model") from None
-        except OSError as fault:
-            raise StorageError(
-                f"the model cannot be written ({fault.strerror})", where=str(place), mend="check the disk and rights"
-            ) from None
-
-    @classmethod
-    def load(cls, folder: str | Path) -> MarginalModel:
-        """The model that :meth:`save` wrote; loading runs no code.
-
-        Raises:
-            ModelError: missing, altered or of another version.
-        """
-        place = Path(folder)
-        try:
-            raw = {n: (place / n).read_bytes() for n in ("model.safetensors", "transcript.safetensors", "model.json")}
-        except OSError as fault:
-            raise ModelError(
-                f"not a model folder ({fault.strerror})", where=str(place), mend="name the folder"
-            ) from None
-        try:
-            head = json.loads(raw["model.json"])
-            extra, tensors = read_safetensors(raw["model.safetensors"], "model")
-            if head["privsynth-model"] != FORMAT or extra["format"] != FORMAT:
-                raise ValueError
-            schema = Schema.model_validate(head["schema"])
-            width = len(Codec(schema).columns)
-            model = cls(
-                schema=schema,
-                receipt=Receipt.from_json(head["receipt"]),
-                transcript=MarginalTranscript.from_bytes(raw["transcript.safetensors"]),
-                rows=float(extra["rows"]),
-                rows_sigma=float(extra["rows sigma"]),
-                weights=tensors["weights"],
-                tables=tensors["tables"],
-                groups=tuple(tensors[f"groups.{c:05d}"] for c in range(width)),
-                within=tuple(tensors[f"within.{c:05d}"] for c in range(width)),
-            )
-            if model.id != head["id"]:
-                raise ValueError
-            return model
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise ModelError(
-                "the saved model was altered or is of another version",
-                where=str(place),
-                mend="restore it from a backup",
-            ) from None
+        save_model(self, Path(folder))
 
 
 def _pick(cumulative: Floats, u: Floats) -> npt.NDArray[np.int64]:
@@ -382,8 +313,3 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_as_json(v) for v in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
-
-
-def load_model(folder: str | Path) -> MarginalModel:
-    """Load a saved model: see :meth:`MarginalModel.load`."""
-    return MarginalModel.load(folder)

@@ -76,7 +76,7 @@ def observable(world: World, model: MarginalModel, log: Log) -> tuple[Any, ...]:
     receipt = {k: v for k, v in model.receipt.to_json().items() if k not in ("hold", "reserved")}
     return (
         model.transcript.to_bytes(),
-        model._tensors(),
+        model.tensors(),
         model.sample(500, seed=3).frame.to_csv(),
         model.held_back_error(),
         receipt,
@@ -112,7 +112,7 @@ def test_refit_is_free_and_bit_identical(world: World) -> None:
     raw = hold.transcript()
     assert raw is not None
     again = world.recipe.refit(MarginalTranscript.from_bytes(raw), model.receipt)
-    assert again._tensors() == model._tensors()
+    assert again.tensors() == model.tensors()
     assert again.id == model.id
 
 
@@ -153,7 +153,8 @@ def test_a_hold_of_another_recipe_is_refused(world: World, change: Any, named: s
 
 @pytest.mark.parametrize("side", ["source", "purpose", "recipient"])
 def test_a_hold_of_another_source_purpose_or_recipient_is_refused(world: World, side: str) -> None:
-    train = replace(world.split.train, **{side: "elsewhere"})
+    change: dict[str, Any] = {side: "elsewhere"}
+    train = replace(world.split.train, **change)
     hold = world.hold()
     with pytest.raises(HoldError, match=side):
         world.recipe.fit(train, hold)

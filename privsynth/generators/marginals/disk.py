@@ -1,0 +1,85 @@
+"""A model's folder: two safetensors files and one JSON. Writing is whole or not at all; loading runs no code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from privsynth.data.codec import Codec
+from privsynth.data.schema import Schema
+from privsynth.documents import canonical
+from privsynth.errors import ModelError, PrivsynthError, StorageError
+from privsynth.generators.marginals.model import FORMAT, MarginalModel
+from privsynth.generators.marginals.transcript import MarginalTranscript, read_safetensors
+from privsynth.privacy.events import Receipt
+
+TENSORS, TRANSCRIPT, HEAD = "model.safetensors", "transcript.safetensors", "model.json"
+
+
+def save_model(model: MarginalModel, place: Path) -> None:
+    """Write ``model.safetensors``, ``transcript.safetensors`` and ``model.json`` as a new folder.
+
+    Raises:
+        StorageError: the folder exists or cannot be written; nothing half written is left.
+    """
+    head = {
+        "privsynth-model": FORMAT,
+        "id": model.id,
+        "receipt": model.receipt.to_json(),
+        "schema": model.schema.to_json(),
+    }
+    files = {TENSORS: model.tensors(), TRANSCRIPT: model.transcript.to_bytes(), HEAD: canonical(head)}
+    if os.path.lexists(place):
+        raise StorageError("exists already", where=str(place), mend="name a new folder for the model")
+    draft = place.with_name(f".{place.name}.{os.getpid()}.new")
+    try:
+        draft.mkdir(parents=True)
+        for name, raw in files.items():
+            (draft / name).write_bytes(raw)
+        draft.rename(place)
+    except OSError as fault:
+        raise StorageError(
+            f"the model cannot be written ({fault.strerror})", where=str(place), mend="check the disk and rights"
+        ) from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def load_model(folder: str | Path) -> MarginalModel:
+    """The model that ``save`` wrote.
+
+    Raises:
+        ModelError: missing, altered or of another version.
+    """
+    place = Path(folder)
+    try:
+        tensors_raw, transcript_raw, head_raw = ((place / n).read_bytes() for n in (TENSORS, TRANSCRIPT, HEAD))
+    except OSError as fault:
+        raise ModelError(f"not a model folder ({fault.strerror})", where=str(place), mend="name the folder") from None
+    try:
+        head = json.loads(head_raw)
+        extra, tensors = read_safetensors(tensors_raw, "model")
+        if head["privsynth-model"] != FORMAT or extra["format"] != FORMAT:
+            raise ValueError
+        schema = Schema.model_validate(head["schema"])
+        width = range(len(Codec(schema).columns))
+        model = MarginalModel(
+            schema=schema,
+            receipt=Receipt.from_json(head["receipt"]),
+            transcript=MarginalTranscript.from_bytes(transcript_raw),
+            rows=float(extra["rows"]),
+            rows_sigma=float(extra["rows sigma"]),
+            weights=tensors["weights"],
+            tables=tensors["tables"],
+            groups=tuple(tensors[f"groups.{c:05d}"] for c in width),
+            within=tuple(tensors[f"within.{c:05d}"] for c in width),
+        )
+        if model.id != head["id"] or canonical(head) != head_raw:
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError, PrivsynthError):
+        raise ModelError(
+            "the saved model was altered or is of another version", where=str(place), mend="restore it from a backup"
+        ) from None
+    return model
