@@ -43,7 +43,7 @@ docs: $(STAMPS)/dev
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
 bench: $(STAMPS)/dev
-	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) "$$script"; done
+	@set -e; for script in benchmarks/bench_*.py; do name=$$(basename "$$script" .py); echo "== $$name"; $(PY) -m "benchmarks.$$name"; done
 
 clean:
 	rm -rf out site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

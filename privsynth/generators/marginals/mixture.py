@@ -3,14 +3,15 @@
 P(x) = Σ_r w_r Π_c A_rc(group of x_c) · within_c(x_c). With A the R × G matrix of all columns' group
 distributions side by side, every pair table of every two columns is a block of Aᵀ·diag(w)·A, so one
 step costs one matrix product whatever the number of pairs: O(R·G²). Deterministic: the start is drawn
-from a generator seeded with the transcript's hash, so a refit gives the same bytes (same machine,
-torch version and thread count).
+from a generator seeded with the transcript's hash and one thread does the sums, so a refit gives the same
+bytes (same kind of machine and torch version).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,23 @@ def fit_mixture(targets: Targets, *, components: int, steps: int, seed: int, pro
     """
     if not targets.pairs:
         return Mixture(np.ones(1), np.concatenate(targets.one_way)[None, :], targets.sizes)
+    with _one_thread():
+        return _descend(targets, components=components, steps=steps, seed=seed, progress=progress)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread, put back afterwards: the matrices are small, threads that wait for each other on a
+    busy machine cost twenty times the work, and one thread sums in one order everywhere."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _descend(targets: Targets, *, components: int, steps: int, seed: int, progress: Progress) -> Mixture:
     device = torch.device("cpu")
     dtype = torch.float32
     starts = np.concatenate([[0], np.cumsum(targets.sizes)])
@@ -82,10 +100,10 @@ def fit_mixture(targets: Targets, *, components: int, steps: int, seed: int, pro
     start = torch.log(one.clamp_min(1e-6))
     logits = (start + START_SPREAD * torch.randn((components, total), generator=draw, dtype=dtype)).requires_grad_()
     weights = torch.zeros(components, dtype=dtype, requires_grad=True)
-    adam = _Adam([logits, weights])
+    adam, softmax = _Adam([logits, weights]), _Softmax(targets.sizes)
     progress.step("fit the model (free)", steps)
     for step in range(steps):
-        tables = _softmax(logits, targets.sizes)
+        tables = softmax(logits)
         share = torch.softmax(weights, 0)
         pairs = tables.T @ (share[:, None] * tables)
         loss = (precision * (pairs - wanted).square()).sum() + (one_precision * (share @ tables - one).square()).sum()
@@ -94,7 +112,7 @@ def fit_mixture(targets: Targets, *, components: int, steps: int, seed: int, pro
         )
         progress.advance()
     with torch.no_grad():
-        fitted: Floats = _softmax(logits, targets.sizes).double().numpy()
+        fitted: Floats = softmax(logits).double().numpy()
         mix: Floats = torch.softmax(weights, 0).double().numpy()
     return Mixture(mix / mix.sum(), _renormalise(fitted, targets.sizes), targets.sizes)
 
@@ -122,8 +140,17 @@ class _Adam:
             parameter.addcdiv_(mean, (square / second).sqrt_().add_(1e-8), value=-rate / first)
 
 
-def _softmax(logits: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
-    return torch.cat([torch.softmax(part, dim=1) for part in torch.split(logits, list(sizes), dim=1)], dim=1)
+class _Softmax:
+    """One softmax a column over the side-by-side logits, in three operations however many columns there
+    are. Logits are held within ±60, so that no exponential overflows in float32."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._column = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+        self._member = torch.nn.functional.one_hot(self._column, len(sizes)).float()
+
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
+        weights = logits.clamp(-60.0, 60.0).exp()
+        return weights / (weights @ self._member)[:, self._column]
 
 
 def _renormalise(tables: Floats, sizes: Sequence[int]) -> Floats:

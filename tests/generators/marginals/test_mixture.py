@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from privsynth.generators.marginals.mixture import Mixture, Targets, fit_mixture
 from privsynth.progress import SILENT
@@ -52,3 +53,17 @@ def test_without_pairs_columns_are_independent() -> None:
     )
     assert alone.tables.shape == (1, 9)
     assert np.allclose(alone.tables[0], np.concatenate(targets.one_way))
+
+
+def test_threads_are_put_back_and_do_not_change_the_bytes() -> None:
+    _, targets = truth()
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(fit_mixture(targets, components=20, steps=50, seed=1, progress=SILENT).tables.tobytes())
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
