@@ -28,8 +28,9 @@ class PrivsynthError(Exception):
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        mend = f". Mend: {self.mend}" if self.mend else ""
-        return f"{place}{self.what.removesuffix('.')}{mend}"
+        what = self.what.rstrip().removesuffix(".")
+        mend = f"{'\n  ' if '\n' in what else '. '}Mend: {self.mend}" if self.mend else ""
+        return f"{place}{what}{mend}"
 
 
 # --- exit 2: the caller's files and arguments --------------------------------------------------
@@ -92,9 +93,7 @@ class Refused(PrivsynthError):
 
     exit_code = 1
 
-    def __init__(
-        self, what: str, *, rules: Sequence[str] = (), where: str = "", mend: str = ""
-    ) -> None:
+    def __init__(self, what: str, *, rules: Sequence[str] = (), where: str = "", mend: str = "") -> None:
         self.rules = tuple(rules)
         super().__init__(what, where=where, mend=mend)
 

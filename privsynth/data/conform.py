@@ -54,9 +54,8 @@ class Conformed:
     broken: tuple[tuple[str, Mask], ...]
 
 
-def conform(name: str, column: Column, field: pa.ChunkedArray) -> Conformed:
-    """The stored column by its schema. ``field``: of a storage type that fits (files.py). O(rows)."""
-    flat = _flat(field)
+def conform(name: str, column: Column, flat: pa.Array) -> Conformed:
+    """The stored column by its schema. ``flat``: of a storage type that fits (files.py). O(rows)."""
     absent = np.asarray(flat.is_null(nan_is_null=True).to_numpy(zero_copy_only=False), dtype=np.bool_)
     match column:
         case Categorical():
@@ -67,21 +66,6 @@ def conform(name: str, column: Column, field: pa.ChunkedArray) -> Conformed:
             return _ranged(name, column, flat, absent)
         case _:
             raise PrivsynthError(f"a {column.kind} column is never conformed", where=f"column {name!r}")
-
-
-def _flat(field: pa.ChunkedArray) -> pa.Array:
-    """One array, without dictionary, of a type that the kernels know."""
-    import pyarrow as pa
-    import pyarrow.types as t
-
-    kind = field.type
-    if t.is_dictionary(kind):
-        field, kind = field.cast(kind.value_type), kind.value_type
-    if is_text(kind):
-        field = field.cast(pa.large_string())  # more than 2 GiB of text in one array
-    elif t.is_decimal(kind) or t.is_float16(kind):
-        field = field.cast(pa.float64(), safe=False)
-    return field.combine_chunks() if field.num_chunks != 1 else field.chunk(0)
 
 
 def _by_value(flat: pa.Array, read: Callable[[pa.Array], npt.NDArray[Any]], none: Any) -> npt.NDArray[Any]:
@@ -154,7 +138,7 @@ def _ranged(name: str, column: Integer | Real | Date | Datetime, flat: pa.Array,
     import pandas as pd
 
     coded = ranged_column(name, column)
-    low, high = float(coded.low[0]), float(coded.stop[-1])
+    low, high = coded.bounds
     numbers = _positions(column, flat)
     unreadable = np.isnan(numbers) & ~absent
     broken: list[tuple[str, Mask]] = []

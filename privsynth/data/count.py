@@ -7,6 +7,7 @@ the L2 sensitivity of one table under adding or removing a subject is k (all k r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -45,5 +46,5 @@ class TableCounter:
             part = self._codes[:, column]
             flat *= size
             flat += groups[column][part] if column in groups else part
-        table = np.bincount(flat, minlength=int(np.prod(shape)))
+        table = np.bincount(flat, minlength=math.prod(shape))
         return table.astype(np.int64, copy=False).reshape(shape)

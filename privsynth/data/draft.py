@@ -216,6 +216,8 @@ def _stored(field: pa.Field) -> Stored:
     kind = field.type.value_type if t.is_dictionary(field.type) else field.type
     if t.is_nested(kind):
         return Stored(field.name, "unreadable", "nested values")
+    if t.is_null(kind):
+        return Stored(field.name, None, "null")
     tests = {
         "boolean": t.is_boolean,
         "integer": t.is_integer,

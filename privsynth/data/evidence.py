@@ -30,7 +30,7 @@ class Evidence:
 
     Attributes:
         weights: (cells,) float64 in [0, 1]: the share of each cell's values that satisfy it; of a real
-            column the share of its length.
+            column without ``decimals`` the share of its length.
         segments: the allowed stretches within cells, for decoding; None for listed columns.
     """
 
@@ -44,39 +44,44 @@ class Segments:
 
     Attributes:
         cell: (s,) which cell each lies in; a cell may hold several, or none.
-        start, stop: (s,) its ends; equal where it is one value (an atom, or one whole number).
-        whole: whether its values are the whole numbers from ``start`` to ``stop``.
+        start, stop: (s,) its ends; equal where it is one value.
+        scale: the values are every 1/scale from ``start`` to ``stop``; 0: all numbers between them.
     """
 
     cell: npt.NDArray[np.int64]
     start: Floats
     stop: Floats
-    whole: bool
+    scale: float
 
     def __len__(self) -> int:
         return len(self.cell)
 
     @cached_property
     def size(self) -> Floats:
-        """(s,) how many whole numbers each holds, or its length."""
-        return self.stop - self.start + (1.0 if self.whole else 0.0)
+        """(s,) how many values each holds, or its length."""
+        length = self.stop - self.start
+        return np.rint(length * self.scale) + 1.0 if self.scale else length
 
     def held(self, cells: int) -> Floats:
         """(cells,) the size of what is allowed of each cell."""
         return np.bincount(self.cell, weights=self.size, minlength=cells).astype(np.float64)
 
-    def draw(self, codes: Codes, cells: int, *, rng: np.random.Generator) -> tuple[Floats, npt.NDArray[np.int64]]:
-        """One uniform value from the stretches of each row's cell, and the stretch that it lies in.
+    def draw(self, codes: Codes, cells: int, *, rng: np.random.Generator) -> Floats:
+        """(n,) one uniform value from the stretches of each row's cell.
 
         Two draws a row where a cell holds several stretches, else one; no large numbers are added up, so
         a value never leaves its stretch.
         """
         place = self._place(codes, cells, rng)
-        within = rng.random(len(codes)) * self.size[place]
-        if self.whole:
-            np.floor(within, out=within)
-        value = self.start[place] + within
-        return np.minimum(value, self.stop[place], out=value), place
+        value = rng.random(len(codes))
+        value *= self.size[place]
+        if self.scale:
+            np.floor(value, out=value)
+            value += np.rint(self.start * self.scale)[place]
+            value /= self.scale
+        else:
+            value += self.start[place]
+        return np.minimum(value, self.stop[place], out=value)
 
     def _place(self, codes: Codes, cells: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         first = np.searchsorted(self.cell, np.arange(cells)).astype(np.int64)

@@ -8,8 +8,6 @@ is one).
 
 from __future__ import annotations
 
-import csv
-import mmap
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from privsynth.data.csv_file import header, no_text, read_csv, refuse_doubled
 from privsynth.data.schema import Boolean, Categorical, Column, Date, Datetime, Integer, Real, Schema
 from privsynth.errors import DataError
 
@@ -24,11 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-BLOCK_BYTES = 16 * 1024 * 1024
-_BOM = b"\xef\xbb\xbf"
-_CLOSED = re.compile(  # every quote that opens a field is closed; elsewhere a quote is a character
-    rb'(?:[^"]++|(?:(?<=[,\n\r])|\A)"(?:[^"]++|"")*+"|(?<![,\n\r])(?!\A)")*+'
-)
+_CSV = ".csv"
+_Raw = dict[str, "pa.ChunkedArray"]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -36,16 +32,13 @@ class Stored:
     """The columns that are needed, as stored.
 
     Attributes:
-        columns: the learned columns, the subject's, and dropped text (consent may be read from it).
+        columns: the learned columns, the subject's, and dropped text (consent may be read from it); each
+            one array without dictionary, text as large_string, decimals and halves as float64.
         rows: how many.
-        from_text: whether values are text, to be converted by the schema (CSV).
-        where: the file, for messages.
     """
 
-    columns: Mapping[str, pa.ChunkedArray]
+    columns: Mapping[str, pa.Array]
     rows: int
-    from_text: bool
-    where: str
 
 
 def load(data: str | Path | pd.DataFrame, schema: Schema) -> Stored:
@@ -57,23 +50,41 @@ def load(data: str | Path | pd.DataFrame, schema: Schema) -> Stored:
     import pandas as pd
 
     if isinstance(data, pd.DataFrame):
-        stored = _frame(data, schema)
+        where, raw = "data frame", _frame(data, schema)
     elif isinstance(data, str | os.PathLike):
-        stored = _file(Path(data), schema)
+        where, raw = str(data), _file(Path(data), schema)
     else:
         raise DataError(
             f"a {type(data).__name__} is no table", where="data", mend="a pandas frame, or a .csv or .parquet file"
         )
+    from_text = not isinstance(data, pd.DataFrame) and Path(data).suffix.lower() == _CSV
     for name, column in schema.learned.items():
-        _check_storage(name, column, stored)
-    return stored
+        _check_storage(name, column, raw[name].type, from_text=from_text, where=where)
+    if schema.subject.column is not None:
+        _check_subject(schema.subject.column, raw[schema.subject.column].type, where)
+    columns = {name: _flat(field) for name, field in raw.items()}
+    return Stored(columns, len(next(iter(columns.values()))))
+
+
+def _flat(field: pa.ChunkedArray) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.types as t
+
+    kind = field.type
+    if t.is_dictionary(kind):
+        field, kind = field.cast(kind.value_type), kind.value_type
+    if is_text(kind):
+        field = field.cast(pa.large_string())  # one array may then hold more than 2 GiB
+    elif t.is_decimal(kind) or t.is_float16(kind):
+        field = field.cast(pa.float64(), safe=False)
+    return field.combine_chunks()
 
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether a storage type is text."""
     import pyarrow.types as t
 
-    kind = kind.value_type if t.is_dictionary(kind) else kind
+    kind = _value_type(kind)
     return bool(t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind))
 
 
@@ -89,7 +100,7 @@ def _kept(name: str, kind: pa.DataType, schema: Schema) -> bool:
 # --- frames --------------------------------------------------------------------------------------
 
 
-def _frame(frame: pd.DataFrame, schema: Schema) -> Stored:
+def _frame(frame: pd.DataFrame, schema: Schema) -> _Raw:
     where = "data frame"
     names = [str(n) for n in frame.columns]
     _check_names(names, schema, where)
@@ -105,7 +116,7 @@ def _frame(frame: pd.DataFrame, schema: Schema) -> Stored:
             )
         if field is not None and _kept(name, field.type, schema):
             columns[name] = field
-    return Stored(columns, len(frame), from_text=False, where=where)
+    return columns
 
 
 def _field(series: pd.Series[Any]) -> pa.ChunkedArray | None:
@@ -122,7 +133,7 @@ def _field(series: pd.Series[Any]) -> pa.ChunkedArray | None:
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _file(path: Path, schema: Schema) -> Stored:
+def _file(path: Path, schema: Schema) -> _Raw:
     where = ascii(str(path))[1:-1] if "\0" in str(path) else str(path)
     try:
         folder, size = path.is_dir(), path.stat().st_size
@@ -131,7 +142,7 @@ def _file(path: Path, schema: Schema) -> Stored:
         raise DataError(f"no such data file ({reason})", where=where, mend="check the path and its rights") from None
     if folder:
         raise DataError("a folder, not a data file", where=where, mend="name one .csv or .parquet file")
-    readers: dict[str, Callable[[Path, Schema], Stored]] = {".csv": _csv, ".parquet": _parquet}
+    readers: dict[str, Callable[[Path, Schema], _Raw]] = {_CSV: _csv, ".parquet": _parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise DataError(
@@ -149,85 +160,14 @@ def _file(path: Path, schema: Schema) -> Stored:
     return reader(path, schema)
 
 
-def _csv(path: Path, schema: Schema) -> Stored:
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-
-    where = str(path)
-    names, more = _header(path)
-    _check_names(names, schema, where)
+def _csv(path: Path, schema: Schema) -> _Raw:
+    names, rows = header(path)
+    _check_names(names, schema, str(path))
     needed = _needed(names, schema)
-    if not more:
-        nothing = pa.chunked_array([pa.array([], pa.string())])
-        return Stored(dict.fromkeys(needed, nothing), 0, from_text=True, where=where)
-    broken = DataError(
-        "not a whole UTF-8 CSV file: a line is cut off, has another number of fields or a quote that nothing closes, "
-        f"is not UTF-8, or is longer than {BLOCK_BYTES // 1024**2} MiB",
-        where=where,
-        mend="export it again as UTF-8, comma-separated, every line with as many fields as the header",
-    )
-    try:
-        if not _quotes_close(path):
-            raise broken
-        table = arrow_csv.read_csv(
-            path,
-            read_options=arrow_csv.ReadOptions(encoding="utf8", block_size=BLOCK_BYTES),
-            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-            convert_options=arrow_csv.ConvertOptions(
-                include_columns=needed,
-                column_types=dict.fromkeys(needed, pa.string()),
-                null_values=[""],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-                check_utf8=True,
-            ),
-        )
-    except (pa.ArrowException, UnicodeDecodeError, OSError, ValueError):
-        raise broken from None
-    return Stored(dict(zip(needed, table.columns, strict=True)), table.num_rows, from_text=True, where=where)
+    return read_csv(path, needed) if rows else dict.fromkeys(needed, no_text())
 
 
-def csv_header(path: Path) -> list[str]:
-    """The column names of a CSV file; nothing beyond its first record is looked at.
-
-    Raises:
-        DataError: no header, doubled names, not UTF-8.
-    """
-    return _header(path)[0]
-
-
-def _header(path: Path) -> tuple[list[str], bool]:
-    """The column names, and whether anything follows the first record."""
-    where = str(path)
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-            names = next(csv.reader(stream, strict=True), [])
-            more = stream.readline() != ""
-        "".join(names).encode()
-    except (UnicodeEncodeError, csv.Error):  # bytes that are not UTF-8 became surrogates
-        raise DataError("the header is not UTF-8 CSV", where=where, mend="export it again as UTF-8") from None
-    except (OSError, ValueError) as fault:
-        reason = fault.strerror if isinstance(fault, OSError) else "not a path"
-        raise DataError(f"cannot be read ({reason})", where=where, mend="check the path") from None
-    if not names:
-        raise DataError("no header", where=where, mend="the first line must name the columns")
-    _refuse_doubled(names, where)
-    return names, more
-
-
-def _quotes_close(path: Path) -> bool:
-    """Whether no quoted field is still open at the file's end (a parser would close it, and call a line
-    that is cut off whole). One pass."""
-    with (
-        path.open("rb") as stream,
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as raw,
-        memoryview(raw) as whole,
-        whole[len(_BOM) if raw[: len(_BOM)] == _BOM else 0 :] as text,
-    ):
-        return bool(_CLOSED.fullmatch(text))
-
-
-def _parquet(path: Path, schema: Schema) -> Stored:
+def _parquet(path: Path, schema: Schema) -> _Raw:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -239,7 +179,7 @@ def _parquet(path: Path, schema: Schema) -> Stored:
             needed = [n for n in _needed(list(kinds), schema) if _kept(n, kinds[n], schema)]
             table = file.read(columns=needed)
         table.validate(full=True)
-        return Stored({n: table.column(n) for n in needed}, table.num_rows, from_text=False, where=where)
+        return {n: table.column(n) for n in needed}
     except (pa.ArrowException, OSError, ValueError, KeyError):
         raise DataError(
             "not a whole Parquet file, or one whose text is not UTF-8", where=where, mend="write the file again"
@@ -249,19 +189,8 @@ def _parquet(path: Path, schema: Schema) -> Stored:
 # --- names and storage types ---------------------------------------------------------------------
 
 
-def _refuse_doubled(names: Sequence[str], where: str) -> None:
-    first: dict[str, int] = {}
-    for number, name in enumerate(names, 1):
-        if first.setdefault(name, number) != number:
-            raise DataError(
-                f"doubled column names: columns {first[name]} and {number} have one name",
-                where=where,
-                mend="give every column a name of its own",
-            )
-
-
 def _check_names(names: Sequence[str], schema: Schema, where: str) -> None:
-    _refuse_doubled(names, where)
+    refuse_doubled(names, where)
     held = set(names)
     missing = [n for n in schema.columns if n not in held]
     unknown = [n for n in names if n not in schema.columns]
@@ -283,12 +212,11 @@ def _check_names(names: Sequence[str], schema: Schema, where: str) -> None:
         )
 
 
-def _check_storage(name: str, column: Column, stored: Stored) -> None:
+def _check_storage(name: str, column: Column, kind: pa.DataType, *, from_text: bool, where: str) -> None:
     """Refuse a storage type that does not fit the declared kind."""
     import pyarrow.types as t
 
-    kind = stored.columns[name].type
-    kind = kind.value_type if t.is_dictionary(kind) else kind
+    kind = _value_type(kind)
     number = t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind)
     match column:
         case Integer() | Real():
@@ -304,15 +232,33 @@ def _check_storage(name: str, column: Column, stored: Stored) -> None:
             wanted = "date or timestamp without time zone"
         case _:
             raise DataError(f"a {column.kind} column cannot be learned", where=f"column {name!r}", mend="drop it")
-    if not (good or (stored.from_text and is_text(kind)) or t.is_null(kind)):
+    if not (good or (from_text and is_text(kind)) or t.is_null(kind)):
         raise DataError(
-            f"column {name!r} is declared {column.kind} but stored as {type_name(kind)}",
-            where=stored.where,
+            f"column {name!r} is declared {column.kind} but stored as {_type_name(kind)}",
+            where=where,
             mend=f"store it as {wanted}, or declare what it is",
         )
 
 
-def type_name(kind: pa.DataType) -> str:
+def _check_subject(name: str, kind: pa.DataType, where: str) -> None:
+    import pyarrow.types as t
+
+    kind = _value_type(kind)
+    if not (is_text(kind) or t.is_integer(kind) or t.is_null(kind)):
+        raise DataError(
+            f"subject column {name!r} is stored as {_type_name(kind)}",
+            where=where,
+            mend="store ids as text or integers",
+        )
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    import pyarrow.types as t
+
+    return kind.value_type if t.is_dictionary(kind) else kind
+
+
+def _type_name(kind: pa.DataType) -> str:
     """A storage type in words, without its parameters: a struct's field names may be values."""
     import pyarrow.types as t
 

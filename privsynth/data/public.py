@@ -27,7 +27,7 @@ UNKNOWN_ROWS = "999999 rows"
 """What a person may have at most where nobody has said: the statement then claims least."""
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,15})\Z")
-_REAL = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?\Z")
+_REAL = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?\Z")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}")
 _COLUMN: pydantic.TypeAdapter[Column] = pydantic.TypeAdapter(Column)

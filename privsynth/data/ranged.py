@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VALUES_AS_CELLS = 256
+_FINEST = 2.0**51
 _DAY_ZERO = dt.date(1970, 1, 1).toordinal()
 _MOMENT_ZERO = dt.datetime(1970, 1, 1)
 
@@ -29,16 +30,28 @@ class Ranged(CodedColumn):
     1970, the second since 1970.
 
     Attributes:
-        low, high: (m,) float64 closed-open ends of the non-null cells (whole numbers: ``high`` is the
-            next cell's low; an atom has low = high; the last cell holds its ``high`` if it is real).
-        stop: (m,) float64: the last value of each cell. ``low[0]`` and ``stop[-1]`` are the bounds.
-        whole: whether positions are whole numbers.
+        low, stop: (m,) float64: first and last value of each non-null cell; equal in a cell of one value.
+        scale: values are the multiples of 1/scale: 1 for whole numbers and dates, 10^decimals for reals
+            of so many decimals, which are rounded to them; 0 for other reals, where a cell is a stretch.
+        bounds: as declared; ``low[0]`` and ``stop[-1]`` are the first and last value within them.
     """
 
     low: Floats
-    high: Floats
     stop: Floats
-    whole: bool
+    scale: float
+    bounds: tuple[float, float]
+
+    @property
+    def whole(self) -> bool:
+        """Whether positions are whole numbers by kind."""
+        return not isinstance(self.column, Real)
+
+    @property
+    def high(self) -> Floats:
+        """(m,) where each cell ends: the next one's ``low``, but an atom of a stretch where it begins."""
+        if self.scale:
+            return np.append(self.low[1:], (np.rint(self.stop[-1] * self.scale) + 1.0) / self.scale)
+        return np.where(self.low < self.stop, np.append(self.low[1:], self.stop[-1]), self.low)
 
     def position(self, values: pd.Series[Any]) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """(n,) positions and which are null (their position is 0)."""
@@ -54,6 +67,8 @@ class Ranged(CodedColumn):
 
     def encode(self, values: pd.Series[Any]) -> Codes:
         position, missing = self.position(values)
+        if self.scale and not self.whole:
+            position = np.rint(position * self.scale) / self.scale
         if self.whole and len(self.low) == self.stop[-1] - self.low[0] + 1.0:  # one cell a value
             codes = np.floor(position) - self.low[0]
         else:
@@ -63,30 +78,25 @@ class Ranged(CodedColumn):
     @cached_property
     def segments(self) -> Segments:
         """The cells themselves as stretches."""
-        return Segments(np.arange(len(self.low), dtype=np.int64), self.low, self.stop, self.whole)
+        return Segments(np.arange(len(self.low), dtype=np.int64), self.low, self.stop, self.scale)
 
     def decode(self, codes: Codes, rng: np.random.Generator, evidence: Evidence | None = None) -> pd.Series[Any]:
-        """As of every column. A real value is rounded to the schema's ``decimals`` without leaving its
-        cell or the condition: to the nearest such number inside; where none lies inside, and at an
-        atom, it keeps its digits. So ``encode`` gives the cell back, for every column."""
         import pandas as pd
 
         missing = self._missing(codes)
         segments = evidence.segments if evidence is not None and evidence.segments is not None else self.segments
         if len(segments):
             safe = np.where(missing, segments.cell[0], codes).astype(np.int32) if self.nullable else codes
-            position, place = segments.draw(safe, len(self.low), rng=rng)
+            position = segments.draw(safe, len(self.low), rng=rng)
         else:  # only null is allowed
-            position, place = np.zeros(len(codes)), np.zeros(len(codes), dtype=np.int64)
+            position = np.zeros(len(codes))
         match self.column:
             case Date() | Datetime():
                 unit = "datetime64[D]" if isinstance(self.column, Date) else "datetime64[s]"
                 moments = position.astype(np.int64).astype(unit).astype("datetime64[s]")
                 moments[missing] = np.datetime64("NaT")
                 return pd.Series(moments, name=self.name, copy=False)
-            case Real(decimals=decimals):
-                if decimals is not None and len(segments):
-                    position = _rounded(position, segments.start[place], segments.stop[place], decimals)
+            case Real():
                 position[missing] = np.nan
                 return pd.Series(position, name=self.name, copy=False)
             case _:
@@ -105,8 +115,7 @@ class Ranged(CodedColumn):
                 weights[self.null] = 1.0
             else:
                 stretches.append(self._stretch(item))
-        segments = self._cut(stretches)
-        size = self.segments.size
+        segments, size = self._cut(stretches), self.segments.size
         share = np.divide(segments.held(len(size)), size, out=np.zeros_like(size), where=size > 0)
         share[segments.cell[size[segments.cell] <= 0]] = 1.0  # an atom is allowed or not
         weights[: len(size)] = np.minimum(share, 1.0)
@@ -148,7 +157,7 @@ class Ranged(CodedColumn):
                     return number
         except (TypeError, ValueError, AttributeError, OverflowError):
             raise ConditionError(
-                f"{value!r} is not a {self.column.kind}",
+                f"{value!r} is not of kind {self.column.kind}",
                 where=self._where,
                 mend="a value of the column's kind, a list of them, or Between(low, high)",
             ) from None
@@ -157,11 +166,7 @@ class Ranged(CodedColumn):
         """The union of closed ``stretches``, cut to the cells."""
         merged: list[list[float]] = []
         for low, high in sorted(stretches):
-            if self.whole:
-                low, high = np.ceil(low), np.floor(high)
-                if low > high:
-                    continue
-            if merged and low <= merged[-1][1] + (1.0 if self.whole else 0.0):
+            if merged and low <= merged[-1][1]:
                 merged[-1][1] = max(merged[-1][1], high)
             else:
                 merged.append([low, high])
@@ -169,13 +174,15 @@ class Ranged(CodedColumn):
         for low, high in merged:
             met = np.arange(np.searchsorted(self.stop, low), np.searchsorted(self.low, high, side="right"))
             start, stop = np.maximum(self.low[met], low), np.minimum(self.stop[met], high)
-            some = (start < stop) | (start == stop) & (self.whole or self.low[met] == self.stop[met])
+            if self.scale:
+                start, stop = _up(start, self.scale), _down(stop, self.scale)
+            some = (start < stop) | (start == stop) & (self.scale > 0 or self.low[met] == self.stop[met])
             cells.append(met[some])
             starts.append(start[some])
             stops.append(stop[some])
         none = np.zeros(0)
         cell = np.concatenate([none, *cells]).astype(np.int64)
-        return Segments(cell, np.concatenate([none, *starts]), np.concatenate([none, *stops]), self.whole)
+        return Segments(cell, np.concatenate([none, *starts]), np.concatenate([none, *stops]), self.scale)
 
     def labels(self) -> tuple[str, ...]:
         texts = tuple(self._label(c, "g") for c in range(len(self.low)))
@@ -187,9 +194,9 @@ class Ranged(CodedColumn):
         low, stop, high = float(self.low[cell]), float(self.stop[cell]), float(self.high[cell])
         if low == stop:
             return self._text(low, digits)
-        above_atom = not self.whole and cell > 0 and self.low[cell - 1] == self.stop[cell - 1]
+        above_atom = not self.scale and cell > 0 and self.low[cell - 1] == self.stop[cell - 1]
         first = f"over {self._text(float(self.stop[cell - 1]), digits)}" if above_atom else self._text(low, digits)
-        return f"{first} to {self._text(stop if self.whole else high, digits)}"
+        return f"{first} to {self._text(stop if self.scale else high, digits)}"
 
     def _text(self, position: float, digits: str) -> str:
         match self.column:
@@ -203,59 +210,67 @@ class Ranged(CodedColumn):
                 return f"{position:g}" if digits == "g" else repr(position)
 
 
-def _rounded(value: Floats, start: Floats, stop: Floats, decimals: int) -> Floats:
-    """The nearest number of that many decimals within [start, stop]; ``value`` where there is none."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        near = np.round(value, decimals)
-        out = np.flatnonzero((near < start) | (near > stop))
-        if len(out):
-            step = np.where(near[out] < start[out], 1.0, -1.0) * 10.0**-decimals
-            near[out] = np.round(near[out] + step, decimals)
-    kept: Floats = np.where((near >= start) & (near <= stop), near, value)
-    return kept
+def _up(value: Floats, scale: float) -> Floats:
+    """The least multiple of 1/scale from each value on."""
+    step = np.ceil(value * scale)
+    step -= (step - 1.0) / scale >= value  # the product was rounded
+    step += step / scale < value
+    return np.asarray(step / scale)
+
+
+def _down(value: Floats, scale: float) -> Floats:
+    return -_up(-value, scale)
 
 
 def ranged_column(name: str, column: Integer | Real | Date | Datetime) -> Ranged:
-    """The cells of a bounded column: by its ``bins``, else one a value or 64 of equal width; then atoms."""
-    first, last, edges = _bounds(column)
-    whole = not isinstance(column, Real)
-    end = last + 1.0 if whole else last
-    if edges is None and whole and last - first < VALUES_AS_CELLS:
-        edges = np.arange(first + 1.0, end)
+    """The cells of a bounded column: by its ``bins``, else one a value or 64 of equal width; then atoms.
+    Edges are brought to the values that a column has, so no cell is empty."""
+    bounds, edges = _declared(column)
+    scale = _scale(column, bounds)
+    ends = np.array(bounds)
+    first, last = (float(_up(ends, scale)[0]), float(_down(ends, scale)[1])) if scale else bounds
+    if edges is None and not isinstance(column, Real) and last - first < VALUES_AS_CELLS:
+        edges = np.arange(first + 1.0, last + 1.0)
     elif edges is None:
+        end = last if isinstance(column, Real) else last + 1.0
         edges = first + (end - first) * (np.arange(1, MAX_CELLS) / MAX_CELLS)
-        edges = np.unique(np.floor(edges) if whole else edges)
-    edges = edges[(edges > first) & (edges < end)]
-    low, high = np.concatenate([[first], edges]), np.concatenate([edges, [end]])
-    for atom in sorted(column.atoms) if isinstance(column, Real) else ():
-        low, high = _with_atom(low, high, float(atom))
-    stop = high - 1.0 if whole else np.where(high > low, np.nextafter(high, -np.inf), high)
-    stop[-1] = last
-    null = 1 if column.nullable else 0
-    return Ranged(name, column, len(low) + null, True, column.nullable, low, high, stop, whole)
+        edges = edges if isinstance(column, Real) else np.floor(edges)
+    atoms = np.array(column.atoms if isinstance(column, Real) else (), dtype=np.float64)
+    if scale:
+        atoms = np.rint(atoms * scale) / scale
+        after = (np.rint(atoms * scale) + 1.0) / scale
+        low = np.unique(np.concatenate([[first], _up(edges, scale), atoms, after]))
+        low = low[(low >= first) & (low <= last)]
+        stop = (np.rint(low[1:] * scale) - 1.0) / scale
+    else:
+        low = np.unique(np.concatenate([[first], edges[edges < last], atoms, np.nextafter(atoms, np.inf)]))
+        low = low[(low >= first) & (low <= last)]
+        stop = np.nextafter(low[1:], -np.inf)
+    cells = len(low) + (1 if column.nullable else 0)
+    return Ranged(name, column, cells, True, column.nullable, low, np.append(stop, last), scale, bounds)
 
 
-def _bounds(column: Integer | Real | Date | Datetime) -> tuple[float, float, Floats | None]:
+def _declared(column: Integer | Real | Date | Datetime) -> tuple[tuple[float, float], Floats | None]:
     """First and last position, both allowed, and the inner edges that the schema names."""
     match column:
         case Date(min=low, max=high, bins=bins):
             first, last = float(low.toordinal() - _DAY_ZERO), float(high.toordinal() - _DAY_ZERO)
-            return first, last, None if bins is None else np.array([d.toordinal() - _DAY_ZERO for d in bins], float)
+            return (first, last), None if bins is None else np.array([d.toordinal() - _DAY_ZERO for d in bins], float)
         case Datetime(min=low, max=high):
-            first, last = ((end - _MOMENT_ZERO) // dt.timedelta(seconds=1) for end in (low, high))
-            return float(first), float(last), None
+            start, end = ((moment - _MOMENT_ZERO) // dt.timedelta(seconds=1) for moment in (low, high))
+            return (float(start), float(end)), None
         case Integer() | Real():
             edges = None if column.bins is None else np.array(column.bins, dtype=np.float64)
-            return float(column.min), float(column.max), edges
+            return (float(column.min), float(column.max)), edges
 
 
-def _with_atom(low: Floats, high: Floats, atom: float) -> tuple[Floats, Floats]:
-    """Cut the cell around ``atom`` into what lies below it, the atom, and what lies above."""
-    c = int(np.clip(np.searchsorted(low, atom, side="right") - 1, 0, len(low) - 1))
-    above = float(np.nextafter(atom, np.inf))
-    parts = [(low[c], atom)] if atom > low[c] else []
-    parts.append((atom, atom))
-    if above < high[c]:
-        parts.append((above, float(high[c])))
-    a, b = np.array([p[0] for p in parts]), np.array([p[1] for p in parts])
-    return np.concatenate([low[:c], a, low[c + 1 :]]), np.concatenate([high[:c], b, high[c + 1 :]])
+def _scale(column: Integer | Real | Date | Datetime, bounds: tuple[float, float]) -> float:
+    """Of a real column 10^decimals, unless its floats are not that fine, or no such number is in bounds."""
+    if not isinstance(column, Real):
+        return 1.0
+    if column.decimals is None:
+        return 0.0
+    scale, ends = 10.0**column.decimals, np.array(bounds)
+    if np.abs(ends).max() * scale >= _FINEST or _up(ends, scale)[0] > _down(ends, scale)[1]:
+        return 0.0
+    return scale

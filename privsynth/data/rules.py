@@ -70,11 +70,11 @@ class Order:
     strict: bool
 
     @classmethod
-    def parse(cls, text: str) -> Order:
-        """``admitted <= discharged``."""
+    def parse(cls, text: str, *at: str | int) -> Order:
+        """``admitted <= discharged``; a fault names the place ``at``."""
         match = re.fullmatch(r"\s*(.+?)\s*(<=|<)\s*(.+?)\s*", text)
         if not match:
-            raise fault(f"{text!r} is no order", mend="write it as `first <= second` or `first < second`")
+            raise fault(f"{text!r} is no order", *at, mend="write it as `first <= second` or `first < second`")
         return cls(match[1], match[3], match[2] == "<")
 
 
@@ -112,7 +112,7 @@ def check_never(rule: Mapping[str, Scalar | None], columns: Mapping[str, Column]
 
 def check_orders(orders: Sequence[str], columns: Mapping[str, Column]) -> None:
     """Refuse orders between what cannot be compared, and orders that no row of the domains can satisfy."""
-    parsed = [Order.parse(text) for text in orders]
+    parsed = [Order.parse(text, "order", i) for i, text in enumerate(orders)]
     low: dict[str, float] = {}
     for i, order in enumerate(parsed):
         pair = [_learned(name, columns, "order", i) for name in (order.left, order.right)]
@@ -121,14 +121,17 @@ def check_orders(orders: Sequence[str], columns: Mapping[str, Column]) -> None:
         if pair[0].kind != pair[1].kind and not {c.kind for c in pair} <= {"integer", "real"}:
             raise fault("the two columns are of different kinds", "order", i, mend="two numbers, or two days")
         low |= {order.left: _ends(pair[0])[0], order.right: _ends(pair[1])[0]}
-    for _ in range(len(parsed) + 1):  # what is left of the least values after each order, as often as they can chain
+    # Push each column's least value up along the orders. Without a circle that holds a `<` this comes to rest
+    # within as many rounds as there are columns; with one it never does.
+    for turn in range(len(low) + 1):
         for i, order in enumerate(parsed):
-            least = math.nextafter(low[order.left], math.inf) if order.strict else low[order.left]
-            if order.strict and not isinstance(columns[order.right], Real):
-                least = math.floor(low[order.left]) + 1.0
-            low[order.right] = max(low[order.right], least)
-            if low[order.right] > _ends(columns[order.right])[1] or order.left == order.right:
+            least = low[order.left]
+            if order.strict:
+                fine = isinstance(columns[order.right], Real)
+                least = math.nextafter(least, math.inf) if fine else math.floor(least) + 1.0
+            if least > _ends(columns[order.right])[1] or (least > low[order.right] and turn == len(low)):
                 raise fault("no row can satisfy it", "order", i, mend="widen the bounds, turn it round or remove it")
+            low[order.right] = max(low[order.right], least)
 
 
 def _learned(name: str, columns: Mapping[str, Column], *at: str | int) -> Column:

@@ -279,6 +279,8 @@ def _schema(document: Document, *, folder: Path) -> Schema:
     if isinstance(columns, dict):
         columns = dict(columns)
         for name, column in columns.items():
+            if isinstance(column, dict) and "outside" in column and column["outside"] is None:
+                columns[name] = column = {**column, "outside": "null"}  # the rule, not YAML's empty value
             if isinstance(column, dict) and "values from" in column:
                 columns[name] = _with_values(document, folder, name, column)
                 lines["columns", name, "values"] = lines["columns", name, "values from"]

@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from privsynth.data.codec import Codec, Floats, Listed, Ranged, coded_column
 from privsynth.data.conform import Mask, conform
-from privsynth.data.files import Stored, csv_header, is_text, load, type_name
+from privsynth.data.csv_file import csv_header
+from privsynth.data.files import Stored, load
 from privsynth.data.records import Records
 from privsynth.data.schema import Schema
 from privsynth.errors import DataError, MissingExtra
@@ -133,20 +134,11 @@ class _Faults:
 def _subjects(stored: Stored, schema: Schema, faults: _Faults) -> npt.NDArray[np.object_] | None:
     """Each row's subject id as text without the blanks at its ends; rows without one are dropped by rule."""
     import pyarrow as pa
-    import pyarrow.types as t
 
     name = schema.subject.column
     if name is None:
         return None
-    field = stored.columns[name]
-    kind = field.type.value_type if t.is_dictionary(field.type) else field.type
-    if not (is_text(kind) or t.is_integer(kind) or t.is_null(kind)):
-        raise DataError(
-            f"subject column {name!r} is stored as {type_name(kind)}",
-            where=stored.where,
-            mend="store ids as text or integers",
-        )
-    texts = field.cast(kind).cast(pa.large_string()).to_pylist()
+    texts = stored.columns[name].cast(pa.large_string()).to_pylist()
     ids = np.empty(len(texts), dtype=object)
     ids[:] = [None if text is None else text.strip() or None for text in texts]
     faults.note(name, "drop", np.array([i is None for i in ids], dtype=np.bool_))

@@ -6,23 +6,26 @@ person id, so the protected unit is the person-year, and the statement says what
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from privsynth.errors import MissingExtra, PrivsynthError, StorageError
-from privsynth.generators.marginals import MarginalModel
-from privsynth.ledger.store import open_ledger
-from privsynth.pipeline.run import Outcome, read_split, run_study
+from privsynth.pipeline.inside import report_study
+from privsynth.pipeline.keys import make_keys
+from privsynth.pipeline.picture import draw_marginals
+from privsynth.pipeline.places import check_writable
+from privsynth.pipeline.plan import StudyPlan, plan_study
+from privsynth.pipeline.run import Outcome, run_study
 from privsynth.pipeline.study import load_study
 from privsynth.progress import SILENT, Progress
 from privsynth.release.verify import verify
-from privsynth.signing import Trust, new_key, write_trust
 
+_MARK = ".privsynth-demo"
 _FILES = ("policy.yaml", "randhie.schema.yaml", "study.yaml")
 
 
@@ -54,6 +57,16 @@ class Demo:
     picture: Path
     report: Path | None
 
+    def to_json(self) -> dict[str, Any]:
+        """What was done, as JSON values."""
+        return {
+            **self.outcome.to_json(),
+            "spent": {"before": self.spent_before, "after": self.spent_after},
+            "refusals": [asdict(refusal) for refusal in self.refusals],
+            "picture": str(self.picture),
+            "report": None if self.report is None else str(self.report),
+        }
+
 
 def run_demo(out: Path, *, internal: bool = False, progress: Progress = SILENT) -> Demo:
     """Run the demo into ``out``, which is replaced if an earlier demo left it.
@@ -69,58 +82,46 @@ def run_demo(out: Path, *, internal: bool = False, progress: Progress = SILENT) 
     _prepare(out)
     study = load_study(out / "study.yaml")
     actor = study.file.actor or ""
-    before = _spent(out)
     outcome = run_study(study, actor=actor, progress=progress)
     verify(outcome.release, trust=out / "trust.json")
     picture = out / "marginals.png"
     draw_marginals(outcome.model, picture)
-    after = _spent(out)
-    report = _report(out, outcome, progress) if internal else None
+    report = None
+    if internal:
+        report = report_study(study, out=out / "report.internal.html", actor=actor, progress=progress)
     refusals = (_over_budget(out), _no_consent(out), _tampered(out, outcome.release))
-    return Demo(outcome, before, after, refusals, picture, report)
+    return Demo(outcome, _spent(outcome.plan), _spent(plan_study(study, actor=actor)), refusals, picture, report)
+
+
+def _spent(plan: StudyPlan) -> float:
+    """The share of the population's filter that is spent."""
+    return next(line.spent_before for line in plan.quote.lines if line.over == "population")
 
 
 def _prepare(out: Path) -> None:
     """A fresh folder with data, files and keys."""
     try:
+        import matplotlib  # noqa: F401 - asked for here, before anything is written
         from statsmodels.datasets import randhie
-    except ImportError:
-        raise MissingExtra("the demo's data come with statsmodels", mend="pip install 'privsynth[demo]'") from None
+    except ImportError as fault:
+        raise MissingExtra(
+            f"the demo needs a package that is not installed ({fault.name})", mend="pip install 'privsynth[demo]'"
+        ) from None
+    if os.path.lexists(out) and not (out / _MARK).exists():
+        raise StorageError("exists, and no demo made it", where=str(out), mend="name another folder with --out")
+    check_writable(out)
     try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise MissingExtra("the demo draws with matplotlib", mend="pip install 'privsynth[demo]'") from None
-    if out.exists():
-        if not (out / ".privsynth-demo").exists():
-            raise StorageError("exists, and no demo made it", where=str(out), mend="name another folder with --out")
-        shutil.rmtree(out)
-    try:
+        if out.exists():
+            shutil.rmtree(out)
         out.mkdir(parents=True)
-        (out / ".privsynth-demo").touch()
+        (out / _MARK).touch()
         files = resources.files("privsynth.pipeline") / "demo_files"
         for name in _FILES:
             (out / name).write_bytes((files / name).read_bytes())
         randhie.load_pandas().data.to_parquet(out / "randhie.parquet", index=False)
     except OSError as fault:
         raise StorageError(f"cannot be written ({fault.strerror})", where=str(out), mend="name another --out") from None
-    key = new_key(out / "release.key", name="privsynth demo")
-    write_trust(out / "trust.json", Trust.of(key))
-
-
-def _spent(out: Path) -> float:
-    study = load_study(out / "study.yaml")
-    ledger = open_ledger(study.ledger_url, study.policy, actor=study.file.actor or "")
-    return next(line.spent_share() for line in ledger.balances() if line.over == "population")
-
-
-def _report(out: Path, outcome: Outcome, progress: Progress) -> Path:
-    from privsynth.validate.report import validate
-
-    study = load_study(out / "study.yaml")
-    ledger = open_ledger(study.ledger_url, study.policy, actor=study.file.actor or "")
-    split = read_split(study, ledger)
-    report = validate(outcome.model, split, ledger=ledger, progress=progress)
-    return Path(report.write(out / "report.internal.html"))
+    make_keys(out / "release.key", name="privsynth demo")
 
 
 # --- three refusals --------------------------------------------------------------------------------
@@ -134,49 +135,37 @@ def _refused(tried: str, act: Callable[[], object]) -> Refusal:
     raise PrivsynthError(f"the demo expected a refusal: {tried}", mend="report this")
 
 
-def _edited(out: Path, name: str, edits: dict[str, str]) -> Path:
-    """A copy of the study with some text replaced."""
-    text = (out / "study.yaml").read_text()
+def _refused_run(tried: str, out: Path, name: str, edits: Mapping[str, str]) -> Refusal:
+    """Run a copy of the study with some text replaced."""
+    text = (out / "study.yaml").read_text("utf-8")
     for old, new in edits.items():
         text = text.replace(old, new)
-    path = out / name
-    path.write_text(text)
-    return path
+    (out / name).write_text(text, "utf-8")
+    study = load_study(out / name)
+    return _refused(tried, lambda: run_study(study, actor=study.file.actor or ""))
 
 
 def _over_budget(out: Path) -> Refusal:
     """The same release again: the population's budget is nearly spent, for ever."""
-    path = _edited(
-        out,
-        "study-again.yaml",
-        {"out: release/": "out: again/", "model: model/": "model: again.model/\nrequest: again"},
-    )
-    study = load_study(path)
-    return _refused("the same release once more", lambda: run_study(study, actor=study.file.actor or ""))
+    edits = {"out: release/": "out: again/", "model: model/": "model: again.model/\nrequest: again"}
+    return _refused_run("the same release once more", out, "study-again.yaml", edits)
 
 
 def _no_consent(out: Path) -> Refusal:
     """A policy that asks for a register, and a study that names none."""
-    policy = (out / "policy.yaml").read_text()
-    start = policy.index("  by: not-required")
-    end = policy.index("privacy:")
+    policy = (out / "policy.yaml").read_text("utf-8")
+    start, end = policy.index("  by: not-required"), policy.index("privacy:")
     policy = policy[:start] + "  by: register\n" + policy[end:]
-    (out / "policy-with-register.yaml").write_text(policy.replace("id: demo/rand-hie", "id: demo/rand-hie-register"))
-    path = _edited(
-        out,
-        "study-no-consent.yaml",
-        {
-            "policy: policy.yaml": "policy: policy-with-register.yaml",
-            "ledger.db": "ledger-register.db",
-            "out: release/": "out: no-consent/",
-            "model: model/": "model: no-consent.model/",
-        },
-    )
-    study = load_study(path)
-    return _refused(
-        "a study without the consent register that its policy asks for",
-        lambda: run_study(study, actor=study.file.actor or ""),
-    )
+    policy = policy.replace("id: demo/rand-hie", "id: demo/rand-hie-register")
+    (out / "policy-with-register.yaml").write_text(policy, "utf-8")
+    edits = {
+        "policy: policy.yaml": "policy: policy-with-register.yaml",
+        "ledger.db": "ledger-register.db",
+        "out: release/": "out: no-consent/",
+        "model: model/": "model: no-consent.model/",
+    }
+    tried = "a study without the consent register that its policy asks for"
+    return _refused_run(tried, out, "study-no-consent.yaml", edits)
 
 
 def _tampered(out: Path, release: Path) -> Refusal:
@@ -190,36 +179,3 @@ def _tampered(out: Path, release: Path) -> Refusal:
     return _refused(
         "verifying the release after one bit of its table was flipped", lambda: verify(copy, trust=out / "trust.json")
     )
-
-
-# --- the picture -----------------------------------------------------------------------------------
-
-
-def draw_marginals(model: MarginalModel, path: Path) -> None:
-    """Every column's synthetic marginal with the 95% interval of its noisy measurement: all free."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    intervals = model.intervals()
-    across = 3
-    down = -(-len(intervals) // across)
-    figure = Figure(figsize=(4.2 * across, 2.6 * down), layout="constrained")
-    FigureCanvasAgg(figure)
-    for i, (name, (share, low, high)) in enumerate(intervals.items()):
-        axes = figure.add_subplot(down, across, i + 1)
-        place = np.arange(len(share))
-        labels = model.codec.columns[model.codec.index[name]].labels()
-        axes.bar(place, share, color="#4477aa", width=0.9)
-        axes.vlines(place, low, high, color="#222222", linewidth=0.9)
-        every = max(1, -(-len(share) // 6))
-        axes.set_xticks(place[::every], [labels[p][:10] for p in place[::every]], fontsize=7, rotation=20)
-        axes.tick_params(axis="y", labelsize=7)
-        axes.set_title(name, fontsize=9, loc="left")
-        axes.spines[["top", "right"]].set_visible(False)
-    receipt = model.receipt
-    figure.suptitle(
-        f"Synthetic marginals (bars) and the 95% interval of what was measured with noise (lines); "
-        f"ε = {receipt.epsilon:g}, δ = {receipt.delta:g}",
-        fontsize=10,
-    )
-    figure.savefig(path, dpi=110)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from privsynth.errors import BudgetExhausted, Underpowered
+from privsynth.documents import join
+from privsynth.errors import BudgetError, BudgetExhausted, Underpowered
 from privsynth.generators.marginals.plan import Plan
-from privsynth.ledger.store import Ledger, Quote, open_ledger, quote_unopened
+from privsynth.ledger.store import Hold, Quote, QuoteLine, open_ledger, quote_unopened
 from privsynth.pipeline.study import Study
 from privsynth.release.gate import check_rules
 from privsynth.release.rules import planned_false_refusal
@@ -24,70 +24,109 @@ class StudyPlan:
     """The answer of ``privsynth plan``. All public.
 
     Attributes:
+        policy: that decided.
         quote: decision with every rule consulted, prices, budget lines before and after.
-        layout: noise of each stage; None where the source is not registered.
+        layout: noise of each stage; None where the policy does not allow the study.
         subjects: declared training subjects.
         false_refusal: chance that the membership rule refuses a perfect generator, by declared sizes;
             None without such a rule.
+        hold: what this very study bought before; a run goes on from it and pays nothing.
     """
 
+    policy: Policy
     quote: Quote
     layout: Plan | None
     subjects: float
     false_refusal: float | None
+    hold: Hold | None = None
+
+    @property
+    def noise(self) -> dict[str, float]:
+        """Standard deviation of the noise on a count, in rows, by stage (pairs: the noisiest)."""
+        if self.layout is None:
+            return {}
+        stages = {"one-way": self.layout.one_way_sigma}
+        if self.layout.held_back:
+            stages["held-back"] = self.layout.held_back_sigma
+        if self.layout.pair_sigmas:
+            stages["pair"] = max(self.layout.pair_sigmas)
+        return stages
+
+    def spent_after(self, line: QuoteLine) -> float | None:
+        """The share of a budget line that is spent after a run: as it is where the hold is paid; None: it cannot pay."""
+        return line.spent_after if self.hold is None else line.spent_before
 
     def refuse(self) -> None:
-        """Raise the first reason why this study cannot run now.
+        """Raise the first reason why this study cannot run now; none where its hold is paid already.
 
         Raises:
             RequestDenied, BudgetExhausted, Underpowered.
         """
+        if self.hold is not None:
+            return
         self.quote.decision.refuse()
         if not self.quote.admitted:
             short = [f"{line.over} {line.name}" for line in self.quote.lines if not line.admitted]
             rest = f"at most epsilon {self.quote.buys:g}" if self.quote.buys is not None else "nothing"
             raise BudgetExhausted(
-                f"the budget of {' and of '.join(short)} cannot pay for this hold",
-                mend=f"at this delta what is left buys {rest}",
+                f"the budget of {join(short)} cannot pay for this hold",
+                where=self.policy.where("privacy", "budget"),
+                mend=f"at this delta what is left buys {rest}; nothing refills a budget",
             )
         if self.false_refusal is not None and self.false_refusal > MAX_FALSE_REFUSAL:
             raise Underpowered(
                 f"by the declared sizes the membership rule would refuse a perfect generator with probability "
-                f"{self.false_refusal:.0%}",
+                f"{self.false_refusal:.0%}; the limit is {MAX_FALSE_REFUSAL:.0%}",
                 rules=["PS-GATE-MEM"],
+                where=self.policy.where("gate", "membership"),
                 mend="more subjects, a larger epsilon or gate share, or a limit that this size can show",
             )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that was answered, as JSON values."""
+        prices = self.quote.prices
+        return {
+            "allowed": self.quote.decision.allowed,
+            "admitted": self.quote.admitted,
+            "paid": None if self.hold is None else self.hold.id,
+            "rules": [asdict(verdict) for verdict in self.quote.decision.verdicts],
+            "mu": {"all": prices.mu, "fit": prices.mu_fit, "gate": prices.mu_gate},
+            "noise": self.noise,
+            "lines": [
+                {"over": x.over, "name": x.name, "before": x.spent_before, "after": self.spent_after(x)}
+                for x in self.quote.lines
+            ],
+            "buys": self.quote.buys,
+            "false_refusal": self.false_refusal,
+        }
 
 
 def plan_study(study: Study, *, actor: str) -> StudyPlan:
     """Plan without data; an existing ledger is read, none is created."""
-    path = Path(study.ledger_url.removeprefix("sqlite:///"))
-    if path.exists():
-        ledger: Ledger = open_ledger(study.ledger_url, study.policy, actor=actor)
-        quote = ledger.quote(
-            study.recipe, purpose=study.file.purpose, recipient=study.file.recipient, consent=study.consent
-        )
-    else:
-        quote = quote_unopened(
-            study.recipe,
-            study.policy,
-            purpose=study.file.purpose,
-            recipient=study.file.recipient,
-            actor=actor,
-            consent=study.consent,
-        )
-    return _planned(study, study.policy, quote)
+    asked: dict[str, Any] = {
+        "purpose": study.file.purpose,
+        "recipient": study.file.recipient,
+        "consent": study.consent,
+    }
+    if not study.ledger_path.exists():
+        return _planned(study, quote_unopened(study.recipe, study.policy, actor=actor, **asked), None)
+    ledger = open_ledger(study.ledger_url, study.policy, actor=actor)
+    return _planned(study, ledger.quote(study.recipe, **asked), ledger.find(study.request))
 
 
-def _planned(study: Study, policy: Policy, quote: Quote) -> StudyPlan:
+def _planned(study: Study, quote: Quote, hold: Hold | None) -> StudyPlan:
+    policy = study.policy
     source = policy.sources.get(study.schema.source)
-    if source is None:
-        return StudyPlan(quote, None, 0.0, None)
+    subjects = 0.0 if source is None else float(source.declared_train)
+    if source is None or not quote.decision.allowed:
+        return StudyPlan(policy, quote, None, subjects, None, hold)
     check_rules(policy, study.schema)
-    subjects = source.subjects * (1 - float(source.holdout))
     cap = max(line.epsilon for line in policy.privacy.budget if line.over == "population")
-    layout = study.recipe.check_sampler(quote.prices, rows=subjects, cap_epsilon=float(cap))
+    try:
+        layout = study.recipe.check_sampler(quote.prices, rows=subjects, cap_epsilon=float(cap))
+    except BudgetError as wrong:
+        raise BudgetError(wrong.what, where=study.document.where("generator", "delta"), mend=wrong.mend) from None
     refusal = planned_false_refusal(
         policy, subjects=source.subjects, holdout=float(source.holdout), mu_gate=quote.prices.mu_gate
     )
-    return StudyPlan(quote, layout, subjects, refusal)
+    return StudyPlan(policy, quote, layout, subjects, refusal, hold)

@@ -2,29 +2,28 @@
 
 A run may be cut off anywhere and started again: the request id is the study's own, so nothing is paid
 twice. What is reserved and not opened is opened; what is measured is refitted, free; what is approved
-is sampled and released. Only a fit cut off between its opening and its transcript is lost, and paid.
+is sampled and released without another look at the data. Lost, and paid, are only a fit cut off before
+its transcript was durable and a gate cut off before its verdict was.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from privsynth.data.codec import Codec
 from privsynth.data.records import Split
 from privsynth.data.tables import read_table
-from privsynth.documents import read_bytes
-from privsynth.errors import HoldError, KeyFileError, StorageError
+from privsynth.errors import HoldError, ModelError, ReleaseRefused, StorageError
 from privsynth.generators.marginals import MarginalModel, load_model
 from privsynth.generators.marginals.transcript import MarginalTranscript
 from privsynth.ledger.store import Hold, Ledger, Status, open_ledger
+from privsynth.pipeline.places import check_places, passphrase
 from privsynth.pipeline.plan import StudyPlan, plan_study
 from privsynth.pipeline.study import Study
 from privsynth.policy.consent import filter_consent
 from privsynth.progress import SILENT, Progress
 from privsynth.release.gate import Approved, approved, gate
-from privsynth.signing import load_key
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,16 @@ class Outcome:
     release: Path
     rows: int
 
+    def to_json(self) -> dict[str, Any]:
+        """What a script needs to go on, as JSON values."""
+        return {
+            "release": str(self.release),
+            "model": str(self.model_folder),
+            "rows": self.rows,
+            "hold": self.hold.id,
+            "findings": self.approved.claims.published(),
+        }
+
 
 def run_study(study: Study, *, actor: str, progress: Progress = SILENT) -> Outcome:
     """Run a study to its signed release. Everything that can be refused without data is refused first.
@@ -58,42 +67,19 @@ def run_study(study: Study, *, actor: str, progress: Progress = SILENT) -> Outco
     plan = plan_study(study, actor=actor)
     check_places(study)
     ledger = open_ledger(study.ledger_url, study.policy, actor=actor)
-    earlier = ledger.find(study.request)
-    if earlier is None:
-        _refuse_in_the_ledger(study, ledger, plan)
-        if study.model_folder.exists():
-            raise StorageError("the model folder exists", where=str(study.model_folder), mend="name a new `model:`")
-    split = read_split(study, ledger)
+    status = _refuse_early(study, ledger, plan)
+    split = None if status is Status.APPROVED else read_split(study, ledger)
     hold = _reserve(study, ledger)
     model = _model(study, ledger, hold, split, progress)
-    verdict = _verdict(study, ledger, hold, model, split, progress)
-    out = study.path(study.file.out)
-    synth = model.sample(study.file.sample.rows, where=study.where or None, seed=study.file.sample.seed)
+    if split is None:
+        verdict = approved(model, hold=hold, policy=study.policy)
+    else:
+        verdict = gate(model, split, hold=hold, policy=study.policy, progress=progress)
+    synth = model.sample(study.file.sample.rows, where=study.condition() or None, seed=study.file.sample.seed)
     progress.step("sign and write the release", 1)
-    verdict.release(synth).sign(study.path(study.file.sign.key), passphrase(study)).write(out)
+    verdict.release(synth).sign(study.key, passphrase(study)).write(study.out)
     progress.advance()
-    return Outcome(plan, hold, verdict, model, study.model_folder, out, len(synth))
-
-
-def check_places(study: Study) -> None:
-    """Refuse, before any spending, an existing output, an unusable key, an impossible condition.
-
-    Raises:
-        StorageError, KeyFileError, ConditionError.
-    """
-    out = study.path(study.file.out)
-    if os.path.lexists(out):
-        raise StorageError("the release folder exists", where=str(out), mend="name a new `out:`, or move the old one")
-    load_key(study.path(study.file.sign.key), passphrase=passphrase(study))
-    Codec(study.schema).evidence(study.where)
-
-
-def passphrase(study: Study) -> bytes | None:
-    """The key's passphrase, from the file that the study names."""
-    name = study.file.sign.passphrase_file
-    if name is None:
-        return None
-    return read_bytes(study.path(name), error=KeyFileError, kind="passphrase").rstrip(b"\r\n")
+    return Outcome(plan, hold, verdict, model, study.model_folder, study.out, len(synth))
 
 
 def read_split(study: Study, ledger: Ledger) -> Split:
@@ -119,38 +105,71 @@ def _reserve(study: Study, ledger: Ledger) -> Hold:
     )
 
 
-def _refuse_in_the_ledger(study: Study, ledger: Ledger, plan: StudyPlan) -> None:
-    """Raise what the plan refuses; policy and budget refusals are noted in the ledger's second log."""
-    if not plan.quote.admitted:
-        _reserve(study, ledger)
-    plan.refuse()
+def _refuse_early(study: Study, ledger: Ledger, plan: StudyPlan) -> Status | None:
+    """How far an earlier run of this study has come (None: there was none), if a run can go on from there.
+
+    Policy and budget refusals are noted in the ledger's second log.
+
+    Raises:
+        RequestDenied, BudgetExhausted, Underpowered: what the plan refuses.
+        StorageError: the model folder is taken.
+        HoldError: the earlier run was lost, or bought its hold on other terms.
+        ReleaseRefused: the gate refused it.
+    """
+    if plan.hold is None:
+        if not plan.quote.admitted:
+            _reserve(study, ledger)
+        plan.refuse()
+        if study.model_folder.exists():
+            raise StorageError("the model folder exists", where=str(study.model_folder), mend="name a new `model:`")
+        return None
+    hold = _reserve(study, ledger)
+    status = ledger.status(hold.id)
+    again = "write a new `request:` and `model:` into the study: that buys a new hold; what this one paid stays spent"
+    if status in (Status.OPENED, Status.GATED):
+        step = "fit" if status is Status.OPENED else "gate"
+        raise HoldError(
+            f"the {step} of this study was begun before and has not ended: another process runs it, or it was cut off",
+            where=f"hold {hold.id}",
+            mend=f"wait for it; if nothing runs, {again}",
+        )
+    if status is Status.REFUSED:
+        with ledger.reading() as session:
+            rules = session.gates().refused[hold.id]
+        raise ReleaseRefused(
+            f"the gate refused this study's model before ({', '.join(rules)}), and a verdict stands",
+            rules=rules,
+            where=f"hold {hold.id}",
+            mend=f"change the recipe, or {again}",
+        )
+    return status
 
 
-def _model(study: Study, ledger: Ledger, hold: Hold, split: Split, progress: Progress) -> MarginalModel:
+def _model(study: Study, ledger: Ledger, hold: Hold, split: Split | None, progress: Progress) -> MarginalModel:
     """Fit, or refit from the transcript that an earlier run left; kept in the model folder."""
     folder = study.model_folder
     if folder.exists():
-        model = load_model(folder)
-        if model.receipt.hold != hold.id:
-            raise StorageError("the model folder holds another model", where=str(folder), mend="name a new `model:`")
-        return model
-    if ledger.status(hold.id) in (Status.RESERVED, Status.OPENED):
-        model = study.recipe.fit(split.train, hold, progress=progress)
-    else:
-        raw = hold.transcript()
-        if raw is None:
-            raise HoldError(
-                "the hold has no transcript", where=f"hold {hold.id}", mend="reserve under a new `request:`"
-            )
+        return _kept(folder, hold)
+    raw = hold.transcript()
+    if raw is not None:
         transcript = MarginalTranscript.from_bytes(raw)
         model = study.recipe.refit(transcript, study.recipe.receipt(hold, transcript), progress=progress)
+    elif split is not None:
+        model = study.recipe.fit(split.train, hold, progress=progress)
+    else:
+        raise HoldError("an approved hold without a transcript", where=f"hold {hold.id}", mend="restore the ledger")
     model.save(folder)
     return model
 
 
-def _verdict(
-    study: Study, ledger: Ledger, hold: Hold, model: MarginalModel, split: Split, progress: Progress
-) -> Approved:
-    if ledger.status(hold.id) is Status.APPROVED:
-        return approved(model, hold=hold, policy=study.policy)
-    return gate(model, split, hold=hold, policy=study.policy, progress=progress)
+def _kept(folder: Path, hold: Hold) -> MarginalModel:
+    """The model that an earlier run of this hold saved."""
+    try:
+        model = load_model(folder)
+    except ModelError as wrong:
+        raise ModelError(
+            wrong.what, where=wrong.where, mend="move it away: the same command makes it again from the ledger, free"
+        ) from None
+    if model.receipt.hold != hold.id:
+        raise StorageError("the model folder holds another model", where=str(folder), mend="name a new `model:`")
+    return model

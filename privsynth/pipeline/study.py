@@ -5,7 +5,6 @@ Paths are relative to the study file's folder.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from privsynth.data.codec import Between, Codec
 from privsynth.data.schema import Schema, load_schema
-from privsynth.documents import Document, Strict, build, identity, load_yaml
-from privsynth.errors import StudyError
+from privsynth.documents import Document, Strict, build, identity, load_yaml, refuse_todo
+from privsynth.errors import BudgetError, ConditionError, SchemaError, StudyError
 from privsynth.generators.marginals.recipe import Marginals
 from privsynth.policy.decide import ConsentKind
 from privsynth.policy.document import Policy, load_policy
@@ -118,10 +118,27 @@ class StudyFile(Strict):
 
 _MENDS = {
     "balance": "remove `balance`; draw each group with `where`",
+    "components": "a whole number from 1 to 10,000, or leave it out",
+    "consent": "`{register: consent.csv}` or `{columns: true}`; leave it out where the policy asks nobody",
+    "data": "the table's path from the study's folder, .parquet or .csv",
+    "delta": "a number far below one in the number of people, for example `delta: 1e-9`",
+    "epsilon": "a number from 0.0001 to 50, for example `epsilon: 1.0`; 0.1 to 10 is the useful range",
+    "generator": "for example `generator: {kind: marginals, epsilon: 1.0, delta: 1e-9}`",
     "kind": "this version builds `kind: marginals`",
     "ledger": "for example `ledger: sqlite:///ledger.db`, relative to the study's folder",
+    "out": "the folder of the release that will be written, for example `out: release/`",
+    "policy": "the policy's path from the study's folder",
+    "privsynth-study": "the first line of the file is `privsynth-study: 1`",
+    "purpose": "a purpose of the policy",
+    "recipient": "a recipient of the policy",
+    "request": "letters, digits and . _ -, at most 64",
+    "rows": "a whole number from 1, for example `sample: {rows: 10000}`",
     "sample": "for example `sample: {rows: 10000}`",
-    "consent": "for example `consent: {register: consent.csv}`",
+    "schema": "the schema's path from the study's folder",
+    "seed": "a whole number from 0, or leave it out",
+    "sign": "for example `sign: {key: release.key}`; `privsynth keys new` makes the key",
+    "steps": "a whole number from 1 to 100,000, or leave it out",
+    "where": "values by column, for example `where: {sex: F, age: {from: 20, to: 40}}`",
 }
 
 
@@ -141,9 +158,24 @@ class Study:
         return self.folder / name
 
     @property
+    def ledger_path(self) -> Path:
+        """The ledger's file, from the study's folder."""
+        return self.path(self.file.ledger.removeprefix("sqlite:///"))
+
+    @property
     def ledger_url(self) -> str:
-        """The ledger's address, with its path from the study's folder."""
-        return f"sqlite:///{self.path(self.file.ledger.removeprefix('sqlite:///'))}"
+        """The ledger's address."""
+        return f"sqlite:///{self.ledger_path}"
+
+    @property
+    def out(self) -> Path:
+        """Where the release will be written."""
+        return self.path(self.file.out)
+
+    @property
+    def key(self) -> Path:
+        """The key that signs it."""
+        return self.path(self.file.sign.key)
 
     @property
     def model_folder(self) -> Path:
@@ -172,23 +204,28 @@ class Study:
         asked = [self.recipe.describe(), self.file.purpose, self.file.recipient, self.policy.sha256]
         return f"study-{identity(asked)[:40]}"
 
-    @property
-    def where(self) -> dict[str, Any]:
-        """The sample's condition, ranges translated."""
-        from privsynth.data.codec import Between
+    def condition(self) -> dict[str, Any]:
+        """The sample's condition: ranges translated, every value one that its column may hold.
 
+        Raises:
+            StudyError: a range that is not written as one.
+            ConditionError: not a learned column, or a value outside its public domain.
+        """
         out: dict[str, Any] = {}
+        codec = Codec(self.schema)
         for name, wanted in self.file.sample.where.items():
+            place = self.document.where("sample", "where", name)
             if isinstance(wanted, Mapping):
                 if not set(wanted) <= {"from", "to"} or not wanted:
                     raise StudyError(
-                        "a range is written {from: 20, to: 40}",
-                        where=self.document.where("sample", "where", name),
-                        mend="a value, a list of values or a range",
+                        f"sample › where › {name}: not a range", where=place, mend="write it {from: 20, to: 40}"
                     )
-                out[name] = Between(wanted.get("from"), wanted.get("to"))
-            else:
-                out[name] = wanted
+                wanted = Between(wanted.get("from"), wanted.get("to"))
+            try:
+                codec.evidence({name: wanted})
+            except ConditionError as wrong:
+                raise ConditionError(f"sample › where › {name}: {wrong.what}", where=place, mend=wrong.mend) from None
+            out[name] = wanted
         return out
 
 
@@ -199,11 +236,21 @@ def load_study(path: str | Path) -> Study:
         StudyError, SchemaError, PolicyError, BudgetError: with file:line and the mend.
     """
     document = load_yaml(path, error=StudyError, kind="study")
-    for key, value in document.data.items():
-        if isinstance(value, str) and re.match(r"TODO\b", value):
-            raise StudyError(f"{key}: still says {value!r}", where=document.where(key), mend="fill it in")
+    refuse_todo(document, error=StudyError, mend="decide it and write it out; docs/study.md explains each key")
     file = build(StudyFile, document, error=StudyError, mends=_MENDS)
     folder = Path(path).resolve().parent
     schema = load_schema(folder / file.schema_)
     policy = load_policy(folder / file.policy)
-    return Study(file, document, folder, schema, policy, file.generator.recipe(schema))
+    return Study(file, document, folder, schema, policy, _recipe(file, schema, document))
+
+
+def _recipe(file: StudyFile, schema: Schema, document: Document) -> Marginals:
+    """The recipe; what is wrong with one of its fields is told at the study's line."""
+    try:
+        return file.generator.recipe(schema)
+    except (BudgetError, SchemaError) as wrong:
+        field = wrong.where.rpartition(".")[2]  # as in Budget.epsilon
+        mend = _MENDS.get(field, wrong.mend)
+        raise type(wrong)(
+            f"generator › {field}: {wrong.what}", where=document.where("generator", field), mend=mend
+        ) from None

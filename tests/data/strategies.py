@@ -13,7 +13,26 @@ from privsynth.data.schema import Order, Schema
 
 HELD_BY_SDV = (dt.date(1678, 1, 1), dt.date(2261, 12, 31))
 
-_ODD = ["yes", "null ", "1e-9", "007", "12:30", "a: b", "# x", "- x", "[", "}", "'", '"', "\\", "é", "x\ny", "\t x", "🙂", "="]
+_ODD = [
+    "yes",
+    "null ",
+    "1e-9",
+    "007",
+    "12:30",
+    "a: b",
+    "# x",
+    "- x",
+    "[",
+    "}",
+    "'",
+    '"',
+    "\\",
+    "é",
+    "x\ny",
+    "\t x",
+    "🙂",
+    "=",
+]
 
 
 def texts(**keywords: Any) -> st.SearchStrategy[str]:
@@ -33,21 +52,27 @@ reals = st.floats(-1e300, 1e300, allow_nan=False)
 @st.composite
 def columns(draw: st.DrawFn) -> dict[str, Any]:
     """The JSON form of a column, without its name."""
-    kind = draw(st.sampled_from(["categorical", "integer", "real", "boolean", "date", "datetime", "identifier", "text"]))
+    kind = draw(
+        st.sampled_from(["categorical", "integer", "real", "boolean", "date", "datetime", "identifier", "text"])
+    )
     nullable = draw(st.booleans())
     out: dict[str, Any] = {"kind": kind, "nullable": nullable, "dropped": draw(st.booleans()) or kind == "text"}
     match kind:
         case "categorical":
-            strip = {"unique_by": lambda v: str(v).strip()}
-            out["values"] = draw(st.one_of(st.lists(texts(), min_size=1, max_size=6, **strip), st.lists(wholes, min_size=1, max_size=6, unique=True)))
+            listed = st.lists(texts(), min_size=1, max_size=6, unique_by=str.strip)
+            out["values"] = draw(st.one_of(listed, st.lists(wholes, min_size=1, max_size=6, unique=True)))
             out["ordered"] = draw(st.booleans())
             out["outside"] = draw(st.sampled_from([None, "drop", *(["null"] if nullable else []), *out["values"]]))
         case "boolean":
             out["outside"] = draw(st.sampled_from(["drop", *(["null"] if nullable else [])]))
         case "integer" | "real" | "date" | "datetime":
-            of = {"integer": wholes, "real": reals, "date": days, "datetime": moments}[kind]
+            of: Any = {"integer": wholes, "real": reals, "date": days, "datetime": moments}[kind]
             ends = sorted(draw(st.lists(of, min_size=2, max_size=5, unique=True)))
-            out |= {"min": ends[0], "max": ends[-1], "outside": draw(st.sampled_from(["clip", "drop", *(["null"] if nullable else [])]))}
+            out |= {
+                "min": ends[0],
+                "max": ends[-1],
+                "outside": draw(st.sampled_from(["clip", "drop", *(["null"] if nullable else [])])),
+            }
             if kind != "datetime" and len(ends) > 2:
                 out["bins"] = ends[1:-1]
             if kind == "real":

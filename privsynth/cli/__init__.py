@@ -1,0 +1,67 @@
+"""The command line: parse and print, nothing else.
+
+Exit codes: 0 allowed, 1 refused by policy or gate, 2 usage or bad file, 3 budget exhausted,
+4 integrity, 5 approval missing (reserved), 70 internal, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+
+import typer
+
+from privsynth.cli.bundles import keys_new, verify
+from privsynth.cli.door import INTERRUPTED, end, flush, let_go
+from privsynth.cli.drafts import data_check, init, policy_check, schema_check
+from privsynth.cli.road import budget, demo, plan, report, run, sample
+
+__all__ = ["app", "main"]
+
+PIPE_CLOSED = 141
+app = typer.Typer(
+    name="privsynth",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Sensitive tables in; a signed, differentially private synthetic release out, or a refusal that "
+    "says which rule refused it.\n\n"
+    "A first look:  privsynth demo\n\n"
+    "Your own data:  `privsynth init DATA` drafts schema, policy and study, in which you declare every domain; "
+    "`privsynth keys new` makes the signing key; `privsynth plan STUDY` tells decision, cost and noise and reads "
+    "no data; `privsynth run STUDY` makes the release.\n\n"
+    "Exit codes: 0 allowed, 1 refused by policy or gate, 2 usage or bad file, 3 budget exhausted, "
+    "4 integrity, 70 internal fault, 130 interrupted.",
+)
+
+_COMMANDS: tuple[Callable[..., None], ...] = (init, plan, run, sample, report, budget, verify, demo)
+_GROUPS: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
+    ("schema", "The schema: what is public about a table.", "check", schema_check),
+    ("data", "The data, looked at inside only.", "check", data_check),
+    ("policy", "The policy: what is allowed, for whom, at what cost.", "check", policy_check),
+    ("keys", "Signing keys and trust.", "new", keys_new),
+)
+for command in _COMMANDS:
+    app.command()(command)
+for group, about, verb, command in _GROUPS:
+    under = typer.Typer(help=about)
+    under.command(verb)(command)
+    app.add_typer(under, name=group)
+
+
+def main() -> None:
+    """Run the command line; every error ends in one line and its exit code, never in a stack trace."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without ε is no reason to fail
+    as_json = "--json" in sys.argv[1:]
+    try:
+        ended = app(args=sys.argv[1:] or ["--help"], prog_name="privsynth", standalone_mode=False)
+        if ended == INTERRUPTED:  # typer's word for Ctrl-C
+            raise KeyboardInterrupt
+        flush()
+    except (BrokenPipeError, SystemExit):  # typer's word for a reader that went away, as `head` does
+        let_go()
+        sys.exit(PIPE_CLOSED)
+    except (Exception, KeyboardInterrupt) as fault:  # noqa: BLE001 - the last door: a text could hold a record
+        end(fault, as_json=as_json)

@@ -1,0 +1,5 @@
+"""``python -m privsynth.cli``."""
+
+from privsynth.cli import main
+
+main()

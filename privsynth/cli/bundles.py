@@ -1,0 +1,84 @@
+"""What signer and receiver do: `keys new`, `verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from privsynth.cli.screen import Screen
+from privsynth.cli.words import JSON, QUIET, who
+
+
+def keys_new(
+    path: Annotated[Path, typer.Argument(metavar="KEY", help="The new key file, or a folder for it.")] = Path(
+        "release.key"
+    ),
+    name: Annotated[str, typer.Option(metavar="NAME", help="Who holds the key; shown to verifiers.")] = "",
+    trust: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The trust file for verifiers. Default: trust.json beside the key."),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Encrypt the key by this file's first line (/dev/stdin for a pipe)."),
+    ] = None,
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Make a signing key and its trust file.
+
+    An Ed25519 key, mode 0600, never written over. Hand trust.json to verifiers by another way than the bundles.
+
+    Example:  privsynth keys new --name "St. Anna data office"
+    """
+    from privsynth.pipeline.keys import make_keys
+
+    screen = Screen(json_, quiet)
+    pair = make_keys(path, name=name or who(None), trust=trust, passphrase_file=passphrase_file)
+    screen.answer("keys new", {"key": str(pair.key), "trust": str(pair.trust), "keyid": pair.keyid})
+    screen.say(f"key: {pair.key} (keep it secret)")
+    screen.say(f"trust: {pair.trust} (give it to verifiers by another way than the bundle)")
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="RELEASE", help="The release's folder.")],
+    trust: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Whose signatures count. Default: trust.json beside the folder."),
+    ] = None,
+    recipient: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who you are: refuse a release made for another.")
+    ] = None,
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Check a release: signature, files and form.
+
+    Offline; needs neither torch nor pandas. Anything that does not hold ends in exit code 4.
+
+    Example:  privsynth verify release/ --trust trust.json --recipient university-hospital
+    """
+    from privsynth.release.verify import verify as check
+
+    screen = Screen(json_, quiet)
+    found = check(folder, trust=trust, recipient=recipient)
+    paid = found.receipt
+    screen.answer(
+        "verify",
+        {
+            "verified": True,
+            "signers": list(found.signers),
+            "recipient": found.recipient,
+            "rows": found.rows,
+            "epsilon": paid.epsilon,
+            "delta": paid.delta,
+            "unit": paid.unit,
+            "claims": list(found.claims),
+        },
+    )
+    screen.say(f"verified: {found.folder} is whole and signed by {', '.join(found.signers)}")
+    screen.say(
+        f"{found.rows:,} synthetic rows for {found.recipient}, ε = {paid.epsilon:g}, δ = {paid.delta:g} per {paid.unit}"
+    )

@@ -1,0 +1,115 @@
+"""Drafting and checking the files that a person writes: `init`, `schema check`, `data check`, `policy check`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from privsynth.cli.screen import Screen
+from privsynth.cli.words import DATA, JSON, POLICY, QUIET
+
+
+def init(
+    data: DATA,
+    from_public: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A file that you declare PUBLIC: domains are taken from it, and the schema says so."
+        ),
+    ] = None,
+    into: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the three drafts go; it must exist.")] = Path(),
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Draft schema, policy and study for a table.
+
+    Only the names and storage types of DATA are read, so the drafts are the same for every content. Each domain
+    is a TODO that you fill in from public knowledge, never from the rows; nothing loads while one is left.
+
+    Example:  privsynth init encounters.parquet
+    """
+    from privsynth.data.draft import draft, write_draft
+
+    screen = Screen(json_, quiet)
+    written = write_draft(draft(data, public=from_public), into)
+    screen.answer("init", {"written": [str(path) for path in written]})
+    for path in written:
+        screen.say(f"wrote {path}")
+    screen.say("Now fill in each TODO from public knowledge, never from the rows; then `privsynth schema check`.")
+
+
+def schema_check(
+    schema: Annotated[Path, typer.Argument(metavar="SCHEMA", help="The schema file (docs/schema.md).")],
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Load a schema and show the cells that a fit would see.
+
+    A domain that is still TODO, an unknown key or a bound that makes no sense ends in exit code 2 with its line.
+
+    Example:  privsynth schema check encounters.schema.yaml
+    """
+    from privsynth.data.codec import Codec
+    from privsynth.data.schema import load_schema
+
+    screen = Screen(json_, quiet)
+    loaded = load_schema(schema)
+    columns = Codec(loaded).columns
+    others = [n for n, c in loaded.columns.items() if not c.learned]
+    kinds = {c.name: {"kind": c.column.kind, "cells": c.cells, "nullable": c.nullable} for c in columns}
+    screen.answer(
+        "schema check", {"source": loaded.source, "sha256": loaded.sha256, "columns": kinds, "not_learned": others}
+    )
+    screen.table(
+        ("column", "kind", "cells", "null"),
+        [(c.name, c.column.kind, str(c.cells), "yes" if c.nullable else "no") for c in columns],
+    )
+    screen.say(f"\nnot learned: {', '.join(others) or 'none'}\nschema {loaded.source} is whole ({loaded.sha256[:12]})")
+
+
+def data_check(
+    data: DATA,
+    schema: Annotated[Path, typer.Option(metavar="SCHEMA", help="Its schema file.")],
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """List the rows that break the schema's rules. INTERNAL.
+
+    What it prints tells of single records and must not be passed on. A run handles such rows by rule (clip, null
+    or drop) and never stops for them.
+
+    Example:  privsynth data check encounters.parquet --schema encounters.schema.yaml
+    """
+    from privsynth.data.schema import load_schema
+    from privsynth.data.tables import check_table
+
+    screen = Screen(json_, quiet)
+    faults = check_table(data, load_schema(schema))
+    screen.answer("data check", {"internal": True, "faults": [asdict(fault) for fault in faults]})
+    screen.say("INTERNAL: this list tells of single records. It must not leave.\n")
+    screen.table(
+        ("column or rule", "what is done", "rows", "first rows (from 0)"),
+        [(f.column, f.rule, str(f.rows), ", ".join(map(str, f.first))) for f in faults],
+    )
+    screen.say("\nno faults" if not faults else "\nA run handles these by rule and never stops for them.")
+
+
+def policy_check(policy: POLICY, json_: JSON = False, quiet: QUIET = False) -> None:
+    """Load a policy and show what it registers.
+
+    Unknown keys, rules that this version does not enforce and limits that can never be met end in exit code 2.
+
+    Example:  privsynth policy check policies/healthcare.yaml
+    """
+    from privsynth.policy.document import load_policy
+
+    screen = Screen(json_, quiet)
+    loaded = load_policy(policy)
+    known = {"sources": list(loaded.sources), "gate": list(loaded.gate.rules)}
+    screen.answer("policy check", {"id": loaded.id, "version": loaded.version, "sha256": loaded.sha256, **known})
+    screen.say(f"policy {loaded.id} version {loaded.version} is whole")
+    screen.say(f"sources: {', '.join(known['sources'])}; gate rules: {', '.join(known['gate'])}")
+    screen.say(f"identity: {loaded.sha256}")

@@ -1,0 +1,233 @@
+"""The road: `plan`, `run`, `sample`, `report`, `budget`, and the `demo` of it all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from privsynth.cli.screen import Answered, Screen
+from privsynth.cli.words import ACTOR, JSON, POLICY, QUIET, STUDY, who
+from privsynth.errors import PrivsynthError
+
+if TYPE_CHECKING:
+    from privsynth.pipeline.plan import StudyPlan
+
+
+def plan(study: STUDY, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = False) -> None:
+    """Tell a study's decision, cost and noise; reads no data.
+
+    Every rule of the policy is consulted and shown with its line. Spends nothing and creates nothing. Exit code:
+    as `privsynth run` would refuse (1 policy, 3 budget), else 0.
+
+    Example:  privsynth plan study.yaml
+    """
+    from privsynth.pipeline.plan import plan_study
+    from privsynth.pipeline.study import load_study
+
+    screen = Screen(json_, quiet)
+    loaded = load_study(study)
+    planned = plan_study(loaded, actor=who(actor, loaded))
+    _print_plan(screen, planned)
+    answer = planned.to_json()
+    try:
+        planned.refuse()
+    except PrivsynthError as error:
+        raise Answered(error, {"command": "plan", **answer}) from None
+    screen.answer("plan", answer)
+
+
+def _print_plan(screen: Screen, planned: StudyPlan) -> None:
+    quote = planned.quote
+    screen.table(
+        ("rule", "", "what", "limit", "where"),
+        [(v.id, "ok" if v.allowed else "NO", v.what, v.limit, v.where) for v in quote.decision.verdicts],
+    )
+    screen.say(f"\nprice: μ = {quote.prices.mu:.4f} (fit {quote.prices.mu_fit:.4f}, gate {quote.prices.mu_gate:.4f})")
+    rows = max(planned.subjects, 1.0)
+    for stage, sigma in planned.noise.items():
+        screen.say(f"noise of a {stage} count: ± {sigma:.1f} rows, {sigma / rows:.2%} of the declared {rows:,.0f}")
+    for line in quote.lines:
+        after = planned.spent_after(line)
+        told = "it cannot pay for this" if after is None else f"after a run {after:.1%}"
+        screen.say(f"{line.over} {line.name}: {line.spent_before:.1%} spent, {told}")
+    if planned.false_refusal is not None:
+        chance = "less than 1 in a million" if planned.false_refusal < 1e-6 else f"{planned.false_refusal:.2g}"
+        screen.say(f"chance that the membership rule refuses a perfect generator: {chance}")
+    if planned.hold is not None:
+        screen.say(f"this study's hold is paid ({planned.hold.reserved}): a run goes on from it and pays nothing")
+
+
+def run(study: STUDY, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = False) -> None:
+    """Make a study's signed release, or refuse and say why.
+
+    Everything that can be refused without data is refused first; the hold is paid before the first count.
+    Interrupted? Run it again: nothing is paid twice, and what was measured is never measured again.
+
+    Example:  privsynth run study.yaml
+    """
+    from privsynth.pipeline.run import run_study
+    from privsynth.pipeline.study import load_study
+
+    screen = Screen(json_, quiet)
+    loaded = load_study(study)
+    with screen.progress() as progress:
+        outcome = run_study(loaded, actor=who(actor, loaded), progress=progress)
+    screen.answer("run", outcome.to_json())
+    _print_findings(screen, outcome.approved.claims.published())
+    screen.say(f"\nsigned release: {outcome.release} ({outcome.rows:,} rows)")
+    screen.say(f"model, kept inside: {outcome.model_folder}")
+
+
+def _print_findings(screen: Screen, findings: list[dict[str, Any]]) -> None:
+    screen.table(
+        ("gate rule", "", "limit", "figure", "cost"),
+        [(f["name"], "ok" if f["passed"] else "NO", f["limit"], f["figure"] or "", f["cost"]) for f in findings],
+    )
+
+
+def sample(
+    study: STUDY,
+    rows: Annotated[int, typer.Option(metavar="N", help="How many rows.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The new release's folder; it must not exist yet.")],
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE",
+            help="Draw under a condition: sex=F, ward=A,B (either), age=20..40 (both ends), discharged= (null). "
+            "May be given several times; all must hold.",
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Makes the draw repeatable.")] = None,
+    actor: ACTOR = None,
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Sign a further release from an approved model, free.
+
+    Reads no data. The gate's verdict is about the model, so every sample of it inherits it.
+
+    Example:  privsynth sample study.yaml --rows 5000 --where sex=F --where age=20..40 --out women/
+    """
+    from privsynth.pipeline.conditions import parse_conditions
+    from privsynth.pipeline.resample import sample_study
+    from privsynth.pipeline.study import load_study
+
+    screen = Screen(json_, quiet)
+    loaded = load_study(study)
+    wanted = parse_conditions(where or [], loaded.schema)
+    written = sample_study(loaded, rows=rows, where=wanted, seed=seed, out=out, actor=who(actor, loaded))
+    screen.answer("sample", {"release": str(out), "rows": written})
+    screen.say(f"signed release: {out} ({written:,} rows)")
+
+
+def report(
+    study: STUDY,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The HTML page.")] = Path("report.internal.html"),
+    actor: ACTOR = None,
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Write the INTERNAL report of exact figures; logged.
+
+    For people who ask for no holds (the policy names who): its opening is an entry of the ledger before the first
+    figure is computed, and statements of later releases say if a reader of it asked for them. It must not leave.
+
+    Example:  privsynth report study.yaml --actor quality@st-anna.example
+    """
+    from privsynth.pipeline.inside import report_study
+    from privsynth.pipeline.study import load_study
+
+    screen = Screen(json_, quiet)
+    loaded = load_study(study)
+    with screen.progress() as progress:
+        written = report_study(loaded, out=out, actor=who(actor, loaded), progress=progress)
+    screen.answer("report", {"internal": True, "written": str(written)})
+    screen.say(f"internal report: {written}. It must not leave; whoever reads it should not ask for holds.")
+
+
+def budget(
+    policy: POLICY,
+    ledger: Annotated[str, typer.Option(metavar="URL", help="Its ledger, for example sqlite:///ledger.db.")],
+    actor: ACTOR = None,
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Show what each budget has spent, for ever.
+
+    One line for each population, which is the guarantee, and for each recipient. Nothing refills a budget.
+
+    Example:  privsynth budget policy.yaml --ledger sqlite:///ledger.db
+    """
+    from privsynth.pipeline.places import existing_ledger
+    from privsynth.policy.document import load_policy
+
+    screen = Screen(json_, quiet)
+    lines = [
+        {
+            "over": line.over,
+            "name": line.name,
+            "population": line.population,
+            "epsilon": line.epsilon,
+            "delta": line.delta,
+            "holds": line.holds,
+            "spent_share": line.spent_share(),
+        }
+        for line in existing_ledger(ledger, load_policy(policy), actor=who(actor)).balances()
+    ]
+    screen.answer("budget", {"lines": lines})
+    screen.table(
+        ("budget of", "name", "cap", "holds", "spent"),
+        [
+            (
+                f"{x['over']}",
+                f"{x['name']}",
+                f"ε = {x['epsilon']:g}, δ = {x['delta']:g}",
+                f"{x['holds']}",
+                f"{x['spent_share']:.1%}",
+            )
+            for x in lines
+        ],
+    )
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Everything goes here; an earlier demo there is replaced.")
+    ] = Path("out/demo"),
+    internal: Annotated[
+        bool,
+        typer.Option(
+            "--internal", help="Also the internal report of exact figures; logged, and marks later statements."
+        ),
+    ] = False,
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Show the whole road on real health data, in a minute.
+
+    20,190 person-years of the RAND Health Insurance Experiment to a signed, verified release at ε = 1; then three
+    refusals: over budget, consent missing, a bundle tampered with.
+
+    Example:  privsynth demo
+    """
+    from privsynth.pipeline.demo import run_demo
+
+    screen = Screen(json_, quiet)
+    screen.say("RAND Health Insurance Experiment: 20,190 person-years, 10 columns (from statsmodels)\n")
+    with screen.progress() as progress:
+        made = run_demo(out, internal=internal, progress=progress)
+    outcome, receipt = made.outcome, made.outcome.model.receipt
+    screen.answer("demo", made.to_json())
+    screen.say(f"price: ε = {receipt.epsilon:g}, δ = {receipt.delta:g} per {receipt.unit}")
+    screen.say(f"budget of {receipt.population}: {made.spent_before:.0%} spent before, {made.spent_after:.0%} after\n")
+    _print_findings(screen, outcome.approved.claims.published())
+    screen.say("\nthree things that are refused:")
+    for refusal in made.refusals:
+        screen.say(f"  exit {refusal.exit_code}: {refusal.tried}\n    {refusal.message}")
+    screen.say(f"\nsigned release, verified: {outcome.release}")
+    screen.say(f"picture of its marginals:  {made.picture}")
+    if made.report is not None:
+        screen.say(f"internal report (must not leave): {made.report}")
+    screen.say(f"\nverify it yourself:  privsynth verify {outcome.release}")

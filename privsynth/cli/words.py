@@ -1,0 +1,43 @@
+"""The arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privsynth.errors import UsageError
+
+if TYPE_CHECKING:
+    from privsynth.pipeline.study import Study
+
+JSON = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for machines.")]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+ACTOR = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Who asks: an address listed under `people` in the policy. Default: the study's `actor`, else "
+        "PRIVSYNTH_ACTOR, else your login name.",
+    ),
+]
+STUDY = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (docs/study.md).")]
+POLICY = Annotated[Path, typer.Argument(metavar="POLICY", help="The policy file (docs/policy.md).")]
+DATA = Annotated[Path, typer.Argument(metavar="DATA", help="A .parquet or .csv file.")]
+
+
+def who(given: str | None, study: Study | None = None) -> str:
+    """Who asks: as given, else as the study says, else PRIVSYNTH_ACTOR, else the login name.
+
+    Raises:
+        UsageError: none of them is known.
+    """
+    of_study = study.file.actor if study is not None else None
+    known = given or of_study or os.environ.get("PRIVSYNTH_ACTOR")
+    try:
+        return known or getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        raise UsageError("it is not known who asks", where="--actor", mend="give --actor ADDRESS") from None

@@ -1,0 +1,28 @@
+"""The internal report of a study: exact figures, for eyes that ask for no holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from privsynth.generators.marginals import load_model
+from privsynth.pipeline.places import check_file, existing_ledger
+from privsynth.pipeline.run import read_split
+from privsynth.pipeline.study import Study
+from privsynth.progress import SILENT, Progress
+from privsynth.validate.report import validate
+
+
+def report_study(study: Study, *, out: Path, actor: str, progress: Progress = SILENT) -> Path:
+    """Measure a study's saved model on the real rows and write the page. Its opening is logged first.
+
+    Args:
+        out: the page, from the current folder; an older one is replaced.
+
+    Raises:
+        RequestDenied: ``actor`` may not read internal reports.
+        ModelError: no saved model. StorageError: no ledger, or a place that cannot be written.
+    """
+    check_file(out)
+    model = load_model(study.model_folder)
+    ledger = existing_ledger(study.ledger_url, study.policy, actor=actor)
+    return validate(model, read_split(study, ledger), ledger=ledger, progress=progress).write(out)
