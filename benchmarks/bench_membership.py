@@ -1,7 +1,7 @@
 """What the paid membership rule sees on the demo's table, by cut: of copying generators and of fits at ε = 1.
 
 The advantages are exact (TPR − FPR at the cut, before the rule's noise); the last column is the upper 95%
-bound as the gate compares it, at the demo's cut and noise. Nothing is gated or released. About two minutes.
+bound as the gate compares it, at the demo's cut and noise. Nothing is gated or released. Under a minute.
 
     python -m benchmarks.bench_membership [--seeds 3]
 """
@@ -58,9 +58,8 @@ class Bench:
         reference = np.column_stack([rng.choice(c, REFERENCE) for c in near.T]).astype(np.int32)
         columns = self.codec.columns
         known = paid.closeness(fresh, near, reference, columns)
-        inside, outside = (
-            by_subject(paid.closeness(rows.codes, near, reference, columns), rows) for rows in (self.train, self.holdout)
-        )
+        sides = (self.train, self.holdout)
+        inside, outside = (by_subject(paid.closeness(x.codes, near, reference, columns), x) for x in sides)
         at = [float(np.quantile(known, cut)) for cut in CUTS]
         exact = [float((inside >= t).mean() - (outside >= t).mean()) for t in at]
         rule = self.policy.gate.membership

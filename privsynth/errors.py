@@ -29,7 +29,8 @@ class PrivsynthError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         what = self.what.rstrip().removesuffix(".")
-        mend = f"{'\n  ' if '\n' in what else '. '}Mend: {self.mend}" if self.mend else ""
+        gap = "\n  " if "\n" in what else ". "
+        mend = f"{gap}Mend: {self.mend}" if self.mend else ""
         return f"{place}{what}{mend}"
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Condition = Mapping[str, Any]
+Ballots = tuple[npt.NDArray[np.object_], list[Any]]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -37,15 +38,24 @@ class Records:
             the columns that consent may ask for.
         subjects: (n,) array of object: each row's subject id as text.
         faults: counts of content faults by (column, rule), kept inside.
+        roll: a column as stored, on every row of the file, for consent alone: a row that was dropped for
+            its content still says no. Gone once consent is read; None for records made by hand.
     """
 
     schema: Schema
     frame: pd.DataFrame
     subjects: npt.NDArray[np.object_]
     faults: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    roll: Callable[[str], Ballots] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.schema.source!r})"
+
+    def ballots(self, column: str) -> Ballots:
+        """What each row says in ``column``, with whose row it is; dropped rows too where the file is known."""
+        if self.roll is not None:
+            return self.roll(column)
+        return self.subjects, self.frame[column].tolist()
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> Records:
         """The rows where ``mask`` is true."""

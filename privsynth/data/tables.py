@@ -8,6 +8,7 @@ such rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +22,7 @@ from privsynth.data.codec import Codec, Floats, Listed, Ranged, coded_column
 from privsynth.data.conform import Mask, conform
 from privsynth.data.csv_file import csv_header
 from privsynth.data.files import Stored, load
-from privsynth.data.records import Records
+from privsynth.data.records import Ballots, Records
 from privsynth.data.schema import Schema
 from privsynth.errors import DataError, MissingExtra
 
@@ -99,7 +100,22 @@ def _read(data: str | Path | pd.DataFrame, schema: Schema) -> tuple[Records, _Fa
     if not kept.all():
         frame = frame.loc[kept].reset_index(drop=True)
     subjects = ids[kept] if ids is not None else _row_ids(frame, schema)
-    return Records(schema, frame, subjects, MappingProxyType(faults.counts())), faults
+    roll = _roll(stored, ids, kept, subjects)
+    return Records(schema, frame, subjects, MappingProxyType(faults.counts()), roll), faults
+
+
+def _roll(
+    stored: Stored, ids: npt.NDArray[np.object_] | None, kept: Mask, subjects: npt.NDArray[np.object_]
+) -> Callable[[str], Ballots]:
+    """Every row's stored value of a column with its subject; where a row is a subject, the kept rows'."""
+
+    def said(column: str) -> Ballots:
+        values = stored.columns[column].to_pylist()
+        if ids is None:
+            return subjects, [value for value, standing in zip(values, kept, strict=True) if standing]
+        return ids, values
+
+    return said
 
 
 class _Faults:

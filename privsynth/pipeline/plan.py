@@ -53,7 +53,7 @@ class StudyPlan:
         return stages
 
     def spent_after(self, line: QuoteLine) -> float | None:
-        """The share of a budget line that is spent after a run: as it is where the hold is paid; None: it cannot pay."""
+        """The share of a budget line spent after a run; as it is where the hold is paid, None where it cannot pay."""
         return line.spent_after if self.hold is None else line.spent_before
 
     def refuse(self) -> None:

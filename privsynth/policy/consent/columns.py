@@ -1,8 +1,9 @@
 """Consent by columns: the data themselves say, row by row, who agreed.
 
-A subject is granted only if all of her rows hold one of the values that the policy lists for the purpose;
-an empty cell or any other value is a no. Values are compared as text: true and false as such, whole
-numbers by their digits, text without the blanks at its ends.
+A subject is granted only if all of her rows hold one of the values that the policy lists for the purpose,
+rows that are dropped for other faults of their content too; an empty cell or any other value is a no.
+Values are compared as text: true and false as such, whole numbers by their digits, text without the blanks
+at its ends.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def by_columns(records: Records, policy: Policy, ask: Ask) -> npt.NDArray[np.boo
     granted = {_text(value) for value in rule.granted}
     refusing = {
         subject
-        for subject, value in zip(records.subjects, records.frame[rule.column].tolist(), strict=True)
+        for subject, value in zip(*records.ballots(rule.column), strict=True)
         if _text(value) not in granted
     }
     return np.array([isinstance(s, str) and s not in refusing for s in records.subjects], dtype=np.bool_)

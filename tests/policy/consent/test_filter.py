@@ -244,3 +244,20 @@ def test_odd_cells_are_a_no(edited: Edit) -> None:
     cells = pd.Series(["1", 1, 1.0, 1.5, float("nan"), b"1"], dtype=object)
     records = Records(schema, pd.DataFrame({"age": range(6), "agrees": cells}), np.array(ids, dtype=object))
     assert kept(filter_consent(records, by_column(edited, "[1]"), now=NOW, **USE).records) == [0, 1, 2]
+
+
+def test_a_no_on_a_row_that_is_dropped_for_its_content_still_counts() -> None:
+    """The schema's rule drops p1's second row (its sex is no value of the list); her no stands all the same."""
+    schema = parse_schema(
+        "privsynth-schema: 1\nsource: a/one\nsubject: {column: id, at most: 2 rows}\ncolumns:\n"
+        "  id: {kind: identifier}\n  sex: {kind: categorical, values: [F, M]}\n  agrees: {kind: text, dropped: true}\n"
+    )
+    frame = pd.DataFrame(
+        {"id": ["p1", "p1", "p2", "p2"], "sex": ["F", "?", "M", "?"], "agrees": ["yes", "no", "yes", "yes"]}
+    )
+    records = read_table(frame, schema)
+    assert list(records.subjects) == ["p1", "p2"]
+    policy = load_policy(Path(__file__).parents[1] / "golden" / "policy.yaml")
+    granted = filter_consent(records, policy, purpose="research", recipient="lab", now=NOW)
+    assert list(granted.records.subjects) == ["p2"]
+    assert granted.records.roll is None

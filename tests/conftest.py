@@ -1,0 +1,41 @@
+"""Desks for tests of the command line and of the road: laid out once, copied for each test."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.desk import Desk, lay
+
+
+@pytest.fixture(scope="session")
+def laid(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """A desk that nobody touches, without a ledger."""
+    return lay(tmp_path_factory.mktemp("laid"))
+
+
+@pytest.fixture(scope="session")
+def ended(laid: Desk, tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """A desk that nobody touches, whose study has run to its release."""
+    folder = tmp_path_factory.mktemp("ended") / "desk"
+    shutil.copytree(laid.folder, folder)
+    desk = Desk(folder)
+    said = desk.run()
+    assert said.code == 0, said.err
+    return desk
+
+
+@pytest.fixture
+def desk(laid: Desk, tmp_path: Path) -> Desk:
+    """A desk of one's own, without a ledger."""
+    shutil.copytree(laid.folder, tmp_path / "desk")
+    return Desk(tmp_path / "desk")
+
+
+@pytest.fixture
+def finished(ended: Desk, tmp_path: Path) -> Desk:
+    """A desk of one's own, with ledger, model and release."""
+    shutil.copytree(ended.folder, tmp_path / "finished")
+    return Desk(tmp_path / "finished")
