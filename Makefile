@@ -39,8 +39,9 @@ types: $(STAMPS)/dev
 	$(PY) -m mypy
 
 # The variable silences an advertisement of mkdocs-material (docs/dependencies.md), not a warning of the build.
+# Not --quiet: it hides warnings from --strict too, and nothing would fail (tests/test_docs.py).
 docs: $(STAMPS)/dev
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 bench: $(STAMPS)/dev
 	@set -e; for script in benchmarks/bench_*.py; do name=$$(basename "$$script" .py); echo "== $$name"; $(PY) -m "benchmarks.$$name"; done

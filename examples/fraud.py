@@ -76,6 +76,7 @@ model: model/
 
 
 def main() -> None:
+    """Make up a bank, then release from it."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="privsynth-"))
     if folder.exists() and any(folder.iterdir()):
         sys.exit(f"{folder} is not empty: name a new folder")
@@ -140,8 +141,9 @@ def transactions(rng: np.random.Generator) -> pd.DataFrame:
 
     def either(of_fraud: list[float], of_others: list[float]) -> npt.NDArray[np.int64]:
         """(n,) indices drawn from one of two distributions."""
-        table = np.cumsum(np.array([of_others, of_fraud]), axis=1)
-        return (rng.random(n)[:, None] * table[fraud.astype(int), -1:] >= table[fraud.astype(int), :-1]).sum(axis=1)
+        share = np.cumsum(np.array([of_others, of_fraud]), axis=1)[fraud.astype(int)]
+        drawn = rng.random((n, 1)) * share[:, -1:]
+        return np.asarray((drawn >= share[:, :-1]).sum(axis=1), dtype=np.int64)
 
     by_day = np.interp(np.arange(24), [0, 6, 12, 18, 23], [0.2, 0.3, 2, 3, 1]).tolist()
     hour = either([2.0] * 6 + [1.0] * 18, by_day)

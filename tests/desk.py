@@ -95,7 +95,8 @@ class Desk:
 
     def ledger(self, *, actor: str = world.ACTOR) -> Ledger:
         """Its ledger, made if it is not there."""
-        return open_ledger(f"sqlite:///{self.folder / 'ledger.db'}", load_policy(self.folder / "policy.yaml"), actor=actor)
+        policy = load_policy(self.folder / "policy.yaml")
+        return open_ledger(f"sqlite:///{self.folder / 'ledger.db'}", policy, actor=actor)
 
     def reserve(self) -> str:
         """The study's own hold, as a run that then stopped would leave it."""
@@ -116,15 +117,18 @@ class Desk:
         return pd.read_parquet(self.folder / "data.parquet")
 
     def entries(self) -> list[dict[str, Any]]:
-        """Every line of both logs, as the file holds them; none where there is no ledger."""
+        """Every line of both logs, as the file holds them; none where there is no whole ledger."""
         path = self.folder / "ledger.db"
         if not path.is_file():
             return []
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            rows = [
-                *connection.execute("SELECT leaf FROM entries ORDER BY seq"),
-                *connection.execute("SELECT leaf FROM attempts ORDER BY seq"),
-            ]
+        try:
+            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+                rows = [
+                    *connection.execute("SELECT leaf FROM entries ORDER BY seq"),
+                    *connection.execute("SELECT leaf FROM attempts ORDER BY seq"),
+                ]
+        except sqlite3.DatabaseError:
+            return []
         return [json.loads(row[0]) for row in rows]
 
     def kinds(self) -> list[str]:

@@ -1,42 +1,255 @@
-"""What the documentation points at exists."""
+"""What the documentation says and points at is so."""
 
 from __future__ import annotations
 
 import ast
+import math
 import re
+import subprocess
+import sys
 import tomllib
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from statistics import NormalDist
+from typing import Any
 
+import pydantic
 import pytest
 from packaging.requirements import Requirement
 
+from privsynth.documents import build, parse_yaml
+from privsynth.errors import StudyError
+from privsynth.generators.marginals.plan import lay_out
+from privsynth.ledger.sale import event_of
+from privsynth.pipeline.study import StudyFile
+from privsynth.policy.document import load_policy
+from privsynth.privacy.accountant import epsilon_of, loss_exceeds, share_out
+from privsynth.privacy.budget import Budget
+from privsynth.privacy.events import Receipt
+from privsynth.privacy.filters import Filter, make_filter
+from privsynth.release.statement import privacy_statement, up
+from privsynth.validate import paid
+from privsynth.validate.bounds import advantage_bound
+
 ROOT = Path(__file__).parents[1]
-INVARIANTS = (ROOT / "docs/invariants.md").read_text("utf-8")
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+OTHERS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+LONGEST = 200  # lines; most pages are below 150
 
 
-def functions(path: str) -> set[str]:
-    """The names of all functions and classes of the file at ``path``."""
-    tree = ast.parse((ROOT / path).read_text("utf-8"))
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text("utf-8")
 
 
-@pytest.mark.parametrize("named", sorted(set(re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", INVARIANTS))))
-def test_a_test_named_by_the_invariants_exists(named: str) -> None:
-    path, _, function = named.partition("::")
-    assert (ROOT / path).is_file()
-    assert not function or function in functions(path)
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`(\w[\w/]*\.py)`", INVARIANTS))))
-def test_a_place_named_by_the_invariants_exists(path: str) -> None:
-    assert (ROOT / path).is_file() or (ROOT / "privsynth" / path).is_file()
+@cache
+def functions(path: Path) -> frozenset[str]:
+    """The names of all functions and classes of a file."""
+    tree = ast.parse(path.read_text("utf-8"))
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef))
+
+
+def cited(text: str) -> Iterator[tuple[str, str]]:
+    """(file, function or empty) of every test that a page names; ``::name`` alone is of the file named before."""
+    before = ""
+    for code in re.findall(r"`([^`\n]+)`", text):
+        if found := re.fullmatch(r"([\w/]*\btest_\w+\.py)?(?:::(\w+))?|(test_\w+)", code):
+            before = found[1] or before
+            yield before, found[2] or found[3] or ""
+
+
+def exists(file: str, function: str) -> bool:
+    """Whether some test file ends in this path and holds the function."""
+    tail = file.removeprefix("tests/")
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if f"/{named(path)}".endswith(f"/{tail}")]
+    return any(not function or function in functions(path) for path in files)
+
+
+@pytest.mark.parametrize("path", PAGES + OTHERS, ids=named)
+def test_every_test_that_is_named_exists(path: Path) -> None:
+    missing = [f"{file}::{name}" for file, name in cited(path.read_text("utf-8")) if not exists(file, name)]
+    assert missing == []
+
+
+def test_a_test_that_does_not_exist_is_told() -> None:
+    assert list(cited("`tests/test_docs.py::test_x`, `::test_y` and `test_z`")) == [
+        ("tests/test_docs.py", f"test_{letter}") for letter in "xyz"
+    ]
+    assert exists("test_docs.py", "test_a_test_that_does_not_exist_is_told")
+    assert not exists("tests/test_docs.py", "test_nowhere")
+    assert not exists("tests/nowhere/test_docs.py", "")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_every_place_that_is_named_exists(path: Path) -> None:
+    """``release/gate.py`` is of the package; a bare ``gate.py`` is of some room of it."""
+    roots = (ROOT, ROOT / "privsynth", ROOT / "tests")
+    missing = [
+        file
+        for file in set(re.findall(r"`(\w[\w/]*\.py)`", path.read_text("utf-8")))
+        if not any((root / file).is_file() for root in roots)
+        and not ("/" not in file and any((ROOT / "privsynth").rglob(file)))
+        and not (file.startswith("test_") and exists(file, ""))
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path.name != "cli.md"], ids=named)  # that is help texts
+def test_a_page_is_short_enough_to_be_read(path: Path) -> None:
+    """What the command line or a schema prints word for word is not counted."""
+    told = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert len(told.splitlines()) < LONGEST
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = re.findall(r"[\w/.-]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8"))
+    assert sorted(listed) == sorted(path.relative_to(ROOT / "docs").as_posix() for path in PAGES)
+
+
+def built(site: Path) -> int:
+    """The exit code of the command of `make docs`, run in ``site``."""
+    [recipe] = re.findall(r"^docs:.*\n\t(.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    command = recipe.replace("$(PY)", sys.executable)
+    return subprocess.run(command, shell=True, cwd=site, capture_output=True, check=False, timeout=120).returncode
+
+
+@pytest.mark.slow
+def test_the_build_of_the_pages_fails_on_a_dead_link(tmp_path: Path) -> None:
+    home = [line for line in (ROOT / "mkdocs.yml").read_text("utf-8").splitlines() if not line.startswith("      -")]
+    (tmp_path / "mkdocs.yml").write_text("\n".join(home[: home.index("nav:") + 2]))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("# Home\n")
+    assert built(tmp_path) == 0
+    (tmp_path / "docs" / "index.md").write_text("# Home\n\n[nowhere](nowhere.md)\n")
+    assert built(tmp_path) != 0
+
+
+# --- docs/study.md ---------------------------------------------------------------------------------
+
+
+def keys(model: type[pydantic.BaseModel]) -> Iterator[str]:
+    """Every key that some part of the file may hold."""
+    schema: Any = model.model_json_schema()
+    for part in (schema, *schema.get("$defs", {}).values()):
+        yield from part.get("properties", {})
+
+
+def test_every_key_of_the_study_is_explained() -> None:
+    prose = re.sub(r"```yaml\n.*?```", "", page("study.md"), flags=re.DOTALL)
+    missing = [key for key in keys(StudyFile) if not re.search(rf"`[^`\n]*\b{key}\b[^`\n]*`", prose)]
+    assert missing == []
+
+
+def test_the_example_of_a_study_loads() -> None:
+    [example] = re.findall(r"```yaml\n(.*?)```", page("study.md"), re.DOTALL)
+    document = parse_yaml(example.encode(), path="docs/study.md", error=StudyError)
+    file = build(StudyFile, document, error=StudyError)
+    assert (file.generator.epsilon, file.sample.rows, file.out) == (1.0, 50_000, "release/")
+
+
+# --- figures ---------------------------------------------------------------------------------------
+
+
+def test_the_table_of_odds_is_right() -> None:
+    """docs/numbers.md: every figure from the curve, rounded up as statements round."""
+    rows = re.findall(r"^\| ([0-9.]+) \| (.+) \|$", page("numbers.md"), re.MULTILINE)
+    assert [float(epsilon) for epsilon, _ in rows] == [0.1, 0.5, 1, 2, 5, 10]
+    normal, delta = NormalDist(), 1e-9
+    for text, told in rows:
+        epsilon = float(text)
+        mu = share_out(Budget(epsilon, delta), gate_share=0.15).mu
+        figures = (
+            mu,
+            math.exp(epsilon),
+            100 / (1 + math.exp(-epsilon)),
+            100 * normal.cdf(normal.inv_cdf(0.01) + mu),
+            epsilon_of(2 * mu, delta=delta),
+            loss_exceeds(mu, epsilon=epsilon),
+        )
+        assert told.split(" | ") == [up(figure) for figure in figures]
+
+
+def test_the_odds_are_quoted_from_the_statement() -> None:
+    """docs/numbers.md: the very sentence of a first release at (1, 1e-9)."""
+    prices = share_out(Budget(1.0, 1e-9), gate_share=0.15)
+    receipt = Receipt(
+        hold="h",
+        population="st-anna-patients",
+        source="ehr/encounters",
+        purpose="medical-research",
+        recipient="university-hospital",
+        unit="patient",
+        contribution=12,
+        person_rows=1,
+        epsilon=1.0,
+        delta=1e-9,
+        neighbours="add-or-remove",
+        mu=prices.mu,
+        mu_fit=prices.mu_fit,
+        mu_gate=prices.mu_gate,
+        event={"type": "no-op"},
+        cap_epsilon=6.0,
+        cap_delta=2e-8,
+        filter="gdp",
+        subjects=41_250,
+        first_of_population=True,
+    )
+    said = privacy_statement(receipt)["odds"]["sentence"]
+    quoted = " ".join(re.sub(r"^> ", "", page("numbers.md"), flags=re.MULTILINE).split())
+    assert said[: said.index(" (From the privacy curve")] in quoted
+
+
+def test_the_size_for_the_membership_rule() -> None:
+    """docs/numbers.md: at the shipped limit 10,000 declared people suffice for 1 in 1,000, and 5,000 do not."""
+    prices = share_out(Budget(1.0, 1e-9), gate_share=0.15)
+
+    def refused(people: int) -> float:
+        return paid.false_refusal(
+            limit=0.14,
+            members=0.8 * people,
+            others=0.2 * people,
+            mu=prices.mu_gate / math.sqrt(2),
+            advantage=advantage_bound(prices.mu_fit),
+        )
+
+    assert refused(10_000) < 1e-3 < refused(5_000)
+
+
+def test_how_many_releases_a_budget_pays_for() -> None:
+    """docs/guide.md: under policies/healthcare.yaml 33 releases at (1, 1e-9), 9 of them for one recipient."""
+    policy = load_policy(ROOT / "policies" / "healthcare.yaml")
+    prices = share_out(Budget(1.0, 1e-9), gate_share=policy.gate.budget.share)
+    for over, most, share in (("population", 33, "3.0%"), ("recipient", 9, "10.5%")):
+        line = next(x for x in policy.privacy.budget if x.over == over)
+        left: Filter = make_filter("gdp", epsilon=line.epsilon, delta=line.delta)
+        for spent in range(most):
+            left = left.charge(event_of(prices), delta=prices.delta_noise)
+            assert spent or f"{left.spent_share():.1%}" == share
+        assert not left.admits(event_of(prices), delta=prices.delta_noise)
+
+
+def test_what_a_contribution_bound_costs() -> None:
+    """docs/guide.md: the noise of a one-way count at ε = 1, eight columns, 33,000 declared training subjects."""
+    mu = share_out(Budget(1.0, 1e-9), gate_share=0.15).mu_fit
+    noise = [
+        lay_out(columns=8, mu=mu, contribution=k, rows=33_000, target=7, recipe="any", hold_back=True).one_way_sigma
+        for k in (1, 3, 12)
+    ]
+    assert noise == [25.5, 76.0, 304.0]
+
+
+# --- docs/dependencies.md --------------------------------------------------------------------------
 
 
 def test_each_direct_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
     names = {Requirement(line).name for group in groups for line in group} - {"privsynth"}
-    text = (ROOT / "docs/dependencies.md").read_text("utf-8")
+    text = page("dependencies.md")
     assert sorted(name for name in names if name not in text) == []
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privsynth.data.codec import Codes
+from privsynth.errors import PrivsynthError
 
 Grouping = npt.NDArray[np.int32]
 
@@ -32,7 +33,15 @@ class TableCounter:
     """Counts coded rows in memory: O(rows) a clique, one row-length buffer."""
 
     def __init__(self, codes: Codes, cells: Sequence[int]) -> None:
-        """``codes``: (n, columns) int32; ``cells``: how many each column has."""
+        """``codes``: (n, columns) int32; ``cells``: how many each column has.
+
+        Raises:
+            PrivsynthError: codes outside their column: a fault of ours, or rows that were not conformed.
+        """
+        limits = np.asarray(cells, dtype=np.int64)
+        fits = codes.shape[1:] == limits.shape
+        if not fits or (codes.size and not np.all((codes.min(axis=0) >= 0) & (codes.max(axis=0) < limits))):
+            raise PrivsynthError("codes do not fit their columns", where="TableCounter")
         self._codes = codes
         self._cells = tuple(cells)
 

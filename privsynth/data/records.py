@@ -172,25 +172,24 @@ class Split:
 
 
 def _bound(records: Records, k: int, key: bytes) -> Records:
-    """At most ``k`` rows of each subject: those with the least HMAC(key, subject, its own row's ordinal)."""
+    """At most ``k`` rows of each subject: those with the least HMAC(key, her row's number, subject), by its
+    first 64 bits. A row's number counts her own rows only. O(rows · log rows)."""
     import pandas as pd
 
     codes, ids = pd.factorize(records.subjects)
-    if len(codes) == len(ids):
+    order = np.argsort(codes, kind="stable")  # her rows together, in file order
+    held = np.bincount(codes, minlength=len(ids))
+    number = np.arange(len(codes)) - np.repeat(np.cumsum(held) - held, held)
+    crowded = held[codes[order]] > k
+    rows, whose = order[crowded], codes[order][crowded]
+    if not len(rows):
         return records
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(len(ids)))
-    ordinal = np.empty(len(codes), dtype=np.int64)
-    ordinal[order] = np.arange(len(codes)) - starts[codes[order]]
-    many = np.bincount(codes, minlength=len(ids)) > k
-    keep = ~many[codes]
-    crowded = np.flatnonzero(many[codes])
-    ranked: dict[int, list[tuple[bytes, int]]] = {}
-    for row in crowded:
-        message = f"row:{ordinal[row]}:{ids[codes[row]]}".encode()
-        ranked.setdefault(int(codes[row]), []).append((hmac.digest(key, message, sha256), int(row)))
-    for rows in ranked.values():
-        keep[[row for _, row in sorted(rows)[:k]]] = True
+    pairs = zip(number[crowded].tolist(), records.subjects[rows].tolist(), strict=True)
+    coins = [hmac.digest(key, f"row:{n}:{subject}".encode(), "sha256")[:8] for n, subject in pairs]
+    ranked = np.lexsort((np.frombuffer(b"".join(coins), dtype=">u8"), whose))
+    place = np.arange(len(rows)) - np.searchsorted(whose, whose)  # within her rows, least coin first
+    keep = np.ones(len(codes), dtype=np.bool_)
+    keep[rows[ranked[place >= k]]] = False
     return records.keep(keep)
 
 

@@ -153,7 +153,7 @@ def _budget(file: PolicyFile) -> Faults:
             )
         for name, source in file.sources.items() if line.over == "population" else ():
             limit = release.delta_limit(source.subjects)
-            if Fraction(line.delta) >= limit:
+            if Fraction(repr(line.delta)) >= limit:  # as written
                 yield Fault(
                     (*place, "delta"),
                     f"delta {line.delta:g} is not below {release.delta_below} = {float(limit):.3g} for source "

@@ -185,7 +185,7 @@ def _delta_below(policy: Policy, request: Request) -> RuleVerdict:
     limit = rule.delta_limit(source.subjects)
     return RuleVerdict(
         "PS-BUD-003",
-        math.isfinite(request.delta) and 0 < Fraction(request.delta) < limit,
+        math.isfinite(request.delta) and 0 < Fraction(repr(request.delta)) < limit,  # as written
         f"delta {request.delta!r}",
         policy.where("privacy", "per release", "delta below"),
         f"below {rule.delta_below} = {float(limit):.3g} at {source.subjects} declared subjects",

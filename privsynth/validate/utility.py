@@ -40,6 +40,8 @@ class _Fitted:
     model: Any
 
     def chance(self, X: Singles) -> Floats:
+        if not len(X):  # scikit-learn refuses to predict nothing
+            return np.zeros(0)
         out: Floats = self.model.predict_proba(X)[:, 1]
         return out
 

@@ -257,7 +257,7 @@ def closes(text: bytes) -> bool:
     return state != "quoted"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.text(st.sampled_from('"",\n\rx'), min_size=1, max_size=30))
 def test_open_quotes_are_found(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "quotes.csv"

@@ -231,3 +231,24 @@ def test_groups_of_numbers_are_stretches(tmp_path: Path) -> None:
     gap = next(f for f in verdict.claims.findings if f.rule == "PS-GATE-GAP")
     assert gap.figure is not None
     assert "of 8 groups" in gap.figure
+
+
+def forced(model: MarginalModel, **cells: int) -> MarginalModel:
+    """The model with all its mass on one cell of each of these columns."""
+    tables, within = model.tables.copy(), list(model.within)
+    for name, cell in cells.items():
+        c = model.codec.index[name]
+        groups, start = model.groups[c], sum(int(g.max()) + 1 for g in model.groups[:c])
+        width = int(groups.max()) + 1
+        tables[:, start : start + width] = np.eye(width)[groups[cell]]
+        within[c] = np.where(groups == groups[cell], np.arange(len(groups)) == cell, within[c])
+    return replace(model, tables=tables, within=tuple(within))
+
+
+def test_a_model_that_hardly_draws_a_row_the_schema_allows_is_refused_by_that(fitted: Fitted) -> None:
+    """Noise alone can do this to a model of very few people: a refusal by rule, not an error, and not a lost gate."""
+    world, hold, model = fitted
+    with pytest.raises(ReleaseRefused, match="PS-GATE-SCH schema constraints") as refused:
+        gate(forced(model, sex=2, ill=1), world.split, hold=hold, policy=world.policy)
+    assert refused.value.rules == ("PS-GATE-SCH",)
+    assert world.ledger.status(hold.id) is Status.REFUSED

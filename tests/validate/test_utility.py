@@ -1,4 +1,6 @@
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import pytest
 from privsynth.errors import MissingExtra
 from privsynth.validate.coded import Column, Rows, independent
 from privsynth.validate.utility import (
+    Classifier,
     Score,
     dummies,
     features,
@@ -105,3 +108,9 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch: pytest.Monkey
         with pytest.raises(MissingExtra, match="scikit-learn") as caught:
             fit(np.zeros((4, 1), np.float32), np.array([True, False, True, False]), 0)
         assert caught.value.exit_code == 2 and "pip install" in caught.value.mend
+
+
+@pytest.mark.parametrize("fit", [fit_classifier, fit_logistic])
+def test_no_rows_have_no_chances(fit: Callable[[Any, Any, int], Classifier]) -> None:
+    model = fit(np.arange(40, dtype=np.float32).reshape(20, 2), np.arange(20) % 2 == 0, 0)
+    assert model.chance(np.zeros((0, 2), dtype=np.float32)).shape == (0,)

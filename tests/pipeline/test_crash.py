@@ -1,0 +1,257 @@
+"""A run that is killed, interrupted or out of disk: what was paid stays paid, and the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privsynth.generators.marginals import load_model
+from privsynth.release.verify import verify
+from tests.desk import Desk, Said, cli
+
+ROOT = Path(__file__).parents[2]
+STAGES = {  # each with the exit code of the same command afterwards
+    "nothing yet": 0,
+    "registered": 0,
+    "reserved": 0,
+    "fit begun": 4,
+    "measured": 0,
+    "model kept": 0,
+    "gate begun": 4,
+    "approved": 0,
+}
+
+# Runs each desk in a child that kills itself, by a signal that nothing can catch, when it next opens the
+# ledger or renames a file after the desk has reached its stage.
+KILLER = """
+import os, signal, sys
+from pathlib import Path
+from privsynth.pipeline.run import run_study
+from tests.desk import Desk
+from tests.pipeline.test_crash import stage
+
+def run_until(desk, wanted):
+    study, looking = desk.load(), []
+    def watch(event, args):
+        if event in ("sqlite3.connect", "os.rename") and not looking:
+            looking.append(event)
+            if stage(desk) == wanted:
+                os.kill(os.getpid(), signal.SIGKILL)
+            looking.clear()
+    sys.addaudithook(watch)
+    run_study(study, actor=study.file.actor)
+
+for folder, wanted in zip(sys.argv[1::2], sys.argv[2::2]):
+    child = os.fork()
+    if child == 0:
+        run_until(Desk(Path(folder)), wanted)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (wanted, status)
+"""
+
+
+def stage(desk: Desk) -> str:
+    """How far a desk has come, by what is durable."""
+    kinds = set(desk.kinds())
+    reached = {
+        "approved": "approve" in kinds,
+        "gate begun": "gate" in kinds,
+        "model kept": (desk.folder / "model").exists(),
+        "measured": "measured" in kinds,
+        "fit begun": "fit" in kinds,
+        "reserved": "reserve" in kinds,
+        "registered": "genesis" in kinds,
+    }
+    return next((name for name, done in reached.items() if done), "nothing yet")
+
+
+def spent(desk: Desk) -> float:
+    """The share of the population's budget that is spent."""
+    line, *_ = desk.ledger().balances()
+    return line.spent_share()
+
+
+def bought(desk: Desk) -> dict[str, int]:
+    """How often each step was taken."""
+    kinds = desk.kinds()
+    return {kind: kinds.count(kind) for kind in ("reserve", "fit", "measured", "gate", "approve")}
+
+
+ONCE = dict.fromkeys(("reserve", "fit", "measured", "gate", "approve"), 1)
+
+
+@pytest.fixture(scope="module")
+def killed(laid: Desk, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Desk]:
+    """A desk for each stage, whose run was killed there."""
+    desks = {}
+    for name in STAGES:
+        folder = tmp_path_factory.mktemp("killed") / "desk"
+        shutil.copytree(laid.folder, folder)
+        desks[name] = Desk(folder)
+    args = [part for name, desk in desks.items() for part in (str(desk.folder), name)]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, *args], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return desks
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_killed_anywhere_the_same_command_goes_on_and_never_pays_twice(name: str, killed: dict[str, Desk]) -> None:
+    desk = killed[name]
+    assert stage(desk) == name
+    paid = spent(desk) if "reserve" in desk.kinds() else None
+    assert (paid is not None and paid > 0) == (name not in ("nothing yet", "registered"))
+    if name == "approved":  # nothing more is read
+        (desk.folder / "data.parquet").unlink()
+        (desk.folder / "consent.csv").unlink()
+
+    said = desk.run("--json")
+    assert said.code == STAGES[name], said.err
+    assert paid in (None, spent(desk))
+    assert bought(desk)["reserve"] == 1
+    if said.code == 0:
+        assert bought(desk) == ONCE
+        assert verify(desk.release).rows == 300
+        return
+    assert (said.json["error"], "request:" in said.json["mend"]) == ("HoldError", True)
+    assert said.err.count("\n") == 1
+    assert not desk.release.exists()
+    desk.edit("study.yaml", ("model: model/\n", "model: second/\nrequest: second\n"))
+    assert desk.run().code == 0
+    assert bought(desk)["reserve"] == 2
+    assert spent(desk) > (paid or 0)
+
+
+def test_what_was_measured_is_refitted_to_the_same_bytes(finished: Desk) -> None:
+    before = load_model(finished.folder / "model")
+    shutil.rmtree(finished.folder / "model")
+    shutil.rmtree(finished.release)
+    assert finished.run().code == 0
+    assert load_model(finished.folder / "model").id == before.id
+    assert bought(finished) == ONCE
+
+
+def test_a_hold_that_was_reserved_is_opened_again_once_the_file_is_back(desk: Desk) -> None:
+    hold, paid = desk.reserve(), spent(desk)
+    data = desk.folder / "data.parquet"
+    data.rename(desk.folder / "elsewhere.parquet")
+    said = desk.run("--json")
+    assert (said.code, said.json["error"]) == (2, "DataError")
+    assert spent(desk) == paid
+    (desk.folder / "elsewhere.parquet").rename(data)
+    assert desk.run("--json").json["hold"] == hold
+    assert spent(desk) == paid
+    assert bought(desk) == ONCE
+
+
+# --- Ctrl-C ----------------------------------------------------------------------------------------
+
+
+def process(desk: Desk, **more: Any) -> subprocess.Popen[str]:
+    """``privsynth run`` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "privsynth.cli", "run", str(desk.study)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+
+
+def test_ctrl_c_ends_in_one_line_and_leaves_nothing_half_done(desk: Desk) -> None:
+    desk.edit("study.yaml", ("steps: 40", "steps: 4000"))  # long enough to be met in the free fit
+    before = desk.files()
+    running = process(desk)
+    deadline = time.monotonic() + 60
+    while "measured" not in desk.kinds():
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (130, "")
+    assert err == "privsynth: interrupted. Mend: the same command goes on from here; what was paid stays paid\n"
+    assert desk.files() - before == {"ledger.db"}
+    paid = spent(desk)
+    assert desk.run().code == 0
+    assert (spent(desk), bought(desk)) == (paid, ONCE)
+
+
+# --- disks -----------------------------------------------------------------------------------------
+
+
+def no_file_above(size: int) -> Callable[[], None]:
+    """Before the program starts: no file may grow beyond ``size`` bytes, as on a disk that is full."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def run_within(desk: Desk, size: int) -> Said:
+    running = process(desk, preexec_fn=no_file_above(size))
+    out, err = running.communicate(timeout=120)
+    return Said(running.returncode, out, err)
+
+
+# (what does not fit, bytes that a file may have, edits of the study, how far the run came, then)
+ROOM = [
+    ("ledger", 8_192, [], "nothing yet", 0),
+    ("transcript", 45_056, [], "fit begun", 4),
+    ("model", 150_000, [("components: 40", "components: 2000"), ("steps: 40", "steps: 2")], "measured", 0),
+    ("release", 150_000, [("rows: 300", "rows: 20000")], "approved", 0),
+]
+
+
+@pytest.mark.parametrize(("what", "size", "edits", "reached", "then"), ROOM, ids=[row[0] for row in ROOM])
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(
+    desk: Desk, what: str, size: int, edits: list[tuple[str, str]], reached: str, then: int
+) -> None:
+    desk.edit("study.yaml", *edits)
+    before = desk.files()
+    said = run_within(desk, size)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.count("\n") == 1 and "Mend: " in said.err, said.err
+    left = {name.partition("/")[0] for name in desk.files() - before}
+    assert left <= {"ledger.db", "model"} - ({"ledger.db", "model"} if reached == "nothing yet" else set())
+    assert stage(desk) == reached
+    paid = spent(desk) if reached != "nothing yet" else None
+    assert desk.run().code == then
+    assert paid in (None, spent(desk))
+    assert bought(desk)["reserve"] == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
+@pytest.mark.parametrize("closed", ["desk", "ledger.db"])
+def test_what_may_not_be_written_is_told_before_anything_is_paid(laid: Desk, closed: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        desk = Desk(Path(name) / "desk")
+        shutil.copytree(laid.folder, desk.folder)
+        desk.ledger()
+        for path in (desk.folder, *desk.folder.rglob("*")):
+            os.chown(path, 65534, 65534)
+        (desk.folder if closed == "desk" else desk.folder / closed).chmod(0o555 if closed == "desk" else 0o444)
+        done = process(desk, user=65534, group=65534)
+        out, err = done.communicate(timeout=120)
+        assert (done.returncode, out) == (2, ""), err
+        assert err.count("\n") == 1 and "read-only" in err and "Mend: " in err
+        assert bought(desk)["reserve"] == 0
+
+
+def test_a_file_in_the_way_is_told_before_anything_is_paid(desk: Desk) -> None:
+    (desk.folder / "model").write_text("in the way")
+    said = cli("run", desk.study, "--json")
+    assert (said.code, said.json["error"]) == (2, "StorageError")
+    assert bought(desk)["reserve"] == 0
+    assert (desk.folder / "model").read_text() == "in the way"

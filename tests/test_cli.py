@@ -1,0 +1,310 @@
+"""The command line: help that teaches, one object for machines, silence where asked for, one door for errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privsynth.cli.screen import Screen
+from privsynth.errors import MissingExtra
+from privsynth.release.verify import verify
+from tests.cli_page import PAGE, commands, help_text, up_to_date, written
+from tests.desk import AUDITOR, SECRET, Desk, Said, cli
+from tests.test_light_imports import BLOCKER, TENSORS_AND_FRAMES
+
+ROOT = Path(__file__).parents[1]
+HELPS = {name: (command, help_text(name, command)) for name, command in commands()}
+
+
+def outside(*args: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    """``privsynth ARGS`` in a process of its own."""
+    given: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 120, **more}
+    return subprocess.run([sys.executable, "-m", "privsynth.cli", *map(str, args)], cwd=ROOT, check=False, **given)
+
+
+# --- help ------------------------------------------------------------------------------------------
+
+
+def test_the_commands_are_those_of_the_issue() -> None:
+    assert {name.removeprefix("privsynth").strip() for name in HELPS} == {
+        "", "init", "schema check", "data check", "policy check", "plan", "run", "sample", "report", "budget",
+        "keys new", "verify", "demo",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in HELPS if name != "privsynth"])
+def test_each_command_and_each_option_has_help_that_teaches(name: str) -> None:
+    command, text = HELPS[name]
+    first, *paragraphs = command.help.split("\n\n")
+    assert len(first) <= 60 and first.endswith(".")
+    assert any(f"Example:  {name}" in part for part in paragraphs)
+    assert len(paragraphs) >= 2
+    for parameter in command.params:
+        assert parameter.help and parameter.help.strip().endswith((".", ")", "?")), parameter.name
+        assert parameter.opts[-1].lstrip("-") in text or parameter.metavar in text
+    assert "list[" not in text and "--no-" not in text
+
+
+@pytest.mark.parametrize("name", HELPS)
+def test_help_is_an_answer(name: str) -> None:
+    said = cli(*name.split()[1:], "--help")
+    assert said.code == 0
+    assert said.out.startswith(f"Usage: {name} ")
+    assert said.err == ""
+
+
+def test_without_a_word_it_shows_the_whole() -> None:
+    assert cli().out == cli("--help").out
+
+
+def test_the_page_holds_the_help_of_today() -> None:
+    text = PAGE.read_text("utf-8")
+    assert written(text) == {name: text for name, (_, text) in HELPS.items()}
+    assert up_to_date(text) == text, "run: python -m tests.cli_page"
+
+
+def test_a_page_that_is_out_of_date_is_told() -> None:
+    text = PAGE.read_text("utf-8")
+    assert up_to_date(text.replace("How many rows.", "How many.")) == text
+
+
+# --- words that are not known ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "what", "mend"),
+    [
+        (["rnu"], "No such command 'rnu'", "did you mean 'run'? `privsynth --help`"),
+        (["schema"], "Missing command", "`privsynth schema --help`"),
+        (["schema", "guess"], "No such command 'guess'", "`privsynth schema --help`"),
+        (["run"], "Missing argument 'STUDY'", "`privsynth run --help`"),
+        (["run", "a.yaml", "b.yaml"], "unexpected extra argument", "`privsynth run --help`"),
+        (["run", "a.yaml", "--jsn"], "No such option: --jsn", "--json"),
+        (["sample", "a.yaml", "--out", "x"], "Missing option '--rows'", "`privsynth sample --help`"),
+        (["sample", "a.yaml", "--rows", "many"], "Invalid value for '--rows'", "`privsynth sample --help`"),
+    ],
+)
+def test_a_word_that_is_not_known_is_usage(args: list[str], what: str, mend: str) -> None:
+    said = cli(*args)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.count("\n") == 1
+    assert what in said.err and mend in said.err
+    told = cli(*args, "--json").json
+    assert (told["error"], told["exit_code"]) == ("UsageError", 2)
+
+
+# --- every command, loud, quiet and for machines ---------------------------------------------------
+
+
+def every(desk: Desk) -> dict[str, list[str | Path]]:
+    """Each command with arguments that succeed on a finished desk."""
+    at = desk.folder
+    desk.edit("study.yaml", ("out: release/", "out: second/"))
+    return {
+        "init": ["init", at / "data.parquet", "--into", at],
+        "schema check": ["schema", "check", at / "schema.yaml"],
+        "data check": ["data", "check", at / "data.parquet", "--schema", at / "schema.yaml"],
+        "policy check": ["policy", "check", at / "policy.yaml"],
+        "plan": ["plan", at / "study.yaml"],
+        "run": ["run", at / "study.yaml"],
+        "sample": ["sample", at / "study.yaml", "--rows", "20", "--out", at / "third"],
+        "report": ["report", at / "study.yaml", "--out", at / "r.html", "--actor", AUDITOR],
+        "budget": ["budget", at / "policy.yaml", "--ledger", f"sqlite:///{at}/ledger.db"],
+        "keys new": ["keys", "new", at / "other.key", "--trust", at / "other.json", "--name", "B"],
+        "verify": ["verify", at / "release"],
+    }
+
+
+def test_every_command_answers_machines_with_one_object(finished: Desk) -> None:
+    answered = {name: cli(*args, "--json") for name, args in every(finished).items()}
+    assert {name: said.code for name, said in answered.items()} == dict.fromkeys(answered, 0)
+    assert {name: said.json["command"] for name, said in answered.items()} == {name: name for name in answered}
+    assert {said.err for said in answered.values()} == {""}
+    assert set(answered) | {"", "demo"} == {name.removeprefix("privsynth").strip() for name in HELPS}
+    keys = {name: set(said.json) - {"privsynth", "command"} for name, said in answered.items()}
+    assert keys["run"] == {"release", "model", "rows", "hold", "findings"}
+    assert keys["budget"] == {"lines"}
+    assert {"allowed", "admitted", "paid", "rules", "mu", "noise", "lines", "buys", "false_refusal"} == keys["plan"]
+    numbers = answered["plan"].json
+    assert all(isinstance(sigma, float) for sigma in numbers["noise"].values()) and len(numbers["noise"]) == 3
+
+
+def test_every_command_can_be_silent(finished: Desk) -> None:
+    said = {name: cli(*args, "--quiet") for name, args in every(finished).items()}
+    assert said == dict.fromkeys(said, Said(0, "", ""))
+
+
+def test_every_command_tells_people(finished: Desk) -> None:
+    said = {name: cli(*args) for name, args in every(finished).items()}
+    assert {(s.code, s.err) for s in said.values()} == {(0, "")}
+    assert all(s.out.strip() for s in said.values())
+    assert all("{" not in s.out and SECRET not in s.out for s in said.values())
+    assert "INTERNAL" in said["data check"].out
+    assert "must not leave" in said["report"].out
+    assert "a run goes on from it and pays nothing" in said["plan"].out
+    assert "verified" in said["verify"].out
+
+
+def test_a_table_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen(False, False).table(("a", "b"), [("xyz", "1"), ("x", "22")])
+    assert capsys.readouterr().out == "a    b\n---  --\nxyz  1\nx    22\n"
+
+
+# --- the door --------------------------------------------------------------------------------------
+
+
+class Boom(RuntimeError):
+    """A fault that is not ours, with a record's value in its text."""
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "code", "what"),
+    [
+        (Boom(f"{SECRET} was 42"), "PrivsynthError", 70, "an internal fault of privsynth (Boom)"),
+        (KeyboardInterrupt(), "Interrupted", 130, "interrupted"),
+        (OSError(28, "No space left on device", "/x/y"), "StorageError", 2, "(No space left on device)"),
+        (ModuleNotFoundError("no", name="torch"), "MissingExtra", MissingExtra.exit_code, "not installed: torch"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_a_fault_that_is_not_ours_is_told_without_its_text(
+    monkeypatch: pytest.MonkeyPatch, fault: BaseException, error: str, code: int, what: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("privsynth.release.verify.verify", fail)
+    said = cli("verify", "anything", "--json")
+    told = said.json
+    assert (told["error"], told["exit_code"], said.code) == (error, code, code)
+    assert what in told["what"]
+    assert told["mend"]
+    assert said.err.count("\n") == 1 and said.err.startswith("privsynth: ")
+    assert SECRET not in said.out + said.err
+
+
+def test_an_internal_fault_tells_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("privsynth.release.verify.verify", lambda *_, **__: 1 // 0)
+    told = cli("verify", "anything", "--json").json
+    assert told["where"].startswith("test_cli.py:")
+    assert "ZeroDivisionError" in told["what"]
+
+
+def test_who_asks_must_be_known(monkeypatch: pytest.MonkeyPatch, finished: Desk) -> None:
+    for name in ("PRIVSYNTH_ACTOR", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody(_: int) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    args = ["budget", str(finished.folder / "policy.yaml"), "--ledger", f"sqlite:///{finished.folder}/ledger.db"]
+    said = cli(*args)
+    assert said.code == 2 and "give --actor" in said.err
+    assert cli(*args, "--actor", "x@lab.example").code == 0
+    monkeypatch.setenv("PRIVSYNTH_ACTOR", "x@lab.example")
+    assert cli(*args).code == 0
+
+
+def test_a_study_s_actor_goes_before_the_environment_s(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:
+    monkeypatch.setenv("PRIVSYNTH_ACTOR", "eve@lab.example")
+    assert cli("plan", desk.study).code == 0
+    assert cli("plan", desk.study, "--actor", "eve@lab.example").code == 1
+    desk.edit("study.yaml", ("actor: ana@lab.example\n", ""))
+    assert cli("plan", desk.study).code == 1
+
+
+# --- processes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_an_answer_that_finds_no_room_is_an_error(ended: Desk, more: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = outside("verify", ended.release, *more, stdout=full)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "No space left on device" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_refusal(ended: Desk) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = outside("plan", ended.study, stdout=write)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_terminal_without_greek_is_no_fault(ended: Desk) -> None:
+    done = outside("verify", ended.release, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert "\\u03b5 = 3" in done.stdout
+
+
+def test_paths_on_the_command_line_are_from_here(finished: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished.folder)
+    assert cli("sample", "study.yaml", "--rows", "5", "--out", "deep/er/", "--quiet") == Said(0, "", "")
+    assert verify("deep/er", trust="trust.json").rows == 5
+    assert cli("verify", "release").code == 0
+    assert cli("budget", "policy.yaml", "--ledger", "sqlite:///ledger.db").code == 0
+    monkeypatch.chdir("/")
+    finished.edit("study.yaml", ("out: release/", "out: other/"))
+    assert finished.run("--quiet").code == 0
+    assert (finished.folder / "other").is_dir()
+
+
+def test_without_the_heavy_packages_it_says_what_to_install(ended: Desk) -> None:
+    """The core plans, verifies and keeps the books; what needs more says so before anything is spent."""
+    calls = {
+        ("plan", ended.study): 0,
+        ("verify", ended.release): 0,
+        ("policy", "check", ended.folder / "policy.yaml"): 0,
+        ("schema", "check", ended.folder / "schema.yaml"): 0,
+        ("run", ended.study): 2,
+        ("sample", ended.study, "--rows", "5", "--out", ended.folder / "x"): 2,
+        ("report", ended.study): 2,
+        ("demo", "--out", ended.folder / "y"): 2,
+    }
+    code = BLOCKER.format(absent=TENSORS_AND_FRAMES) + (
+        "import json, io, contextlib\n"
+        "from tests.desk import cli\n"
+        "for args in json.loads(sys.argv[1]):\n"
+        "    said = cli(*args, '--json')\n"
+        "    told = json.loads(said.out)\n"
+        "    print(json.dumps([said.code, told.get('error'), told.get('mend'), said.err.count(chr(10))]))\n"
+    ).replace("from tests.desk import cli\n", LIGHT_CLI)
+    args = json.dumps([[str(part) for part in call] for call in calls])
+    done = subprocess.run(
+        [sys.executable, "-c", code, args], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer[0] for answer in answers] == list(calls.values())
+    for code_, error, mend, lines in answers:
+        assert code_ == 0 or (error == "MissingExtra" and "pip install" in mend and lines == 1)
+    assert not (ended.folder / "y").exists()
+
+
+LIGHT_CLI = """
+from privsynth.cli import main
+class Said:
+    pass
+def cli(*args):
+    said, out, err = Said(), io.StringIO(), io.StringIO()
+    sys.argv = ["privsynth", *args]
+    said.code = 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as done:
+            said.code = done.code
+    said.out, said.err = out.getvalue(), err.getvalue()
+    return said
+"""
