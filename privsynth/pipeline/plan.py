@@ -11,7 +11,7 @@ from privsynth.generators.marginals.plan import Plan
 from privsynth.ledger.store import Hold, Quote, QuoteLine, open_ledger, quote_unopened
 from privsynth.pipeline.study import Study
 from privsynth.release.gate import check_rules
-from privsynth.release.rules import planned_false_refusal
+from privsynth.release.rules import planned_false_refusal, utility_out_of_reach
 
 if TYPE_CHECKING:
     from privsynth.policy.document import Policy
@@ -31,6 +31,7 @@ class StudyPlan:
         false_refusal: chance that the membership rule refuses a perfect generator, by declared sizes;
             None without such a rule.
         hold: what this very study bought before; a run goes on from it and pays nothing.
+        out_of_reach: the limit of the utility rule that not even a perfect model could be shown to keep.
     """
 
     policy: Policy
@@ -39,6 +40,7 @@ class StudyPlan:
     subjects: float
     false_refusal: float | None
     hold: Hold | None = None
+    out_of_reach: str | None = None
 
     @property
     def noise(self) -> dict[str, float]:
@@ -79,6 +81,14 @@ class StudyPlan:
                 f"{self.false_refusal:.0%}; the limit is {MAX_FALSE_REFUSAL:.0%}",
                 rules=["PS-GATE-MEM"],
                 where=self.policy.where("gate", "membership"),
+                mend="more subjects, a larger epsilon or gate share, or a limit that this size can show",
+            )
+
+        if self.out_of_reach is not None:
+            raise Underpowered(
+                f"by the declared sizes not even a perfect model could be shown to keep the gate's {self.out_of_reach}",
+                rules=["PS-GATE-UTI"],
+                where=self.policy.where("gate", "utility", self.out_of_reach),
                 mend="more subjects, a larger epsilon or gate share, or a limit that this size can show",
             )
 
@@ -126,7 +136,13 @@ def _planned(study: Study, quote: Quote, hold: Hold | None) -> StudyPlan:
         layout = study.recipe.check_sampler(quote.prices, rows=subjects, cap_epsilon=float(cap))
     except BudgetError as wrong:
         raise BudgetError(wrong.what, where=study.document.where("generator", "delta"), mend=wrong.mend) from None
-    refusal = planned_false_refusal(
-        policy, subjects=source.subjects, holdout=float(source.holdout), mu_gate=quote.prices.mu_gate
+    sizes = {"subjects": source.subjects, "holdout": float(source.holdout), "mu_gate": quote.prices.mu_gate}
+    return StudyPlan(
+        policy,
+        quote,
+        layout,
+        subjects,
+        planned_false_refusal(policy, **sizes),
+        hold,
+        utility_out_of_reach(policy, contribution=study.recipe.contribution, **sizes),
     )
-    return StudyPlan(policy, quote, layout, subjects, refusal, hold)

@@ -100,7 +100,7 @@ def gate(model: Model, split: Split, *, hold: Hold, policy: Policy, progress: Pr
             rules=rules,
             mend="the budget stays spent; a new hold with more epsilon, fewer columns or coarser cells may pass",
         )
-    hold.approve(claims.to_json())
+    hold.approve({**claims.to_json(), "policy": policy.sha256})
     return Approved(model, claims, policy)
 
 
@@ -123,7 +123,7 @@ def approved(model: Model, *, hold: Hold, policy: Policy) -> Approved:
     claims = hold.claims()
     if claims is None or model.receipt.hold != hold.id:
         raise HoldError("no approval of this model is on record", mend="run the gate")
-    if policy.sha256 != hold.policy:
+    if policy.sha256 != claims.get("policy"):
         raise HoldError("the policy changed since the approval", mend="buy a new hold under the new policy")
     return Approved(model, Claims.from_json(claims), policy)
 

@@ -217,7 +217,7 @@ def positive_cells(rule: UtilityRule, column: CodedColumn) -> np.ndarray[tuple[i
     return np.asarray(weights > 0)
 
 
-def planned_false_refusal(policy: Policy, *, subjects: int, holdout: float, mu_gate: float) -> float | None:
+def planned_false_refusal(policy: Policy, *, subjects: float, holdout: float, mu_gate: float) -> float | None:
     """How likely the membership rule refuses a perfect generator, from declared sizes; None if the policy
     has no such rule. For plans: public, before any spending."""
     rule = policy.gate.membership
@@ -231,3 +231,29 @@ def planned_false_refusal(policy: Policy, *, subjects: int, holdout: float, mu_g
         mu=mu_gate / math.sqrt(rules),
         advantage=0.0,
     )
+
+
+def utility_out_of_reach(
+    policy: Policy, *, subjects: float, holdout: float, mu_gate: float, contribution: int
+) -> str | None:
+    """Which limit of the utility rule not even a perfect model could be shown to keep, from declared sizes;
+    None where all can. For plans: public, before any spending.
+
+    Raises:
+        BudgetError: the rule's noise would be beyond the sampler's range.
+    """
+    rule = policy.gate.utility
+    if rule is None or mu_gate <= 0:
+        return None
+    rules = 1 + (policy.gate.membership is not None)
+    best = paid.reach(
+        people=min(EVALUATED, subjects * holdout),
+        tables=len(rule.by),
+        contribution=contribution,
+        mu=mu_gate / math.sqrt(rules),
+    )
+    if rule.accuracy is not None and best.accuracy < rule.accuracy.at_least:
+        return "accuracy"
+    if rule.balanced_accuracy is not None and best.balanced < rule.balanced_accuracy.at_least:
+        return "balanced accuracy"
+    return "gap" if rule.gap is not None and best.gap > rule.gap.max else None

@@ -308,3 +308,34 @@ def thin(
         return Rows.of(rows, subjects)
     mask = keep(subjects, probability=probability, label=label)
     return Rows.of(rows[mask], subjects[mask])
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The best that the paid utility rule could ever show at a size: a perfect classifier's bounds.
+
+    Attributes:
+        accuracy, balanced: the one-sided 95% lower bounds of figures that are 1; 0 with too few people.
+        gap: the upper bound of a difference that is 0, between two equal groups; 1 with too few.
+    """
+
+    accuracy: float
+    balanced: float
+    gap: float
+
+
+def reach(*, people: float, tables: int, contribution: int, mu: float) -> Reach:
+    """What ``people`` held-out subjects can show at μ: from declared sizes, public, before any spending.
+
+    Raises:
+        BudgetError: the noise would be beyond the sampler's range.
+    """
+    sigma = dyadic_at_least(contribution * math.sqrt(max(1, tables)) / mu * (1 + 1e-12))
+    half = people / 2
+    whole, balanced = _accuracies(np.array([[half, 0.0], [0.0, half]]), sigma)
+    one, _ = _accuracies(np.array([[half / 2, 0.0], [0.0, half / 2]]), sigma)
+    return Reach(
+        accuracy=max(0.0, 1 - Z95 * whole[1]) if whole else 0.0,
+        balanced=max(0.0, 1 - Z95 * balanced[1]) if balanced else 0.0,
+        gap=min(1.0, Z95 * math.hypot(one[1], one[1])) if one else 1.0,
+    )

@@ -297,6 +297,15 @@ def test_a_damaged_parquet_file_reads_or_is_refused(tmp_path: Path) -> None:
     assert fates == {"read", "refused"}
 
 
+def test_a_page_whose_checksum_is_wrong_is_refused(tmp_path: Path) -> None:
+    table = pa.table({"name": ["a"] * 50, "n": pa.array(range(50), pa.int64())})
+    path = tmp_path / "t.parquet"
+    parquet.write_table(table, path, write_page_checksum=True, use_dictionary=False, compression="none")
+    raw = path.read_bytes()
+    place = raw.index((7).to_bytes(8, "little")) + 1  # inside the values of n
+    refused(put(tmp_path, raw[:place] + b"\x01" + raw[place + 1 :], "t.parquet"))
+
+
 def test_parquet_text_that_is_not_utf8(tmp_path: Path) -> None:
     bad = pa.array([M.encode() + b"\xff"]).view(pa.string())
     assert "not UTF-8" in refused(put_table(tmp_path, [bad, pa.array([1])], ["name", "n"])).what

@@ -16,8 +16,11 @@ from privsynth.errors import HoldError, PolicyError, PrivsynthError, ReleaseRefu
 from privsynth.generators.marginals import MarginalModel
 from privsynth.ledger.store import Hold, Status
 from privsynth.policy.document import parse_policy
+from privsynth.privacy.accountant import share_out
+from privsynth.privacy.budget import Budget
 from privsynth.privacy.noise import SeededNoise as Seeded
 from privsynth.release.gate import Approved, approved, check_rules, gate
+from privsynth.release.rules import utility_out_of_reach
 from tests.world import POLICY, World, build, rows
 
 
@@ -252,3 +255,22 @@ def test_a_model_that_hardly_draws_a_row_the_schema_allows_is_refused_by_that(fi
         gate(forced(model, sex=2, ill=1), world.split, hold=hold, policy=world.policy)
     assert refused.value.rules == ("PS-GATE-SCH",)
     assert world.ledger.status(hold.id) is Status.REFUSED
+
+
+def test_an_approval_stands_under_the_policy_that_gave_it(fitted: Fitted) -> None:
+    world, hold, model = fitted
+    gate(model, world.split, hold=hold, policy=world.policy)
+    other = parse_policy(POLICY.replace('version: "1"', 'version: "2"').encode(), path="p.yaml")
+    with pytest.raises(HoldError, match="policy changed"):
+        approved(model, hold=hold, policy=other)
+
+
+@pytest.mark.parametrize(
+    ("share", "wanted"), [("share: 0.15", None), ("share: 0.0002", "accuracy"), ("share: 0.02", "gap")]
+)
+def test_limits_that_no_model_could_be_shown_to_keep_are_known_before_spending(share: str, wanted: str | None) -> None:
+    tight = POLICY.replace("share: 0.15", share).replace("gap: {max: 0.5}", "gap: {max: 0.2}")
+    policy = parse_policy(tight.encode(), path="p.yaml")
+    mu_gate = share_out(Budget(3.0, 1e-8), gate_share=policy.gate.budget.share).mu_gate
+    asked = {"subjects": 4000, "holdout": 0.25, "mu_gate": mu_gate}
+    assert utility_out_of_reach(policy, contribution=2, **asked) == wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from privsynth.data.codec import Codec, Codes
 from privsynth.data.records import Split
 from privsynth.data.schema import Schema, load_schema
 from privsynth.data.tables import read_table
+from privsynth.errors import BudgetError
 from privsynth.generators.marginals import Marginals
 from privsynth.ledger.store import Ledger, open_ledger
 from privsynth.policy.consent import filter_consent
@@ -277,3 +279,16 @@ def test_thinning_is_by_subject_and_of_the_stated_share(demo: Demo) -> None:
     assert len(thin) == 2 * thin.subjects, "all rows of a subject or none"
     assert abs(thin.subjects - 3000) < 5 * math.sqrt(10_000 * 0.3 * 0.7)
     assert paid.thin(codes, subjects, keep=demo.split.thin, probability=1.0, label="x").subjects == 10_000
+
+
+def test_what_a_perfect_model_could_show_grows_with_people_and_budget() -> None:
+    by_people = [paid.reach(people=n, tables=1, contribution=1, mu=0.05) for n in (100, 1_000, 10_000, 100_000)]
+    for worse, better in pairwise(by_people):
+        assert worse.accuracy <= better.accuracy
+        assert worse.balanced <= better.balanced
+        assert worse.gap >= better.gap
+    assert (by_people[0].accuracy, by_people[0].gap) == (0.0, 1.0)
+    assert by_people[-1].accuracy > 0.99
+    assert paid.reach(people=5_000, tables=4, contribution=3, mu=0.05).gap > by_people[2].gap
+    with pytest.raises(BudgetError):
+        paid.reach(people=5_000, tables=1, contribution=1, mu=1e-6)
