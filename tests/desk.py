@@ -43,6 +43,10 @@ model: model/
 """
 
 
+ONCE = dict.fromkeys(("reserve", "fit", "measured", "gate", "approve"), 1)
+"""What the ledger holds of a study that was bought once and approved."""
+
+
 @dataclass(frozen=True)
 class Said:
     """What a command left on the screen."""
@@ -134,6 +138,30 @@ class Desk:
     def kinds(self) -> list[str]:
         """What happened, by the logs."""
         return [entry["kind"] for entry in self.entries()]
+
+    def bought(self) -> dict[str, int]:
+        """How often each step was taken."""
+        kinds = self.kinds()
+        return {kind: kinds.count(kind) for kind in ONCE}
+
+    def spent(self) -> float:
+        """The share of the population's budget that is spent."""
+        line, *_ = self.ledger().balances()
+        return line.spent_share()
+
+    def stage(self) -> str:
+        """How far a run has come, by what is durable."""
+        kinds = set(self.kinds())
+        reached = {
+            "approved": "approve" in kinds,
+            "gate begun": "gate" in kinds,
+            "model kept": (self.folder / "model").exists(),
+            "measured": "measured" in kinds,
+            "fit begun": "fit" in kinds,
+            "reserved": "reserve" in kinds,
+            "registered": "genesis" in kinds,
+        }
+        return next((name for name, done in reached.items() if done), "nothing yet")
 
     def files(self) -> set[str]:
         """Every path in the folder."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,23 @@ def test_every_command_tells_people(finished: Desk) -> None:
 def test_a_table_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     Screen(False, False).table(("a", "b"), [("xyz", "1"), ("x", "22")])
     assert capsys.readouterr().out == "a    b\n---  --\nxyz  1\nx    22\n"
+
+
+class Terminal(io.StringIO):
+    """A standard error at which somebody looks."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("screen", [Screen(False, False), Screen(True, False), Screen(False, True)])
+@pytest.mark.parametrize("watched", [True, False])
+def test_bars_are_drawn_where_somebody_looks(screen: Screen, watched: bool) -> None:
+    with redirect_stderr(Terminal() if watched else io.StringIO()) as shown, screen.progress() as progress:
+        progress.step("measure (paid)", 2)
+        progress.advance()
+        progress.advance(1)
+    assert ("measure (paid)" in shown.getvalue()) == (watched and not screen.quiet and not screen.as_json)
 
 
 # --- the door --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from privsynth.cli.words import ACTOR, JSON, POLICY, QUIET, STUDY, who
 from privsynth.errors import PrivsynthError
 
 if TYPE_CHECKING:
+    from privsynth.pipeline.demo import Demo
     from privsynth.pipeline.plan import StudyPlan
 
 
@@ -218,6 +219,11 @@ def demo(
     screen.say("RAND Health Insurance Experiment: 20,190 person-years, 10 columns (from statsmodels)\n")
     with screen.progress() as progress:
         made = run_demo(out, internal=internal, progress=progress)
+    show_demo(screen, made)
+
+
+def show_demo(screen: Screen, made: Demo) -> None:
+    """Figures, refusals and where the files lie."""
     outcome, receipt = made.outcome, made.outcome.model.receipt
     screen.answer("demo", made.to_json())
     screen.say(f"price: ε = {receipt.epsilon:g}, δ = {receipt.delta:g} per {receipt.unit}")

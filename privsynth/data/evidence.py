@@ -69,8 +69,8 @@ class Segments:
     def draw(self, codes: Codes, cells: int, *, rng: np.random.Generator) -> Floats:
         """(n,) one uniform value from the stretches of each row's cell.
 
-        Two draws a row where a cell holds several stretches, else one; no large numbers are added up, so
-        a value never leaves its stretch.
+        Two draws a row where a cell holds several stretches, else one. A draw is at most 1 - 2^-53, so that
+        draw times size rounds to less than the size, and the value never passes ``stop``.
         """
         place = self._place(codes, cells, rng)
         value = rng.random(len(codes))
@@ -81,7 +81,7 @@ class Segments:
             value /= self.scale
         else:
             value += self.start[place]
-        return np.minimum(value, self.stop[place], out=value)
+        return value
 
     def _place(self, codes: Codes, cells: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         first = np.searchsorted(self.cell, np.arange(cells)).astype(np.int64)

@@ -58,8 +58,24 @@ class Records:
         return self.subjects, self.frame[column].tolist()
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> Records:
-        """The rows where ``mask`` is true."""
-        return Records(self.schema, self.frame.loc[mask].reset_index(drop=True), self.subjects[mask], self.faults)
+        """The rows where ``mask`` is true. Where each row is a subject, equal rows are numbered anew among
+        those kept: a row that is not kept leaves no trace in the ids, and so in the coins, of the others."""
+        subjects = self.subjects[mask]
+        if self.schema.subject.column is None:
+            subjects = numbered(subjects)
+        return Records(self.schema, self.frame.loc[mask].reset_index(drop=True), subjects, self.faults)
+
+
+def numbered(ids: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+    """Ids of rows that are subjects, ``content:ordinal``, with the ordinals 0, 1, … among equal contents."""
+    seen: dict[str, int] = {}
+    out = np.empty(len(ids), dtype=object)
+    for i, id_ in enumerate(ids):
+        content = id_.partition(":")[0]
+        ordinal = seen.get(content, 0)
+        seen[content] = ordinal + 1
+        out[i] = f"{content}:{ordinal}"
+    return out
 
 
 class Coins(Protocol):

@@ -22,7 +22,7 @@ from privsynth.data.codec import Codec, Floats, Listed, Ranged, coded_column
 from privsynth.data.conform import Mask, conform
 from privsynth.data.csv_file import csv_header
 from privsynth.data.files import Stored, load
-from privsynth.data.records import Ballots, Records
+from privsynth.data.records import Ballots, Records, numbered
 from privsynth.data.schema import Schema
 from privsynth.errors import DataError, MissingExtra
 
@@ -176,13 +176,7 @@ def _row_ids(frame: pd.DataFrame, schema: Schema) -> npt.NDArray[np.object_]:
     rows += 0.0  # -0.0 is 0.0
     raw, width = memoryview(rows.tobytes()), rows.itemsize * rows.shape[1]
     digests = [sha256(raw[i : i + width]).hexdigest() for i in range(0, len(raw), width)]
-    seen: dict[str, int] = {}
-    ids = np.empty(len(rows), dtype=object)
-    for i, digest in enumerate(digests):
-        ordinal = seen.get(digest, 0)
-        seen[digest] = ordinal + 1
-        ids[i] = f"{digest}:{ordinal}"
-    return ids
+    return numbered(np.array(digests, dtype=object))
 
 
 def _row_rules(frame: pd.DataFrame, schema: Schema, faults: _Faults) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from privsynth.data.codec import Between
+from privsynth.data.codec import Between, Codec
 from privsynth.data.schema import Boolean, Categorical, Column, Date, Datetime, Schema
 from privsynth.errors import ConditionError
 
+_NUMBER = re.compile(r"[-+]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?")
 _FORM = "write COLUMN=VALUE, COLUMN=A,B (either), COLUMN=20..40 (a range, both ends included) or COLUMN= (null)"
 
 
@@ -16,9 +18,11 @@ def parse_conditions(texts: Sequence[str], schema: Schema) -> dict[str, Any]:
     """The ``where=`` mapping that the texts write. Values are read by the column's declared kind.
 
     Raises:
-        ConditionError: not of the form, an unknown column, or the same column twice.
+        ConditionError: not of the form, an unknown column, the same column twice, or a value outside the
+            column's public domain.
     """
     out: dict[str, Any] = {}
+    codec = Codec(schema)
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign:
@@ -31,6 +35,11 @@ def parse_conditions(texts: Sequence[str], schema: Schema) -> dict[str, Any]:
         if name in out:
             raise ConditionError(f"{name!r} is given twice", where="--where", mend=_FORM)
         out[name] = _wanted(column, value)
+        try:
+            codec.evidence({name: out[name]})
+        except ConditionError as wrong:
+            mend = wrong.mend.replace("Between(low, high)", "LOW..HIGH")
+            raise ConditionError(f"{name}: {wrong.what}", where="--where", mend=mend) from None
     return out
 
 
@@ -62,7 +71,6 @@ def _value(column: Column, text: str) -> Any:
         case Date() | Datetime():
             return text
         case _:
-            try:
-                return float(text) if "." in text or "e" in text.lower() else int(text)
-            except ValueError:
-                raise ConditionError(f"{text!r} is not a number", where="--where", mend=_FORM) from None
+            if not _NUMBER.fullmatch(text):
+                raise ConditionError(f"{text!r} is not a number", where="--where", mend=_FORM)
+            return float(text) if set(text) & set(".eE") else int(text)

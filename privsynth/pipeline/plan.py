@@ -83,7 +83,6 @@ class StudyPlan:
                 where=self.policy.where("gate", "membership"),
                 mend="more subjects, a larger epsilon or gate share, or a limit that this size can show",
             )
-
         if self.out_of_reach is not None:
             raise Underpowered(
                 f"by the declared sizes not even a perfect model could be shown to keep the gate's {self.out_of_reach}",

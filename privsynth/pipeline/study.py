@@ -224,7 +224,8 @@ class Study:
             try:
                 codec.evidence({name: wanted})
             except ConditionError as wrong:
-                raise ConditionError(f"sample › where › {name}: {wrong.what}", where=place, mend=wrong.mend) from None
+                mend = wrong.mend.replace("Between(low, high)", "{from: LOW, to: HIGH}")
+                raise ConditionError(f"sample › where › {name}: {wrong.what}", where=place, mend=mend) from None
             out[name] = wanted
         return out
 

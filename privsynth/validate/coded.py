@@ -65,8 +65,9 @@ class Rows:
         """Rows of the given subject ids (n,); without ids every row is a subject of its own."""
         if subjects is None:
             return cls(codes, np.arange(len(codes), dtype=np.int64), len(codes))
-        ids, group = np.unique(subjects.astype(str), return_inverse=True)
-        return cls(codes, group.astype(np.int64), len(ids))
+        place = {subject: i for i, subject in enumerate(sorted(set(subjects.tolist()), key=str))}
+        group = np.fromiter((place[s] for s in subjects.tolist()), dtype=np.int64, count=len(subjects))
+        return cls(codes, group, len(place))
 
     def __len__(self) -> int:
         return len(self.codes)

@@ -54,7 +54,8 @@ class Membership:
 
 
 def closeness(rows: Codes, near: Codes, reference: Codes, columns: Sequence[CodedColumn]) -> Floats:
-    """(n,) attack score: log((d(x, reference) + 1) / (d(x, near) + 0.02)).
+    """(n,) attack score: (d(x, reference) + 1) / (d(x, near) + 0.02), a pure function of the row (the distances
+    are whole numbers on a grid, a division rounds one way everywhere): no other row can move it.
 
     Near a synthetic row, and not merely because the place is crowded: the reference is drawn from
     independent columns. A copy has d = 0 exactly, so copies score above everything else.
@@ -62,7 +63,7 @@ def closeness(rows: Codes, near: Codes, reference: Codes, columns: Sequence[Code
     distinct, place = np.unique(rows, axis=0, return_inverse=True)
     to_near = min_distance(distinct, np.unique(near, axis=0), columns)
     to_reference = min_distance(distinct, reference, columns)
-    score: Floats = np.log((to_reference + REFERENCE_SOFTENER) / (to_near + NEAR_SOFTENER))
+    score: Floats = (to_reference + REFERENCE_SOFTENER) / (to_near + NEAR_SOFTENER)
     return score[place.reshape(-1)]
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from privsynth.data.codec import Between, Codec, CodedColumn, Codes, Ranged, coded_column
+from privsynth.data.codec import Between, Codec, CodedColumn, Codes, Ranged, Segments, coded_column
 from privsynth.data.columns import EXACT
 from privsynth.data.schema import Boolean, Categorical, Column, Date, Datetime, Integer, Real, Text
 from privsynth.errors import ConditionError, DataError
@@ -220,6 +220,40 @@ def test_a_real_column_with_decimals_has_those_values_and_no_others() -> None:
     assert set(values) == {k / 100 for k in range(101)}
     near = pd.Series([0.004, 0.006, 0.2449, 0.2451, 0.25499, 0.994, 0.996])  # read as the nearest hundredth
     assert coded.encode(near).tolist() == [0, 1, 1, 2, 2, 4, 5]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(-(10**7), 10**7), st.integers(0, 7))
+def test_decimals_lie_where_they_are_written(k: int, decimals: int) -> None:
+    """0.07·100 is a little more than 7 in floats; 0.07 is a hundredth all the same, and its neighbours are not."""
+    value, after = (float(f"{n}e-{decimals}") for n in (k, k + 1))
+    column = ranged(Real(min=value, max=after + 1, bins=(after,), decimals=decimals))
+    assert column.low.tolist() == [value, after]
+    assert column.evidence(after).weights[1] > 0
+    assert column.evidence(Between(value, value)).weights.tolist() == [1, 0]
+    over = ranged(Real(min=math.nextafter(value, math.inf), max=after + 1, decimals=decimals))
+    assert over.low[0] == after
+    under = ranged(Real(min=value - 1, max=math.nextafter(after, -math.inf), decimals=decimals))
+    assert under.stop[-1] == value
+
+
+class _Top(np.random.Generator):
+    """Draws the largest number that ``random`` ever returns."""
+
+    def random(self, size: int) -> npt.NDArray[np.float64]:  # type: ignore[override]  # one of its many forms
+        return np.full(size, np.nextafter(1.0, 0.0))
+
+
+@settings(max_examples=500, deadline=None)
+@given(ends=st.tuples(*[st.floats(-1e300, 1e300) | st.floats(-2, 2)] * 2).map(sorted), scale=st.just(0.0))
+@example(ends=[0.0, 5e-324], scale=0.0)
+@example(ends=[-float(BIG), float(BIG)], scale=1.0)
+@example(ends=[0.0, float(BIG)], scale=1.0)
+@example(ends=[-(2**51 - 1) / 1e15, (2**51 - 1) / 1e15], scale=1e15)
+def test_the_largest_draw_stays_in_its_stretch(ends: list[float], scale: float) -> None:
+    cell = Segments(np.zeros(1, np.int64), np.array(ends[:1]), np.array(ends[1:]), scale)
+    drawn = cell.draw(np.zeros(1, np.int32), 1, rng=_Top(np.random.PCG64(1)))
+    assert ends[0] <= drawn[0] <= ends[1]
 
 
 def test_decimals_leave_no_cell_empty() -> None:

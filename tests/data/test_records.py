@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privsynth.data.records import CoinKey, Granted, Records, Split, Synthetic, Thinning, subject_rule
+from privsynth.data.records import CoinKey, Granted, Records, Split, Synthetic, Thinning, numbered, subject_rule
 from privsynth.data.schema import Subject
 from privsynth.errors import UsageError
 from privsynth.privacy.events import Receipt
@@ -223,3 +223,18 @@ def test_the_unit_in_words() -> None:
     assert subject_rule(by_row) == "one visit (one row); a person has at most 5"
     with pytest.raises(UsageError, match="no subject"):
         subject_rule(Subject.model_construct(column=None, each_row_is_a=None))
+
+
+def test_a_denied_row_leaves_no_trace_in_the_ids_of_equal_rows() -> None:
+    """Rows as subjects, equal in content, some denied: removing any row changes the kept ids by that row alone."""
+    ids = np.array([f"{'ab'[i % 2]}:{i}" for i in range(12)], dtype=object)
+    granted = np.array([i % 3 != 0 for i in range(12)])
+    kept = sorted(numbered(ids[granted]))
+    for gone in range(12):
+        left = np.arange(12) != gone
+        again = sorted(numbered(ids[left][granted[left]]))
+        missing = list(kept)
+        for id_ in again:
+            missing.remove(id_)
+        assert len(missing) == int(granted[gone])
+        assert all(m.startswith(f"{ids[gone][0]}:") for m in missing)

@@ -18,8 +18,9 @@ import pytest
 
 from privsynth.generators.marginals import load_model
 from privsynth.release.verify import verify
-from tests.desk import Desk, Said, cli
+from tests.desk import ONCE, Desk, Said, cli
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 STAGES = {  # each with the exit code of the same command afterwards
     "nothing yet": 0,
@@ -39,14 +40,13 @@ import os, signal, sys
 from pathlib import Path
 from privsynth.pipeline.run import run_study
 from tests.desk import Desk
-from tests.pipeline.test_crash import stage
 
 def run_until(desk, wanted):
     study, looking = desk.load(), []
     def watch(event, args):
         if event in ("sqlite3.connect", "os.rename") and not looking:
             looking.append(event)
-            if stage(desk) == wanted:
+            if desk.stage() == wanted:
                 os.kill(os.getpid(), signal.SIGKILL)
             looking.clear()
     sys.addaudithook(watch)
@@ -62,36 +62,6 @@ for folder, wanted in zip(sys.argv[2::2], sys.argv[3::2]):
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (wanted, status)
 """
-
-
-def stage(desk: Desk) -> str:
-    """How far a desk has come, by what is durable."""
-    kinds = set(desk.kinds())
-    reached = {
-        "approved": "approve" in kinds,
-        "gate begun": "gate" in kinds,
-        "model kept": (desk.folder / "model").exists(),
-        "measured": "measured" in kinds,
-        "fit begun": "fit" in kinds,
-        "reserved": "reserve" in kinds,
-        "registered": "genesis" in kinds,
-    }
-    return next((name for name, done in reached.items() if done), "nothing yet")
-
-
-def spent(desk: Desk) -> float:
-    """The share of the population's budget that is spent."""
-    line, *_ = desk.ledger().balances()
-    return line.spent_share()
-
-
-def bought(desk: Desk) -> dict[str, int]:
-    """How often each step was taken."""
-    kinds = desk.kinds()
-    return {kind: kinds.count(kind) for kind in ("reserve", "fit", "measured", "gate", "approve")}
-
-
-ONCE = dict.fromkeys(("reserve", "fit", "measured", "gate", "approve"), 1)
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +90,8 @@ def killed(laid: Desk, tmp_path_factory: pytest.TempPathFactory) -> dict[str, De
 @pytest.mark.parametrize("name", STAGES)
 def test_killed_anywhere_the_same_command_goes_on_and_never_pays_twice(name: str, killed: dict[str, Desk]) -> None:
     desk = killed[name]
-    assert stage(desk) == name
-    paid = spent(desk) if "reserve" in desk.kinds() else None
+    assert desk.stage() == name
+    paid = desk.spent() if "reserve" in desk.kinds() else None
     assert (paid is not None and paid > 0) == (name not in ("nothing yet", "registered"))
     if name == "approved":  # nothing more is read
         (desk.folder / "data.parquet").unlink()
@@ -129,10 +99,10 @@ def test_killed_anywhere_the_same_command_goes_on_and_never_pays_twice(name: str
 
     said = desk.run("--json")
     assert said.code == STAGES[name], said.err
-    assert paid in (None, spent(desk))
-    assert bought(desk)["reserve"] == 1
+    assert paid in (None, desk.spent())
+    assert desk.bought()["reserve"] == 1
     if said.code == 0:
-        assert bought(desk) == ONCE
+        assert desk.bought() == ONCE
         assert verify(desk.release).rows == 300
         return
     assert (said.json["error"], "request:" in said.json["mend"]) == ("HoldError", True)
@@ -140,8 +110,8 @@ def test_killed_anywhere_the_same_command_goes_on_and_never_pays_twice(name: str
     assert not desk.release.exists()
     desk.edit("study.yaml", ("model: model/\n", "model: second/\nrequest: second\n"))
     assert desk.run().code == 0
-    assert bought(desk)["reserve"] == 2
-    assert spent(desk) > (paid or 0)
+    assert desk.bought()["reserve"] == 2
+    assert desk.spent() > (paid or 0)
 
 
 def test_what_was_measured_is_refitted_to_the_same_bytes(finished: Desk) -> None:
@@ -150,20 +120,20 @@ def test_what_was_measured_is_refitted_to_the_same_bytes(finished: Desk) -> None
     shutil.rmtree(finished.release)
     assert finished.run().code == 0
     assert load_model(finished.folder / "model").id == before.id
-    assert bought(finished) == ONCE
+    assert finished.bought() == ONCE
 
 
 def test_a_hold_that_was_reserved_is_opened_again_once_the_file_is_back(desk: Desk) -> None:
-    hold, paid = desk.reserve(), spent(desk)
+    hold, paid = desk.reserve(), desk.spent()
     data = desk.folder / "data.parquet"
     data.rename(desk.folder / "elsewhere.parquet")
     said = desk.run("--json")
     assert (said.code, said.json["error"]) == (2, "DataError")
-    assert spent(desk) == paid
+    assert desk.spent() == paid
     (desk.folder / "elsewhere.parquet").rename(data)
     assert desk.run("--json").json["hold"] == hold
-    assert spent(desk) == paid
-    assert bought(desk) == ONCE
+    assert desk.spent() == paid
+    assert desk.bought() == ONCE
 
 
 # --- Ctrl-C ----------------------------------------------------------------------------------------
@@ -194,9 +164,18 @@ def test_ctrl_c_ends_in_one_line_and_leaves_nothing_half_done(desk: Desk) -> Non
     assert (running.returncode, out) == (130, "")
     assert err == "privsynth: interrupted. Mend: the same command goes on from here; what was paid stays paid\n"
     assert desk.files() - before == {"ledger.db"}
-    paid = spent(desk)
+    paid = desk.spent()
     assert desk.run().code == 0
-    assert (spent(desk), bought(desk)) == (paid, ONCE)
+    assert (desk.spent(), desk.bought()) == (paid, ONCE)
+
+
+def test_two_runs_at_once_are_one_purchase(desk: Desk) -> None:
+    ended = [(running, *running.communicate(timeout=120)) for running in [process(desk), process(desk)]]
+    codes = sorted(running.returncode for running, *_ in ended)
+    assert codes[0] == 0 and codes[1] in (2, 4), [err for *_, err in ended]
+    assert all(err.count("\n") == (running.returncode != 0) for running, _, err in ended)
+    assert desk.bought() == ONCE
+    assert verify(desk.release).rows == 300
 
 
 # --- disks -----------------------------------------------------------------------------------------
@@ -233,11 +212,11 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
     assert said.err.count("\n") == 1 and "Mend: " in said.err, said.err
     left = {name.partition("/")[0] for name in desk.files() - before}
     assert left <= {"ledger.db", "model"} - ({"ledger.db", "model"} if reached == "nothing yet" else set())
-    assert stage(desk) == reached
-    paid = spent(desk) if reached != "nothing yet" else None
+    assert desk.stage() == reached
+    paid = desk.spent() if reached != "nothing yet" else None
     assert desk.run().code == then
-    assert paid in (None, spent(desk))
-    assert bought(desk)["reserve"] == 1
+    assert paid in (None, desk.spent())
+    assert desk.bought()["reserve"] == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
@@ -259,12 +238,12 @@ def test_what_may_not_be_written_is_told_before_anything_is_paid(laid: Desk, clo
             os.seteuid(0)
         assert (said.code, said.json["error"]) == (2, "StorageError")
         assert "read-only" in said.json["what"] and said.json["mend"]
-        assert bought(desk)["reserve"] == 0
+        assert desk.bought()["reserve"] == 0
 
 
 def test_a_file_in_the_way_is_told_before_anything_is_paid(desk: Desk) -> None:
     (desk.folder / "model").write_text("in the way")
     said = cli("run", desk.study, "--json")
     assert (said.code, said.json["error"]) == (2, "StorageError")
-    assert bought(desk)["reserve"] == 0
+    assert desk.bought()["reserve"] == 0
     assert (desk.folder / "model").read_text() == "in the way"

@@ -1,0 +1,92 @@
+"""`privsynth plan`: the whole answer before any data, with nothing made and nothing spent."""
+
+from __future__ import annotations
+
+import pytest
+
+from privsynth.errors import BudgetExhausted, RequestDenied, Underpowered
+from privsynth.pipeline.plan import plan_study
+from tests.bad_input import spent as spend_all
+from tests.desk import Desk, cli
+from tests.world import ACTOR
+
+
+def test_a_plan_reads_no_data_and_makes_nothing(desk: Desk) -> None:
+    for name in ("data.parquet", "consent.csv", "release.key"):
+        (desk.folder / name).unlink()
+    before = desk.files()
+    said = cli("plan", desk.study)
+    assert (said.code, said.err) == (0, "")
+    assert desk.files() == before
+    for words in ("PS-SRC-001", "price: μ = ", "noise of a one-way count", "lab-people: 0.0% spent", "chance"):
+        assert words in said.out
+
+
+def test_a_plan_leaves_a_ledger_as_it_is(finished: Desk) -> None:
+    before = (finished.folder / "ledger.db").read_bytes()
+    assert cli("plan", finished.study).code == 0
+    finished.edit("study.yaml", ("epsilon: 3.0", "epsilon: 11.0"))
+    assert cli("plan", finished.study).code == 1
+    assert (finished.folder / "ledger.db").read_bytes() == before
+
+
+def test_a_plan_says_what_a_run_does(desk: Desk) -> None:
+    planned = cli("plan", desk.study, "--json").json
+    assert planned["allowed"] is planned["admitted"] is True
+    assert planned["paid"] is planned["buys"] is None
+    hold = desk.reserve()
+    line, *_ = desk.ledger().balances()
+    assert planned["lines"][0]["after"] == line.spent_share()
+    assert desk.ledger().hold(hold).prices.mu_fit == planned["mu"]["fit"]
+    outcome = desk.run("--json")
+    assert outcome.json["hold"] == hold
+    one_way = planned["noise"]["one-way"]
+    model = desk.ledger().hold(hold).transcript()
+    assert model is not None and str(one_way).removesuffix(".0").encode() in model
+
+
+def test_a_hold_that_is_paid_is_told_and_never_refused(desk: Desk) -> None:
+    hold = desk.reserve()
+    spend_all(desk)
+    said = cli("plan", desk.study, "--json")
+    assert (said.code, said.json["paid"]) == (0, hold)
+    assert all(line["before"] == line["after"] for line in said.json["lines"])
+    assert "pays nothing" in cli("plan", desk.study).out
+    assert desk.run().code == 0
+
+
+def test_a_refused_plan_is_one_object_with_answer_and_refusal(desk: Desk) -> None:
+    desk.edit("study.yaml", ("epsilon: 3.0", "epsilon: 11.0"), ("purpose: research", "purpose: sales"))
+    said = cli("plan", desk.study, "--json")
+    told = said.json
+    assert (said.code, told["exit_code"], told["error"], told["command"]) == (1, 1, "RequestDenied", "plan")
+    assert told["refused_by"] == [rule["id"] for rule in told["rules"] if not rule["allowed"]]
+    assert set(told["refused_by"]) == {"PS-PUR-001", "PS-REC-002", "PS-BUD-001"}
+    loud = cli("plan", desk.study)
+    assert loud.out.count(" NO ") == 3
+    assert all(rule in loud.err for rule in told["refused_by"])
+
+
+def test_each_refusal_has_its_type(desk: Desk) -> None:
+    assert plan_study(desk.load(), actor=ACTOR).refuse() is None  # type: ignore[func-returns-value]
+    with pytest.raises(RequestDenied):
+        plan_study(desk.load(), actor="eve@lab.example").refuse()
+    for key in ("upper bound max: 0.3", "at least: 0.55"):
+        changed = key.replace("0.3", "0.001").replace("0.55", "0.999")
+        desk.edit("policy.yaml", (key, changed))
+        with pytest.raises(Underpowered) as caught:
+            plan_study(desk.load(), actor=ACTOR).refuse()
+        assert "policy.yaml:" in caught.value.where and "more subjects" in caught.value.mend
+        desk.edit("policy.yaml", (changed, key))
+    spend_all(desk)
+    with pytest.raises(BudgetExhausted) as exhausted:
+        plan_study(desk.load(), actor=ACTOR).refuse()
+    assert "policy.yaml:" in exhausted.value.where and "buys at most epsilon" in exhausted.value.mend
+    assert cli("plan", desk.study).code == 3
+
+
+def test_a_source_that_nobody_registered_has_a_price_and_no_noise(desk: Desk) -> None:
+    desk.edit("schema.yaml", ("source: lab/visits", "source: lab/unknown"))
+    told = cli("plan", desk.study, "--json").json
+    assert (told["allowed"], told["noise"], told["lines"], told["false_refusal"]) == (False, {}, [], None)
+    assert told["mu"]["all"] > 0
