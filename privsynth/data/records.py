@@ -124,7 +124,11 @@ class Granted:
         bounded = _bound(self.records, k, key.key)
         held_out = keyed_coins(key.key, bounded.subjects, probability=key.holdout)
         origin = dict(
-            population=key.population, source=self.records.schema.source, purpose=self.purpose, recipient=self.recipient
+            population=key.population,
+            source=self.records.schema.source,
+            purpose=self.purpose,
+            recipient=self.recipient,
+            coins=sha256(key.key).hexdigest(),
         )
         return Split(
             train=Train(bounded.keep(~held_out), contribution=k, policy=self.policy, consent=self.consent, **origin),
@@ -156,6 +160,7 @@ class _Part:
     contribution: int
     policy: str
     consent: str
+    coins: str = ""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.source!r}, purpose={self.purpose!r}, recipient={self.recipient!r})"
@@ -218,6 +223,7 @@ class Synthetic:
         receipt: of the model.
         model_id: identity of the model that drew them.
         condition: the ``where=`` that was asked, as JSON values.
+        where, seed: the same and the seed as given to ``sample``, so that the rows can be drawn again.
     """
 
     frame: pd.DataFrame
@@ -225,6 +231,8 @@ class Synthetic:
     receipt: Receipt
     model_id: str
     condition: Mapping[str, Any] = field(default_factory=dict)
+    where: Condition | None = None
+    seed: int | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -280,6 +288,10 @@ class Model(Protocol):
 
     def held_back_error(self) -> HeldBack | None:
         """Fidelity on the noisy cliques that the fit never saw; None if none were held back."""
+        ...
+
+    def refits(self) -> bool:
+        """Whether fitting its transcript again, which is free, gives this very model."""
         ...
 
     def rows_estimate(self) -> tuple[float, float]:

@@ -172,6 +172,12 @@ class Hold:
         with self.ledger.reading() as session:
             return session.balance().populations[self.population].cap("population")[0]
 
+    @property
+    def coins(self) -> str:
+        """Which key the population's coins are tossed with: SHA-256 of the key that was drawn at registration."""
+        with self.ledger.reading() as session:
+            return session.balance().populations[self.population].key
+
     # --- the gate -------------------------------------------------------------------------------
 
     def open_gate(self, *, model_hold: str, source: str, population: str, purpose: str, recipient: str) -> int:

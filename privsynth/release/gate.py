@@ -10,11 +10,12 @@ never a figure. A gate that evaluated no rule refuses.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from privsynth.data.codec import Codec
-from privsynth.data.records import Model, Split, Synthetic
+from privsynth.data.records import Holdout, Model, Split, Synthetic, Train
 from privsynth.data.schema import Schema
 from privsynth.errors import ConditionError, HoldError, PolicyError, ReleaseRefused, SeededNoise
 from privsynth.ledger.store import Hold
@@ -34,15 +35,24 @@ class Approved:
     model: Model
     claims: Claims
     policy: Policy
+    hold: Hold
 
     def release(self, synth: Synthetic) -> Release:
         """The only door: rows drawn from this very model become a release to be signed and written.
 
+        The ledger must hold this verdict, and the rows are drawn again from the model by their seed: what
+        was put together or changed by hand does not leave.
+
         Raises:
-            HoldError: the rows are of another model.
+            HoldError: no such verdict on record, or not the rows that the model draws.
         """
+        if self.hold.claims() != _verdict(self.claims, self.model, self.policy):
+            raise HoldError("the ledger holds no such approval", mend="release what `gate` or `approved` returned")
         if synth.model_id != self.model.id:
             raise HoldError("these rows were drawn from another model", mend="sample from the approved model")
+        again = None if synth.seed is None else self.model.sample(len(synth), where=synth.where, seed=synth.seed)
+        if again is None or not again.frame.equals(synth.frame):
+            raise HoldError("these are not the rows that the model draws", mend="release a sample as it was drawn")
         return Release(
             model_id=self.model.id,
             receipt=self.model.receipt,
@@ -50,7 +60,7 @@ class Approved:
             policy=self.policy.to_json(),
             policy_sha256=self.policy.sha256,
             schema=self.model.schema,
-            synth=synth,
+            synth=again,
             generator=self.model.kind,
         )
 
@@ -78,6 +88,8 @@ def gate(model: Model, split: Split, *, hold: Hold, policy: Policy, progress: Pr
         )
     if hold.transcript() not in (None, model.transcript.to_bytes()):
         raise HoldError("the model was not fitted to this hold's transcript", mend="refit from the hold's transcript")
+    _check_model(model, hold)
+    _check_split(split, hold)
     check_rules(policy, model.schema)
     hold.open_gate(
         model_hold=model.receipt.hold,
@@ -100,8 +112,42 @@ def gate(model: Model, split: Split, *, hold: Hold, policy: Policy, progress: Pr
             rules=rules,
             mend="the budget stays spent; a new hold with more epsilon, fewer columns or coarser cells may pass",
         )
-    hold.approve({**claims.to_json(), "policy": policy.sha256})
-    return Approved(model, claims, policy)
+    hold.approve(_verdict(claims, model, policy))
+    return Approved(model, claims, policy, hold)
+
+
+def _verdict(claims: Claims, model: Model, policy: Policy) -> dict[str, Any]:
+    """What the ledger keeps of an approval: the findings, of which model, under which policy."""
+    return {**claims.to_json(), "model": model.id, "policy": policy.sha256}
+
+
+def _check_model(model: Model, hold: Hold) -> None:
+    """Refuse a model that is not what its hold paid for.
+
+    Raises:
+        HoldError: its receipt is not the hold's, or its transcript does not give it.
+    """
+    paid_for = hold.receipt(noise="os-secure", schema=model.schema.sha256, person_rows=model.schema.subject.person_rows)
+    if model.receipt != paid_for:
+        raise HoldError("the model's receipt is not the hold's", mend="use the hold that the model was fitted with")
+    if not model.refits():
+        raise HoldError("the model is not the one that its transcript gives", mend="refit from the hold's transcript")
+
+
+def _check_split(split: Split, hold: Hold) -> None:
+    """Refuse a split that the hold's ledger did not draw.
+
+    Raises:
+        HoldError: sides swapped, coins of another ledger, consent of another policy, another contribution bound.
+    """
+    if not isinstance(split.train, Train) or not isinstance(split.holdout, Holdout):
+        raise HoldError("the two sides of the split are not a training side and a holdout", mend="pass the split")
+    for side in (split.train, split.holdout):
+        if (side.coins, side.policy, side.contribution) != (hold.coins, hold.policy, hold.contribution):
+            raise HoldError(
+                "the split is not of the hold's ledger, policy and contribution bound",
+                mend="read, filter and split again with the ledger that sold the hold",
+            )
 
 
 def _evaluate(model: Model, split: Split, *, hold: Hold, policy: Policy, progress: Progress) -> list[Finding]:
@@ -125,7 +171,10 @@ def approved(model: Model, *, hold: Hold, policy: Policy) -> Approved:
         raise HoldError("no approval of this model is on record", mend="run the gate")
     if policy.sha256 != claims.get("policy"):
         raise HoldError("the policy changed since the approval", mend="buy a new hold under the new policy")
-    return Approved(model, Claims.from_json(claims), policy)
+    if claims.get("model") != model.id:
+        raise HoldError("another model than this was approved", mend="load the model that the run kept")
+    _check_model(model, hold)
+    return Approved(model, Claims.from_json(claims), policy, hold)
 
 
 def check_rules(policy: Policy, schema: Schema) -> None:

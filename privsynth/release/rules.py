@@ -44,6 +44,7 @@ class Bench:
     reference: Codes
     mu_each: float
     subjects: int
+    contribution: int
 
     @classmethod
     def set_up(cls, model: Model, split: Split, *, hold: Hold, policy: Policy) -> Bench:
@@ -66,6 +67,7 @@ class Bench:
             reference=reference,
             mu_each=hold.prices.mu_gate / math.sqrt(paid_rules) if paid_rules else 0.0,
             subjects=policy.source(split.train.source).subjects,
+            contribution=hold.contribution,
         )
 
     def where(self, *path: str) -> str:
@@ -170,7 +172,7 @@ def _utility(bench: Bench, rule: UtilityRule, noise: NoiseSource) -> list[Findin
         target=index[rule.target],
         positive=positive_cells(rule, target),
         by=[index[name] for name in rule.by],
-        contribution=bench.split.holdout.contribution,
+        contribution=bench.contribution,
         mu=bench.mu_each,
         noise=noise,
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
@@ -16,11 +18,14 @@ from privsynth.errors import HoldError, PolicyError, PrivsynthError, ReleaseRefu
 from privsynth.generators.marginals import MarginalModel
 from privsynth.ledger.store import Hold, Status
 from privsynth.policy.document import parse_policy
-from privsynth.privacy.accountant import share_out
+from privsynth.privacy.accountant import mu_squared, share_out
 from privsynth.privacy.budget import Budget
+from privsynth.privacy.events import Provenance
 from privsynth.privacy.noise import SeededNoise as Seeded
+from privsynth.progress import SILENT
+from privsynth.release.claims import Claims, Finding
 from privsynth.release.gate import Approved, approved, check_rules, gate
-from privsynth.release.rules import utility_out_of_reach
+from privsynth.release.rules import Bench, evaluate, utility_out_of_reach
 from tests.world import POLICY, World, build, rows
 
 
@@ -119,7 +124,7 @@ def test_a_model_that_was_not_measured_is_refused(tmp_path: Path, fitted: Fitted
     world, _, model = fitted
     hold = world.hold()
     forged = replace(model, receipt=replace(model.receipt, hold=hold.id))
-    with pytest.raises(HoldError, match="no measured fit"):
+    with pytest.raises(HoldError, match="receipt"):
         gate(forged, world.split, hold=hold, policy=world.policy)
 
 
@@ -251,8 +256,15 @@ def forced(model: MarginalModel, **cells: int) -> MarginalModel:
 def test_a_model_that_hardly_draws_a_row_the_schema_allows_is_refused_by_that(fitted: Fitted) -> None:
     """Noise alone can do this to a model of very few people: a refusal by rule, not an error, and not a lost gate."""
     world, hold, model = fitted
+
+    class Barren(Copier):
+        """The model in everything but what it draws."""
+
+        def sample(self, n: int, *, where: Any = None, seed: int | None = None) -> Synthetic:
+            return forced(model, sex=2, ill=1).sample(n, where=where, seed=seed)
+
     with pytest.raises(ReleaseRefused, match="PS-GATE-SCH schema constraints") as refused:
-        gate(forced(model, sex=2, ill=1), world.split, hold=hold, policy=world.policy)
+        gate(Barren(model, pd.DataFrame()), world.split, hold=hold, policy=world.policy)
     assert refused.value.rules == ("PS-GATE-SCH",)
     assert world.ledger.status(hold.id) is Status.REFUSED
 
@@ -274,3 +286,133 @@ def test_limits_that_no_model_could_be_shown_to_keep_are_known_before_spending(s
     mu_gate = share_out(Budget(3.0, 1e-8), gate_share=policy.gate.budget.share).mu_gate
     asked = {"subjects": 4000, "holdout": 0.25, "mu_gate": mu_gate}
     assert utility_out_of_reach(policy, contribution=2, **asked) == wanted
+
+
+# --- what was put together by hand ------------------------------------------------------------------
+
+
+def test_a_forged_receipt_is_refused_by_gate_and_approval(fitted: Fitted) -> None:
+    world, hold, model = fitted
+    forged = replace(model, receipt=replace(model.receipt, epsilon=0.01, mu=0.001))
+    with pytest.raises(HoldError, match="receipt"):
+        gate(forged, world.split, hold=hold, policy=world.policy)
+    gate(model, world.split, hold=hold, policy=world.policy)
+    with pytest.raises(HoldError):
+        approved(forged, hold=hold, policy=world.policy)
+
+
+def test_forged_tables_under_a_true_transcript_are_refused_by_gate_and_approval(fitted: Fitted) -> None:
+    world, hold, model = fitted
+    forged = replace(model, tables=np.roll(model.tables, 1, axis=0))
+    with pytest.raises(HoldError, match="transcript gives"):
+        gate(forged, world.split, hold=hold, policy=world.policy)
+    gate(model, world.split, hold=hold, policy=world.policy)
+    with pytest.raises(HoldError, match="another model"):
+        approved(forged, hold=hold, policy=world.policy)
+
+
+def test_an_approval_made_by_hand_releases_nothing(fitted: Fitted) -> None:
+    world, hold, model = fitted
+    claims = Claims((Finding("PS-GATE-MEM", "membership", True, "x", "y", "paid", "p:1"),))
+    with pytest.raises(HoldError, match="no such approval"):
+        Approved(model, claims, world.policy, hold).release(model.sample(10, seed=1))
+    verdict = gate(model, world.split, hold=hold, policy=world.policy)
+    with pytest.raises(HoldError, match="no such approval"):
+        replace(verdict, claims=claims).release(model.sample(10, seed=1))
+
+
+def test_rows_changed_after_the_draw_do_not_leave(fitted: Fitted) -> None:
+    world, hold, model = fitted
+    verdict = gate(model, world.split, hold=hold, policy=world.policy)
+    drawn = model.sample(50)
+    real = world.split.train.records.frame.head(50)
+    swapped = drawn.frame.assign(age=real["age"].astype("int64").to_numpy())
+    for frame in (swapped, drawn.frame.head(49)):
+        with pytest.raises(HoldError, match="not the rows"):
+            verdict.release(replace(drawn, frame=frame))
+    assert verdict.release(drawn).synth.frame.equals(drawn.frame)
+
+
+def test_a_split_of_another_ledger_is_refused_by_fit_and_gate(fitted: Fitted, tmp_path: Path) -> None:
+    world, hold, model = fitted
+    (tmp_path / "other").mkdir()
+    other = build(tmp_path / "other")
+    with pytest.raises(HoldError, match="ledger"):
+        gate(model, other.split, hold=hold, policy=world.policy)
+    with pytest.raises(HoldError, match="another ledger"):
+        world.recipe.fit(other.split.train, world.hold())
+
+
+def test_swapped_sides_are_refused(fitted: Fitted) -> None:
+    world, hold, model = fitted
+    sides: Any = {"train": world.split.holdout, "holdout": world.split.train}
+    swapped = replace(world.split, **sides)
+    with pytest.raises(HoldError, match="sides"):
+        gate(model, swapped, hold=hold, policy=world.policy)
+    side: Any = world.split.holdout
+    with pytest.raises(HoldError, match="training side"):
+        world.recipe.fit(side, world.hold())
+
+
+def test_consent_read_under_another_policy_is_refused(fitted: Fitted) -> None:
+    world, _, _ = fitted
+    with pytest.raises(HoldError, match="another policy"):
+        world.recipe.fit(replace(world.split.train, policy="0" * 64), world.hold())
+
+
+def test_more_rows_of_a_subject_than_were_bought_are_refused(fitted: Fitted) -> None:
+    world, hold, model = fitted
+    records = world.split.train.records
+    twice = replace(
+        records,
+        frame=pd.concat([records.frame] * 3, ignore_index=True),
+        subjects=np.concatenate([records.subjects] * 3),
+    )
+    for train in (replace(world.split.train, records=twice), replace(world.split.train, contribution=1)):
+        with pytest.raises(HoldError, match="rows of a subject"):
+            world.recipe.fit(train, world.hold())
+    split = replace(world.split, holdout=replace(world.split.holdout, contribution=1))
+    with pytest.raises(HoldError, match="contribution"):
+        gate(model, split, hold=hold, policy=world.policy)
+
+
+def test_noise_is_not_secure_by_its_word(tmp_path: Path) -> None:
+    class Liar:
+        provenance: Provenance = "os-secure"
+
+        def add(self, exact: npt.NDArray[np.int64], *, sigma: float) -> npt.NDArray[np.int64]:
+            return exact
+
+    world = build(tmp_path)
+    hold = world.hold()
+    model = world.recipe.fit(world.split.train, hold, noise=Liar())
+    assert model.receipt.noise == "seeded"
+    with pytest.raises(SeededNoise):
+        gate(model, world.split, hold=hold, policy=world.policy)
+
+
+def test_the_gate_s_tables_cost_at_most_what_the_hold_set_aside(tmp_path: Path) -> None:
+    """With k = 2, two rules and two groupings: Σ (Δ/σ)² over every paid table, by the tables' own sensitivities."""
+    world = build(tmp_path, policy=POLICY.replace("by: [smoker]", "by: [age, smoker]"))
+    hold = world.hold()
+    model = world.recipe.fit(world.split.train, hold)
+
+    class Tap:
+        provenance: Provenance = "seeded"
+
+        def __init__(self) -> None:
+            self.cost = Fraction(0)
+            self.tables = 0
+
+        def add(self, exact: npt.NDArray[np.int64], *, sigma: float) -> npt.NDArray[np.int64]:
+            sensitivity = 1 if exact.shape == (2, 2) else hold.contribution
+            self.cost += Fraction(sensitivity) ** 2 / Fraction(sigma) ** 2
+            self.tables += 1
+            return exact
+
+    tap = Tap()
+    evaluate(Bench.set_up(model, world.split, hold=hold, policy=world.policy), noise=tap, progress=SILENT)
+    assert tap.tables == 3
+    assert hold.contribution == 2
+    paid_for = mu_squared(hold.prices.gate)
+    assert Fraction(8, 10) * paid_for < tap.cost <= paid_for

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from privsynth.data.codec import Codec
 from privsynth.data.schema import Schema
-from privsynth.documents import canonical
+from privsynth.documents import canonical, identity
 from privsynth.errors import ModelError, PrivsynthError, StorageError
 from privsynth.generators.marginals.model import FORMAT, MarginalModel
 from privsynth.generators.marginals.transcript import MarginalTranscript, read_safetensors
@@ -29,6 +29,7 @@ def save_model(model: MarginalModel, place: Path) -> None:
         "id": model.id,
         "receipt": model.receipt.to_json(),
         "schema": model.schema.to_json(),
+        "recipe": dict(model.recipe),
     }
     files = {TENSORS: model.tensors(), TRANSCRIPT: model.transcript.to_bytes(), HEAD: canonical(head)}
     if os.path.lexists(place):
@@ -69,6 +70,7 @@ def load_model(folder: str | Path) -> MarginalModel:
             schema=schema,
             receipt=Receipt.from_json(head["receipt"]),
             transcript=MarginalTranscript.from_bytes(transcript_raw),
+            recipe=head["recipe"],
             rows=float(extra["rows"]),
             rows_sigma=float(extra["rows sigma"]),
             weights=tensors["weights"],
@@ -76,7 +78,8 @@ def load_model(folder: str | Path) -> MarginalModel:
             groups=tuple(tensors[f"groups.{c:05d}"] for c in width),
             within=tuple(tensors[f"within.{c:05d}"] for c in width),
         )
-        if model.id != head["id"] or canonical(head) != head_raw:
+        named = identity(head["recipe"])
+        if model.id != head["id"] or named != model.receipt.recipe or canonical(head) != head_raw:
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError, PrivsynthError):
         raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +38,7 @@ class MarginalModel:
         schema: of the table.
         receipt: what was paid.
         transcript: the noisy measurements.
+        recipe: the public description of the recipe (:meth:`Marginals.describe`).
         rows, rows_sigma: the paid estimate N̂ of training rows and its standard deviation.
         weights: (R,) component weights, sum 1.
         tables: (R, G) group distributions of all columns side by side.
@@ -47,6 +49,7 @@ class MarginalModel:
     schema: Schema
     receipt: Receipt
     transcript: MarginalTranscript
+    recipe: Mapping[str, Any]
     rows: float
     rows_sigma: float
     weights: Floats
@@ -74,6 +77,15 @@ class MarginalModel:
     def kind(self) -> str:
         """The generator's kind, as study files write it."""
         return "marginals"
+
+    def refits(self) -> bool:
+        """Whether fitting the transcript again by the recipe that the receipt names gives this very model."""
+        from privsynth.generators.marginals.recipe import Marginals
+
+        recipe = Marginals.from_description(self.recipe)
+        if recipe.identity != self.receipt.recipe or recipe.identity != self.transcript.recipe:
+            return False
+        return recipe.refit(self.transcript, self.receipt).id == self.id
 
     def rows_estimate(self) -> tuple[float, float]:
         """N̂ and its standard deviation."""
@@ -163,7 +175,8 @@ class MarginalModel:
             raise ConditionError(f"n is {n!r}", where="sample", mend="a whole number from 1 to 100,000,000")
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
             raise ConditionError(f"seed is {seed!r}", where="sample", mend="a whole number from 0")
-        rng = np.random.default_rng(seed)
+        drawn_by = secrets.randbits(63) if seed is None else seed
+        rng = np.random.default_rng(drawn_by)
         weights, evidence = self._condition(where)
         frame = self._draw_keeping(n, weights, evidence, rng)
         width = len(str(n))
@@ -176,7 +189,7 @@ class MarginalModel:
         asked = {k: _as_json(v) for k, v in (where or {}).items()}
         import pandas as pd
 
-        return Synthetic(pd.DataFrame(table), self.schema, self.receipt, self.id, asked)
+        return Synthetic(pd.DataFrame(table), self.schema, self.receipt, self.id, asked, where, drawn_by)
 
     def _draw_keeping(
         self, n: int, weights: Floats, evidence: Mapping[str, Evidence], rng: np.random.Generator

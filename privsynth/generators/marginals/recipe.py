@@ -23,7 +23,7 @@ from privsynth.data.count import Counter, Grouping, TableCounter
 from privsynth.data.records import Train
 from privsynth.data.schema import Schema
 from privsynth.documents import identity
-from privsynth.errors import BudgetError, HoldError, MissingExtra, SchemaError
+from privsynth.errors import BudgetError, HoldError, MissingExtra, ModelError, SchemaError
 from privsynth.generators.marginals.model import MarginalModel
 from privsynth.generators.marginals.plan import HELD_BACK_GROUPS, Plan, lay_out, resolution, sampler_error
 from privsynth.generators.marginals.resolve import Floats, OneWays, equal_mass_groups, one_ways
@@ -105,6 +105,20 @@ class Marginals:
                     out[field.name] = value
         return out
 
+    @classmethod
+    def from_description(cls, value: Mapping[str, Any]) -> Marginals:
+        """The recipe that :meth:`describe` described.
+
+        Raises:
+            ModelError: not such a value.
+        """
+        try:
+            budget = Budget(**value["budget"])
+            schema = Schema.from_json(value["schema"])
+            return cls(schema, budget, target=value["target"], components=value["components"], steps=value["steps"])
+        except (KeyError, TypeError):
+            raise ModelError("not a recipe of this version", mend="use the version that wrote it") from None
+
     @property
     def identity(self) -> str:
         """SHA-256 of :meth:`describe`."""
@@ -130,11 +144,12 @@ class Marginals:
         source = noise if noise is not None else SecureNoise()
         if train.schema.sha256 != self.schema.sha256:
             raise HoldError("the records were read by another schema than the recipe's", mend="read them by this one")
+        _check_rows(train, hold)
         codec = Codec(self.schema)
         counter = TableCounter(codec.encode(train.records.frame), [c.cells for c in codec.columns])
         self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
         hold.open_fit(recipe=self.identity, source=train.source, purpose=train.purpose, recipient=train.recipient)
-        transcript = self.measure(counter, hold=hold, contribution=train.contribution, noise=source, progress=progress)
+        transcript = self._measure(counter, hold=hold, noise=source, progress=progress)
         hold.deposit(transcript.to_bytes())
         return self.refit(transcript, self.receipt(hold, transcript), progress=progress)
 
@@ -143,14 +158,15 @@ class Marginals:
         noise: Provenance = "os-secure" if transcript.noise == "os-secure" else "seeded"
         return hold.receipt(noise=noise, schema=self.schema.sha256, person_rows=self.schema.subject.person_rows)
 
-    def measure(
-        self, counter: Counter, *, hold: Hold, contribution: int, noise: NoiseSource, progress: Progress = SILENT
+    def _measure(
+        self, counter: Counter, *, hold: Hold, noise: NoiseSource, progress: Progress = SILENT
     ) -> MarginalTranscript:
-        """Every noisy table that the hold's μ_fit buys: the only step that reads counts."""
+        """Every noisy table that the hold's μ_fit buys: the only step that reads counts. Once, from ``fit``,
+        after the hold is opened. Noise counts as secure only from the secure source itself, not by its word."""
         codec = Codec(self.schema)
         cap = mu_squared(hold.prices.fit)
         plan = self.plan(mu=hold.prices.mu_fit, rows=hold.training_subjects, hold_back=hold.prices.mu_gate > 0)
-        till = _Till(counter, contribution, noise, cap, progress)
+        till = _Till(counter, hold.contribution, noise, cap, progress)
         progress.step("measure (paid)", len(codec.columns) + len(plan.held_back) + len(plan.pairs))
         for c in range(len(codec.columns)):
             till.buy("one-way", (c,), {}, plan.one_way_sigma)
@@ -163,7 +179,8 @@ class Marginals:
             fine = self._groups(ones, self._resolution(plan, ones, hold.prices.mu_fit))
             for clique, sigma in zip(plan.pairs, plan.pair_sigmas, strict=True):
                 till.buy("pair", clique, fine, sigma)
-        return MarginalTranscript(tuple(till.bought), self.identity, noise.provenance)
+        provenance = "os-secure" if type(noise) is SecureNoise else "seeded"
+        return MarginalTranscript(tuple(till.bought), self.identity, provenance)
 
     def plan(self, *, mu: float, rows: float, hold_back: bool = True) -> Plan:
         """How ``mu`` would be laid out for ``rows`` declared training subjects: public, free."""
@@ -235,6 +252,7 @@ class Marginals:
             schema=self.schema,
             receipt=receipt,
             transcript=transcript,
+            recipe=self.describe(),
             rows=ones.rows,
             rows_sigma=ones.rows_sigma,
             weights=mixture.weights,
@@ -255,6 +273,29 @@ class Marginals:
     def _resolution(self, plan: Plan, ones: OneWays, mu: float) -> int:
         cells = [c.cells for c in Codec(self.schema).columns]
         return resolution(rows=ones.rows, sigma=max(plan.pair_sigmas), mu=mu, cells=cells)
+
+
+def _check_rows(train: Train, hold: Hold) -> None:
+    """Refuse rows that are not what the hold was bought for, before it is opened.
+
+    Raises:
+        HoldError: not the training side, consent read under another policy, coins of another ledger, or
+            more rows of a subject than the hold's contribution bound.
+    """
+    if not isinstance(train, Train):
+        raise HoldError("a fit takes the training side of a split", mend="pass split.train")
+    if train.policy != hold.policy:
+        raise HoldError(
+            "the consent of these rows was read under another policy than the hold's",
+            mend="read, filter and split again under the hold's policy",
+        )
+    if train.coins != hold.coins:
+        raise HoldError("the split was drawn by another ledger", mend="split with the ledger that sold the hold")
+    _, rows = np.unique(train.records.subjects.astype(object), return_counts=True)
+    if train.contribution != hold.contribution or rows.max(initial=0) > hold.contribution:
+        raise HoldError(
+            f"the hold was bought for at most {hold.contribution} rows of a subject", mend="fit what the split gave"
+        )
 
 
 class _Till:

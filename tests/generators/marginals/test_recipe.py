@@ -239,10 +239,10 @@ def test_replayed_outputs_leave_nothing_else_of_the_rows(tmp_path: Path) -> None
 class Leaky(Marginals):
     """A planted fault: the exact number of rows goes into the transcript beside the noise."""
 
-    def measure(
-        self, counter: Counter, *, hold: Hold, contribution: int, noise: NoiseSource, progress: Progress = SILENT
+    def _measure(
+        self, counter: Counter, *, hold: Hold, noise: NoiseSource, progress: Progress = SILENT
     ) -> MarginalTranscript:
-        honest = super().measure(counter, hold=hold, contribution=contribution, noise=noise, progress=progress)
+        honest = super()._measure(counter, hold=hold, noise=noise, progress=progress)
         first = honest.measurements[0]
         exact = counter.count((0,), {}).sum()
         counts = first.counts.copy()

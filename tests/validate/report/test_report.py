@@ -96,6 +96,9 @@ class FakeModel:
         picked = self.rows.sample(n, replace=n > len(self.rows), random_state=seed).reset_index(drop=True)
         return Synthetic(picked, self.schema, self.receipt, self.id, where or {})
 
+    def refits(self) -> bool:
+        return True
+
     def held_back_error(self) -> HeldBack | None:
         return None
 
