@@ -24,7 +24,7 @@ from privsynth.generators.marginals.plan import lay_out
 from privsynth.ledger.sale import event_of
 from privsynth.pipeline.study import StudyFile
 from privsynth.policy.document import load_policy
-from privsynth.privacy.accountant import epsilon_of, loss_exceeds, share_out
+from privsynth.privacy.accountant import epsilon_of, odds_exceed, share_out
 from privsynth.privacy.budget import Budget
 from privsynth.privacy.events import Receipt
 from privsynth.privacy.filters import Filter, make_filter
@@ -168,7 +168,7 @@ def test_the_table_of_odds_is_right() -> None:
             100 / (1 + math.exp(-epsilon)),
             100 * normal.cdf(normal.inv_cdf(0.01) + mu),
             epsilon_of(2 * mu, delta=delta),
-            loss_exceeds(mu, epsilon=epsilon),
+            odds_exceed(mu, epsilon=epsilon),
         )
         assert told.split(" | ") == [up(figure) for figure in figures]
 

@@ -161,7 +161,7 @@ def budget(
 
     Example:  privsynth budget policy.yaml --ledger sqlite:///ledger.db
     """
-    from privsynth.pipeline.places import existing_ledger
+    from privsynth.ledger.store import look_at_ledger
     from privsynth.policy.document import load_policy
 
     screen = Screen(json_, quiet)
@@ -175,7 +175,7 @@ def budget(
             "holds": line.holds,
             "spent_share": line.spent_share(),
         }
-        for line in existing_ledger(ledger, load_policy(policy), actor=who(actor)).balances()
+        for line in look_at_ledger(ledger, load_policy(policy), actor=who(actor)).balances()
     ]
     screen.answer("budget", {"lines": lines})
     screen.table(

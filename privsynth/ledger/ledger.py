@@ -17,7 +17,7 @@ from privsynth.errors import LedgerError, PrivsynthError, RequestDenied
 from privsynth.ledger.balance import Balance
 from privsynth.ledger.entry import Clock, utc_now
 from privsynth.ledger.hold import Hold, hold_of
-from privsynth.ledger.log import Session, Shelf, Store
+from privsynth.ledger.log import Session, Shelf, Store, Transaction
 from privsynth.ledger.record import Line
 from privsynth.ledger.register import check_frozen, imagined, register
 from privsynth.ledger.sale import Quote, quote, sell
@@ -70,7 +70,8 @@ class Ledger:
         """What ``reserve`` would say now: decision, price, budget lines before and after. Writes nothing."""
         terms = terms_of(recipe, self.policy, purpose=purpose, recipient=recipient, actor=self.actor, consent=consent)
         with self.reading() as session:
-            return quote(self.policy, session.balance(), terms, today=session.now.date())
+            balance = imagined(self.policy, actor=self.actor, now=session.now, after=session.main)
+            return quote(self.policy, balance, terms, today=session.now.date())
 
     def reserve(
         self,
@@ -228,14 +229,26 @@ def enter(store: Store, policy: Policy, *, actor: str, clock: Clock) -> Ledger:
         LedgerError: altered, of another policy, or with other frozen fields than the policy says.
     """
     with store.writing() as tx:
-        session = Session(tx, actor=actor, clock=clock)
-        session.check(ledger="", policy=policy.id)
-        balance = session.balance()
-        session.gates()
-        check_frozen(policy, balance)
-        balance.lines()
+        session = _checked(tx, policy, actor=actor, clock=clock)
         register(session, policy)
-    return Ledger(policy=policy, actor=actor, id=balance.ledger, store=store, clock=clock)
+    return Ledger(policy=policy, actor=actor, id=session.balance().ledger, store=store, clock=clock)
+
+
+def look(store: Store, policy: Policy, *, actor: str, clock: Clock) -> Ledger:
+    """Open a ledger to ask it something: checked as by :func:`enter`, but nothing new is registered."""
+    with store.reading() as tx:
+        session = _checked(tx, policy, actor=actor, clock=clock)
+    return Ledger(policy=policy, actor=actor, id=session.balance().ledger, store=store, clock=clock)
+
+
+def _checked(tx: Transaction, policy: Policy, *, actor: str, clock: Clock) -> Session:
+    """Both logs, checked whole and against the policy."""
+    session = Session(tx, actor=actor, clock=clock)
+    session.check(ledger="", policy=policy.id)
+    session.gates()
+    check_frozen(policy, session.balance())
+    session.balance().lines()
+    return session
 
 
 def quote_unopened(

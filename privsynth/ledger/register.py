@@ -8,7 +8,7 @@ share never change, and a source never moves to another population: each would s
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from privsynth.documents import sha256
@@ -120,11 +120,12 @@ def register(session: Session, policy: Policy) -> None:
             session.tx.put("secrets", body["population"], key)
 
 
-def imagined(policy: Policy, *, actor: str, now: datetime) -> Balance:
-    """The balance that a new ledger under ``policy`` would begin with; nothing is written."""
-    entries: list[Entry] = []
-    first = ("genesis", {"ledger": "none yet", "policy": policy.id, "format": FORMAT}, b"")
-    for kind, body, _ in (first, *new_lines(policy, fold(()))):
+def imagined(policy: Policy, *, actor: str, now: datetime, after: Sequence[Entry] = ()) -> Balance:
+    """The balance that a ledger with the lines ``after`` would have once ``policy`` is registered in it; without
+    lines, a new one. Nothing is written."""
+    entries = list(after)
+    first = [] if entries else [("genesis", {"ledger": "none yet", "policy": policy.id, "format": FORMAT}, b"")]
+    for kind, body, _ in (*first, *new_lines(policy, fold(entries))):
         entries.append(follow(entries[-1] if entries else None, kind, body, log="main", actor=actor, now=now))
     return fold(entries)
 

@@ -28,7 +28,7 @@ from privsynth.documents import sha256
 from privsynth.errors import LedgerError, PrivsynthError, StorageError, UsageError
 from privsynth.ledger.entry import Clock, Entry, LogName, utc_now
 from privsynth.ledger.hold import Hold
-from privsynth.ledger.ledger import Ledger, enter, quote_unopened
+from privsynth.ledger.ledger import Ledger, enter, look, quote_unopened
 from privsynth.ledger.log import Session, Shelf
 from privsynth.ledger.record import Line
 from privsynth.ledger.register import found
@@ -39,7 +39,18 @@ from privsynth.ledger.terms import one_line
 if TYPE_CHECKING:
     from privsynth.policy.document import Policy
 
-__all__ = ["Hold", "Ledger", "Line", "Quote", "QuoteLine", "SqliteStore", "Status", "open_ledger", "quote_unopened"]
+__all__ = [
+    "Hold",
+    "Ledger",
+    "Line",
+    "Quote",
+    "QuoteLine",
+    "SqliteStore",
+    "Status",
+    "look_at_ledger",
+    "open_ledger",
+    "quote_unopened",
+]
 
 SCHEME = "sqlite:///"
 APPLICATION_ID = 0x70734C31  # "psL1"
@@ -76,17 +87,33 @@ def open_ledger(url: str, policy: Policy, *, actor: str, clock: Clock | None = N
         StorageError: no such folder, a folder, read-only, full, locked for a minute.
         LedgerError: not a ledger, altered, of another policy, frozen fields changed, clock set back.
     """
+    store, who, time = _store_at(url), one_line(actor, name="actor"), clock or utc_now
+    if not store.path.exists():
+        store.create(lambda tx: found(Session(tx, actor=who, clock=time), policy))
+    return enter(store, policy, actor=who, clock=time)
+
+
+def look_at_ledger(url: str, policy: Policy, *, actor: str, clock: Clock | None = None) -> Ledger:
+    """Open the ledger at ``url`` to ask it something: none is created, and nothing new in ``policy`` is registered.
+
+    Raises:
+        StorageError: there is none. Else as :func:`open_ledger`.
+    """
+    store = _store_at(url)
+    if not store.path.exists():
+        raise StorageError("no such ledger", where=str(store.path), mend="check the path; `privsynth run` makes it")
+    return look(store, policy, actor=one_line(actor, name="actor"), clock=clock or utc_now)
+
+
+def _store_at(url: str) -> SqliteStore:
     if not isinstance(url, str) or not url.startswith(SCHEME) or not url.removeprefix(SCHEME).strip("/"):
         raise UsageError(f"ledger {url!r} is not the address of one", where="ledger", mend=f"use {SCHEME}ledger.db")
     if url == f"{SCHEME}:memory:":
         raise UsageError("a ledger in memory forgets what was spent", where="ledger", mend=f"use {SCHEME}ledger.db")
-    path, who, time = Path(url.removeprefix(SCHEME)), one_line(actor, name="actor"), clock or utc_now
+    path = Path(url.removeprefix(SCHEME))
     if not path.parent.is_dir():
         raise StorageError("no such folder for the ledger", where=str(path.parent), mend="make the folder first")
-    store = SqliteStore(path.resolve())
-    if not store.path.exists():
-        store.create(lambda tx: found(Session(tx, actor=who, clock=time), policy))
-    return enter(store, policy, actor=who, clock=time)
+    return SqliteStore(path.resolve())
 
 
 @dataclass(frozen=True)

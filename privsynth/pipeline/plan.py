@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from privsynth.documents import join
 from privsynth.errors import BudgetError, BudgetExhausted, Underpowered
 from privsynth.generators.marginals.plan import Plan
-from privsynth.ledger.store import Hold, Quote, QuoteLine, open_ledger, quote_unopened
+from privsynth.ledger.store import Hold, Quote, QuoteLine, look_at_ledger, quote_unopened
 from privsynth.pipeline.study import Study
 from privsynth.release.gate import check_rules
 from privsynth.release.rules import planned_false_refusal, utility_out_of_reach
@@ -119,7 +119,7 @@ def plan_study(study: Study, *, actor: str) -> StudyPlan:
     }
     if not study.ledger_path.exists():
         return _planned(study, quote_unopened(study.recipe, study.policy, actor=actor, **asked), None)
-    ledger = open_ledger(study.ledger_url, study.policy, actor=actor)
+    ledger = look_at_ledger(study.ledger_url, study.policy, actor=actor)
     return _planned(study, ledger.quote(study.recipe, **asked), ledger.find(study.request))
 
 

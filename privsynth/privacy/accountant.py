@@ -29,6 +29,7 @@ from privsynth.privacy.gdp import (
     mu_of,
     mu_of_pure,
     noise_delta,
+    odds_exceed,
     root_down,
     root_up,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "mu_of_pure",
     "mu_squared",
     "noise_delta",
+    "odds_exceed",
     "price",
     "rdp",
     "share_out",

@@ -69,7 +69,8 @@ def epsilon_of(mu: float, *, delta: float) -> float:
 def loss_exceeds(mu: float, *, epsilon: float) -> float:
     """P(privacy loss > epsilon) = Φ(μ/2 - ε/μ) for μ-GDP, rounded up.
 
-    This, and not delta, is the probability of "except with probability" (field/privacy.md 3).
+    For who sees the noisy measurements themselves. Somebody who sees less can be surprised more often:
+    :func:`odds_exceed`.
     """
     check_number("mu", mu, 0.0, _MOST)
     check_number("epsilon", epsilon, 0.0, _MOST**2)
@@ -78,6 +79,35 @@ def loss_exceeds(mu: float, *, epsilon: float) -> float:
     if mu == 0.0:
         return 0.0
     return min(1.0, math.nextafter(float(ndtr(mu / 2 - epsilon / mu)) * (1 + 1e-12), math.inf))
+
+
+def odds_exceed(mu: float, *, epsilon: float) -> float:
+    """A bound on the probability that anybody's odds on a subject's presence move by more than a factor e^ε,
+    either way, whatever part or function of a μ-GDP output they see; rounded up.
+
+    The likelihood ratio of a view is not the ratio of the whole: pooling outcomes of more with outcomes of less
+    than e^ε makes one event of just e^ε that is likelier than P(L > ε). By Neyman and Pearson the likeliest event
+    S with P(S) ≥ e^ε·Q(S) is {L > t} with equality, t < ε: P(S) = Φ(μ/2 − t/μ). Odds may fall as well: by the
+    same argument from the other side with at most e^−ε of that mass, hence the factor 1 + e^−ε.
+    """
+    check_number("mu", mu, 0.0, _MOST)
+    check_number("epsilon", epsilon, 0.0, _MOST**2)
+    from scipy.special import log_ndtr, ndtr
+
+    if mu == 0.0 or epsilon == 0.0:
+        return float(mu > 0.0)
+
+    def too_low(t: float) -> bool:
+        """Whether {L > t} is an event of a ratio below e^ε."""
+        return float(log_ndtr(mu / 2 - t / mu) - log_ndtr(-mu / 2 - t / mu)) < epsilon
+
+    low, high = -(mu**2) - 40.0 * mu, epsilon
+    if not too_low(low):
+        return 1.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if too_low(middle) else (low, middle)
+    return min(1.0, float(ndtr(mu / 2 - low / mu)) * (1 + math.exp(-epsilon)) * (1 + 1e-9))
 
 
 def mu_of_pure(epsilon: float) -> float:

@@ -30,7 +30,7 @@ def privacy_statement(receipt: Receipt) -> dict[str, Any]:
     Raises:
         ModelError: a receipt that lacks one of these.
     """
-    from privsynth.privacy.accountant import epsilon_of, loss_exceeds
+    from privsynth.privacy.accountant import epsilon_of, odds_exceed
 
     r = receipt
     if not (0 < r.mu < math.inf and 0 < r.cap_epsilon < math.inf and 0 < r.cap_delta < 1 and r.subjects > 0):
@@ -44,7 +44,7 @@ def privacy_statement(receipt: Receipt) -> dict[str, Any]:
         mu = factor * r.mu
         return {"mu": mu, "epsilon": epsilon_of(mu, delta=r.delta)}
 
-    exceeds = loss_exceeds(r.mu, epsilon=r.epsilon)
+    exceeds = odds_exceed(r.mu, epsilon=r.epsilon)
     people = r.subjects * r.delta
     caught = NormalDist().cdf(NormalDist().inv_cdf(OUTSIDERS) + r.mu)
     value = {"any mechanism": multiple(2), "one row, counts": multiple(math.sqrt(2))}

@@ -8,10 +8,12 @@ from fractions import Fraction
 from typing import Any
 
 import dp_accounting as dpa
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import MPContext
+from scipy.special import ndtr
 
 from privsynth.errors import BudgetError
 from privsynth.privacy.gdp import (
@@ -22,6 +24,7 @@ from privsynth.privacy.gdp import (
     mu_of,
     mu_of_pure,
     noise_delta,
+    odds_exceed,
     root_down,
     root_up,
 )
@@ -165,3 +168,22 @@ def test_roots_and_floats_round_to_the_safe_side(value: Fraction) -> None:
     assert Fraction(low) ** 2 <= value <= Fraction(high) ** 2
     assert high - low <= 4 * math.ulp(high)
     assert Fraction(math.nextafter(float_up(value), 0)) < value <= Fraction(float_up(value))
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(1.0, 1e-9), (0.1, 1e-9), (10.0, 1e-9), (1.0, 1e-6), (3.0, 1e-8)])
+def test_odds_move_too_far_for_no_view_more_often_than_is_said(epsilon: float, delta: float) -> None:
+    """Every one-bit view [output > t] of the Gaussian pair, on a fine grid: those that move odds by more than e^ε
+    are seen no more often than the bound, and one of them almost as often. P(L > ε) is no such bound."""
+    mu = mu_of(epsilon, delta)
+    t = np.linspace(-3 * epsilon, epsilon + 6 * mu, 400_001)
+    with_, without = ndtr(mu / 2 - t / mu), ndtr(-mu / 2 - t / mu)
+    seen = with_[with_ >= math.exp(epsilon) * without].max()
+    bound = odds_exceed(mu, epsilon=epsilon)
+    assert seen <= bound <= 1.02 * seen * (1 + math.exp(-epsilon))
+    assert seen > 1.5 * loss_exceeds(mu, epsilon=epsilon)
+
+
+def test_odds_at_the_ends() -> None:
+    assert odds_exceed(0.0, epsilon=1.0) == 0.0
+    assert odds_exceed(1.0, epsilon=0.0) == 1.0
+    assert odds_exceed(50.0, epsilon=0.001) == pytest.approx(1.0, abs=0.01)
