@@ -30,11 +30,14 @@ def csv_header(path: Path) -> list[str]:
     Raises:
         DataError: no header, doubled names, not UTF-8.
     """
-    return header(path)[0]
+    names, _ = header(path)
+    refuse_doubled(names, str(path))
+    return names
 
 
 def header(path: Path) -> tuple[list[str], bool]:
-    """The column names, and whether anything follows the first record. Raises as :func:`csv_header`."""
+    """The first record, and whether anything follows it. Raises as :func:`csv_header`, but for doubled names:
+    whether these are names at all, only the schema can tell."""
     where = str(path)
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
@@ -48,7 +51,6 @@ def header(path: Path) -> tuple[list[str], bool]:
         raise DataError(f"cannot be read ({reason})", where=where, mend="check the path") from None
     if not names:
         raise DataError("no header", where=where, mend="the first line must name the columns")
-    refuse_doubled(names, where)
     return names, more
 
 

@@ -190,16 +190,16 @@ def _parquet(path: Path, schema: Schema) -> _Raw:
 
 
 def _check_names(names: Sequence[str], schema: Schema, where: str) -> None:
-    refuse_doubled(names, where)
     held = set(names)
     missing = [n for n in schema.columns if n not in held]
     unknown = [n for n in names if n not in schema.columns]
-    if missing and len(missing) == len(schema.columns):
+    if missing and len(missing) == len(schema.columns):  # first: these may be a record's values, not names
         raise DataError(
             "none of the schema's columns is here",
             where=where,
             mend="the first line must name the columns, comma-separated; or name the schema of this file",
         )
+    refuse_doubled(names, where)
     if missing:
         raise DataError(
             f"missing columns: {', '.join(missing)}", where=where, mend="add them, or take them out of the schema"

@@ -20,7 +20,7 @@ from pyarrow import parquet
 
 from privsynth.data import csv_file
 from privsynth.data.codec import Codec
-from privsynth.data.schema import Schema
+from privsynth.data.schema import Schema, parse_schema
 from privsynth.data.tables import csv_header, read_table
 from privsynth.errors import DataError
 from tests.data import made
@@ -493,3 +493,18 @@ def test_reading_leaves_the_frame_as_it_was() -> None:
     before = frame.copy(deep=True)
     read_table(frame, made.every_kind())
     pd.testing.assert_frame_equal(frame, before)
+
+
+def test_a_csv_without_a_header_does_not_tell_which_cells_are_equal(tmp_path: Path) -> None:
+    schema = parse_schema(
+        "privsynth-schema: 1\nsource: s\nsubject: {each row is a: visit, a person has at most: 1 row}\n"
+        "columns:\n  age: {kind: integer, min: 0, max: 9}\n  grade: {kind: integer, min: 0, max: 9}\n"
+    )
+    told = []
+    for first in ("4,4", "4,5"):
+        path = tmp_path / "t.csv"
+        path.write_text(f"{first}\n1,2\n")
+        with pytest.raises(DataError) as error:
+            read_table(path, schema)
+        told.append(str(error.value))
+    assert told[0] == told[1]
