@@ -231,7 +231,8 @@ def test_rules_that_the_schema_cannot_answer_are_refused_before_spending(
 
 
 def test_groups_of_numbers_are_stretches(tmp_path: Path) -> None:
-    world = build(tmp_path, policy=POLICY.replace("by: [smoker]", "by: [age, smoker]"))
+    policy = POLICY.replace("by: [smoker]", "by: [age, smoker]").replace("gap: {max: 0.5}", "gap: {max: 0.95}")
+    world = build(tmp_path, policy=policy, epsilon=10.0)
     hold = world.hold()
     model = world.recipe.fit(world.split.train, hold)
     verdict = gate(model, world.split, hold=hold, policy=world.policy)
