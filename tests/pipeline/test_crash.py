@@ -151,10 +151,15 @@ def process(desk: Desk, **more: Any) -> subprocess.Popen[str]:
     )
 
 
+def heed_interrupts() -> None:
+    """Before the program starts: a shell that runs the tests in the background has its children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_in_one_line_and_leaves_nothing_half_done(desk: Desk) -> None:
     desk.edit("study.yaml", ("steps: 40", "steps: 4000"))  # long enough to be met in the free fit
     before = desk.files()
-    running = process(desk)
+    running = process(desk, preexec_fn=heed_interrupts)
     deadline = time.monotonic() + 60
     while "measured" not in desk.kinds():
         assert time.monotonic() < deadline and running.poll() is None
