@@ -88,7 +88,7 @@ gate:
   utility:
     target: ill
     positive: [true]
-    accuracy: {at least: 0.55}
+    accuracy: {at least: 0.35}
     by: [smoker]
     gap: {max: 0.5}
 roles:

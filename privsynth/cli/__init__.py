@@ -7,6 +7,7 @@ Exit codes: 0 allowed, 1 refused by policy or gate, 2 usage or bad file, 3 budge
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 
@@ -52,6 +53,8 @@ for group, about, verb, command in _GROUPS:
 
 def main() -> None:
     """Run the command line; every error ends in one line and its exit code, never in a stack trace."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by the caller's shell: nobody listens
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without ε is no reason to fail
     as_json = "--json" in sys.argv[1:]

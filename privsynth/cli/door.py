@@ -50,7 +50,10 @@ def _in_words(fault: BaseException) -> PrivsynthError:
             mend = f"did you mean {guess}? " if guess else ""
             return UsageError(what, mend=f"{mend}`{command} --help` shows how")
         case KeyboardInterrupt():
-            return PrivsynthError("interrupted", mend="the same command goes on from here; what was paid stays paid")
+            return PrivsynthError(
+                "interrupted",
+                mend="the same command goes on from here, or says what was lost; what was paid stays paid",
+            )
         case ModuleNotFoundError():
             return MissingExtra(
                 f"this needs a package that is not installed: {fault.name}", mend="pip install 'privsynth[all]'"

@@ -97,6 +97,7 @@ class Ranged(CodedColumn):
                 moments[missing] = np.datetime64("NaT")
                 return pd.Series(moments, name=self.name, copy=False)
             case Real():
+                position = position + 0.0  # -0.0 is 0.0
                 position[missing] = np.nan
                 return pd.Series(position, name=self.name, copy=False)
             case _:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from privsynth.documents import join
-from privsynth.errors import BudgetError, BudgetExhausted, Underpowered
+from privsynth.errors import BudgetError, BudgetExhausted, ReleaseRefused, Underpowered
 from privsynth.generators.marginals.plan import Plan
 from privsynth.ledger.store import Hold, Quote, QuoteLine, look_at_ledger, quote_unopened
 from privsynth.pipeline.study import Study
@@ -31,6 +31,7 @@ class StudyPlan:
         false_refusal: chance that the membership rule refuses a perfect generator, by declared sizes;
             None without such a rule.
         hold: what this very study bought before; a run goes on from it and pays nothing.
+        attempts: at the gate, used up by this population so far; inside only.
         out_of_reach: the limit of the utility rule that not even a perfect model could be shown to keep.
     """
 
@@ -41,6 +42,7 @@ class StudyPlan:
     false_refusal: float | None
     hold: Hold | None = None
     out_of_reach: str | None = None
+    attempts: int = 0
 
     @property
     def noise(self) -> dict[str, float]:
@@ -74,6 +76,13 @@ class StudyPlan:
                 f"the budget of {join(short)} cannot pay for this hold",
                 where=self.policy.where("privacy", "budget"),
                 mend=f"at this delta what is left buys {rest}; nothing refills a budget",
+            )
+        if self.attempts >= self.policy.gate.max_attempts:
+            raise ReleaseRefused(
+                f"all {self.policy.gate.max_attempts} gate attempts of the population are used up, for ever",
+                rules=["PS-GATE-ATT"],
+                where=self.policy.where("gate", "max attempts"),
+                mend="no more releases of this population can be approved under this policy",
             )
         if self.false_refusal is not None and self.false_refusal > MAX_FALSE_REFUSAL:
             raise Underpowered(
@@ -120,7 +129,9 @@ def plan_study(study: Study, *, actor: str) -> StudyPlan:
     if not study.ledger_path.exists():
         return _planned(study, quote_unopened(study.recipe, study.policy, actor=actor, **asked), None)
     ledger = look_at_ledger(study.ledger_url, study.policy, actor=actor)
-    return _planned(study, ledger.quote(study.recipe, **asked), ledger.find(study.request))
+    planned = _planned(study, ledger.quote(study.recipe, **asked), ledger.find(study.request))
+    source = study.policy.sources.get(study.schema.source)
+    return planned if source is None else replace(planned, attempts=ledger.attempts(source.population))
 
 
 def _planned(study: Study, quote: Quote, hold: Hold | None) -> StudyPlan:

@@ -71,7 +71,7 @@ def test_it_tells_people_and_machines(made: Demo, capsys: pytest.CaptureFixture[
     told = json.loads(capsys.readouterr().out)
     assert [refusal["exit_code"] for refusal in told["refusals"]] == [3, 1, 4]
     assert told["release"] == str(made.outcome.release) and Path(told["picture"]) == made.picture
-    assert len(told["findings"]) == 6
+    assert len(told["findings"]) == 7
 
     show_demo(Screen(as_json=False, quiet=False), made)
     shown = capsys.readouterr().out
