@@ -67,7 +67,7 @@ def test_without_a_model_or_a_ledger_nothing_is_made(desk: Desk, finished: Desk)
 
 
 def test_under_a_policy_that_changed_the_approval_does_not_stand(finished: Desk) -> None:
-    finished.edit("policy.yaml", ("at least: 0.55", "at least: 0.56"))
+    finished.edit("policy.yaml", ("at least: 0.35", "at least: 0.36"))
     said = cli("sample", finished.study, "--rows", "5", "--out", finished.folder / "x", "--json")
     assert (said.code, said.json["error"]) == (4, "HoldError")
     assert "policy changed" in said.json["what"]

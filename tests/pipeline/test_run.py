@@ -131,7 +131,7 @@ def test_a_spoilt_model_is_made_again_from_the_ledger(finished: Desk) -> None:
 @pytest.fixture
 def refused(desk: Desk) -> Desk:
     """A desk whose gate asks for more than its data can give."""
-    desk.edit("policy.yaml", ("at least: 0.55", "at least: 0.93"))
+    desk.edit("policy.yaml", ("at least: 0.35", "at least: 0.93"))
     said = desk.run("--json")
     assert (said.code, said.json["refused_by"]) == (1, ["PS-GATE-UTI"])
     return desk
