@@ -71,8 +71,10 @@ def test_each_refusal_has_its_type(desk: Desk) -> None:
     assert plan_study(desk.load(), actor=ACTOR).refuse() is None  # type: ignore[func-returns-value]
     with pytest.raises(RequestDenied):
         plan_study(desk.load(), actor="eve@lab.example").refuse()
-    for key in ("upper bound max: 0.3", "at least: 0.35"):
-        changed = key.replace("0.3", "0.001").replace("0.55", "0.999")
+    for key, changed in (
+        ("upper bound max: 0.3", "upper bound max: 0.001"),
+        ("at least: 0.35", "at least: 0.999"),
+    ):
         desk.edit("policy.yaml", (key, changed))
         with pytest.raises(Underpowered) as caught:
             plan_study(desk.load(), actor=ACTOR).refuse()
