@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -47,22 +48,41 @@ def keep(name: str, records: Iterable[Record]) -> Path:
     return path
 
 
+def measured(name: str) -> set[tuple[str, str, float | None, int]]:
+    """(data, system, epsilon, seed) of what ``results/NAME.jsonl`` holds, of whatever commit."""
+    return {(row["data"], row["system"], row["epsilon"], row["seed"]) for row in _rows(name)}
+
+
 def table(name: str) -> str:
-    """``results/NAME.jsonl`` as a Markdown table: the median over seeds of each figure's newest commit."""
-    rows = [json.loads(line) for line in (RESULTS / f"{name}.jsonl").read_text("utf-8").splitlines()]
-    newest: dict[tuple[object, ...], list[dict[str, object]]] = {}
-    for row in rows:
-        key = (row["data"], row["system"], row["epsilon"], row["metric"], row["unit"])
-        held = newest.setdefault(key, [])
-        if held and (held[0]["commit"], held[0]["date"]) != (row["commit"], row["date"]):
+    """``results/NAME.jsonl`` as a Markdown table: over the seeds of each figure's newest commit, the mean and
+    the least and greatest value."""
+    newest: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = {}
+    for row in _rows(name):
+        key = tuple(row[field] for field in ("data", "epsilon", "metric", "n", "unit", "system"))
+        held = newest.setdefault(key, {})
+        if any((other["commit"], other["date"]) != (row["commit"], row["date"]) for other in held.values()):
             held.clear()
-        held.append(row)
-    lines = ["| data | system | epsilon | metric | median | seeds | machine | commit |", "| --- " * 8 + "|"]
-    for (data, system, epsilon, metric, unit), held in newest.items():
-        values = sorted(float(str(row["value"])) for row in held)
-        median = values[len(values) // 2]
+        held[row["seed"]] = row  # measured again: the later counts
+    lines = [
+        "| data | epsilon | metric | n | system | mean | least to greatest | seeds | machine | commit |",
+        "| --- " * 10 + "|",
+    ]
+    for key in sorted(newest, key=_in_order):
+        data, epsilon, metric, n, unit, system = key
+        rows = list(newest[key].values())
+        values = [float(row["value"]) for row in rows]
+        told = "" if epsilon is None else f"{epsilon:g}"
         lines.append(
-            f"| {data} | {system} | {epsilon} | {metric} | {median:.4g} {unit} | {len(values)} | "
-            f"{held[0]['machine']} | {held[0]['commit']} |"
+            f"| {data} | {told} | {metric} | {n:,} | {system} | {sum(values) / len(values):.4g} {unit} | "
+            f"{min(values):.4g} to {max(values):.4g} | {len(values)} | {rows[0]['machine']} | {rows[0]['commit']} |"
         )
     return "\n".join(lines)
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    path = RESULTS / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+
+def _in_order(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple((part is not None, part if part is not None else 0) for part in key)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from privsynth.data.schema import load_schema
     from privsynth.data.tables import read_table
-    from privsynth.generators.marginals import Marginals, load_model
+    from privsynth.generators.marginals import Marginals, PublicHelp, load_model, load_transcript
     from privsynth.ledger.store import open_ledger
     from privsynth.policy.consent import filter_consent
     from privsynth.policy.document import load_policy
@@ -26,12 +26,14 @@ __version__ = "0.1.0"
 __all__ = [
     "Budget",
     "Marginals",
+    "PublicHelp",
     "__version__",
     "filter_consent",
     "gate",
     "load_model",
     "load_policy",
     "load_schema",
+    "load_transcript",
     "open_ledger",
     "read_table",
     "validate",
@@ -41,11 +43,13 @@ __all__ = [
 _HOMES = {
     "Budget": "privsynth.privacy.budget",
     "Marginals": "privsynth.generators.marginals",
+    "PublicHelp": "privsynth.generators.marginals",
     "filter_consent": "privsynth.policy.consent",
     "gate": "privsynth.release.gate",
     "load_model": "privsynth.generators.marginals",
     "load_policy": "privsynth.policy.document",
     "load_schema": "privsynth.data.schema",
+    "load_transcript": "privsynth.generators.marginals",
     "open_ledger": "privsynth.ledger.store",
     "read_table": "privsynth.data.tables",
     "validate": "privsynth.validate.report",

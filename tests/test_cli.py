@@ -35,8 +35,8 @@ def outside(*args: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
 
 def test_the_commands_are_those_of_the_issue() -> None:
     assert {name.removeprefix("privsynth").strip() for name in HELPS} == {
-        "", "init", "schema check", "data check", "policy check", "plan", "run", "sample", "report", "budget",
-        "keys new", "verify", "demo",
+        "", "init", "schema check", "data check", "policy check", "plan", "run", "sample", "inspect", "transcript",
+        "report", "budget", "keys new", "verify", "demo",
     }  # fmt: skip
 
 
@@ -116,6 +116,8 @@ def every(desk: Desk) -> dict[str, list[str | Path]]:
         "plan": ["plan", at / "study.yaml"],
         "run": ["run", at / "study.yaml"],
         "sample": ["sample", at / "study.yaml", "--rows", "20", "--out", at / "third"],
+        "inspect": ["inspect", at / "model", "--out", at / "d.html"],
+        "transcript": ["transcript", at / "model", "--out", at / "tables"],
         "report": ["report", at / "study.yaml", "--out", at / "r.html", "--actor", AUDITOR],
         "budget": ["budget", at / "policy.yaml", "--ledger", f"sqlite:///{at}/ledger.db"],
         "keys new": ["keys", "new", at / "other.key", "--trust", at / "other.json", "--name", "B"],
@@ -134,7 +136,12 @@ def test_every_command_answers_machines_with_one_object(finished: Desk) -> None:
     assert keys["budget"] == {"lines"}
     assert {"allowed", "admitted", "paid", "rules", "mu", "noise", "lines", "buys", "false_refusal"} == keys["plan"]
     numbers = answered["plan"].json
-    assert all(isinstance(sigma, float) for sigma in numbers["noise"].values()) and len(numbers["noise"]) == 3
+    assert all(isinstance(sigma, float) for sigma in numbers["noise"].values()) and set(numbers["noise"]) == {
+        "one-way",
+        "held-back",
+        "pair",
+        "triple",
+    }
 
 
 def test_every_command_can_be_silent(finished: Desk) -> None:

@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from privsynth.documents import build, parse_yaml
 from privsynth.errors import StudyError
 from privsynth.generators.marginals.plan import lay_out
+from privsynth.generators.marginals.workload import Workload
 from privsynth.ledger.sale import event_of
 from privsynth.pipeline.study import StudyFile
 from privsynth.policy.document import load_policy
@@ -227,19 +228,29 @@ def test_how_many_releases_a_budget_pays_for() -> None:
         line = next(x for x in policy.privacy.budget if x.over == over)
         left: Filter = make_filter("gdp", epsilon=line.epsilon, delta=line.delta)
         for spent in range(most):
-            left = left.charge(event_of(prices), delta=prices.delta_noise)
+            left = left.charge(event_of(prices), delta=prices.delta_own)
             assert spent or f"{left.spent_share():.1%}" == share
-        assert not left.admits(event_of(prices), delta=prices.delta_noise)
+        assert not left.admits(event_of(prices), delta=prices.delta_own)
 
 
 def test_what_a_contribution_bound_costs() -> None:
-    """docs/guide.md: the noise of a one-way count at ε = 1, eight columns, 33,000 declared training subjects."""
+    """docs/guide.md: the noise of a one-way count at ε = 1, eight columns of 20 values, 33,000 declared subjects."""
     mu = share_out(Budget(1.0, 1e-9), gate_share=0.15).mu_fit
-    noise = [
-        lay_out(columns=8, mu=mu, contribution=k, rows=33_000, target=7, recipe="any", hold_back=True).one_way_sigma
+    plans = [
+        lay_out(
+            names=[f"c{i}" for i in range(8)],
+            cells=[20] * 8,
+            mu=mu,
+            contribution=k,
+            rows=33_000,
+            target=7,
+            workload=Workload(),
+            recipe="any",
+            hold_back=True,
+        )
         for k in (1, 3, 12)
     ]
-    assert noise == [25.5, 76.0, 304.0]
+    assert [plan.sigmas()["one-way"][1] for plan in plans] == [25.5, 66.0, 244.0]
 
 
 # --- docs/dependencies.md --------------------------------------------------------------------------

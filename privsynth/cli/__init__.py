@@ -16,6 +16,7 @@ import typer
 from privsynth.cli.bundles import keys_new, verify
 from privsynth.cli.door import INTERRUPTED, end, flush, let_go
 from privsynth.cli.drafts import data_check, init, policy_check, schema_check
+from privsynth.cli.models import inspect, transcript
 from privsynth.cli.road import budget, demo, plan, report, run, sample
 
 __all__ = ["app", "main"]
@@ -36,7 +37,18 @@ app = typer.Typer(
     "4 integrity, 70 internal fault, 130 interrupted.",
 )
 
-_COMMANDS: tuple[Callable[..., None], ...] = (init, plan, run, sample, report, budget, verify, demo)
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    init,
+    plan,
+    run,
+    sample,
+    inspect,
+    transcript,
+    report,
+    budget,
+    verify,
+    demo,
+)
 _GROUPS: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
     ("schema", "The schema: what is public about a table.", "check", schema_check),
     ("data", "The data, looked at inside only.", "check", data_check),

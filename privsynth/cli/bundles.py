@@ -76,9 +76,12 @@ def verify(
             "delta": paid.delta,
             "unit": paid.unit,
             "claims": list(found.claims),
+            "transcript": None if found.transcript is None else str(found.transcript),
         },
     )
     screen.say(f"verified: {found.folder} is whole and signed by {', '.join(found.signers)}")
     screen.say(
         f"{found.rows:,} synthetic rows for {found.recipient}, ε = {paid.epsilon:g}, δ = {paid.delta:g} per {paid.unit}"
     )
+    if found.transcript is not None:
+        screen.say(f"with the noisy tables that its model was fitted to: {found.transcript}")

@@ -54,19 +54,47 @@ def schema_check(
     """
     from privsynth.data.codec import Codec
     from privsynth.data.schema import load_schema
+    from privsynth.generators.marginals.domains import most_cells
 
     screen = Screen(json_, quiet)
     loaded = load_schema(schema)
     columns = Codec(loaded).columns
     others = [n for n, c in loaded.columns.items() if not c.learned]
-    kinds = {c.name: {"kind": c.column.kind, "cells": c.cells, "nullable": c.nullable} for c in columns}
+    most = {c.name: most_cells(loaded, c.name) for c in columns}
+    computed = list(loaded.computed)
+    kinds = {
+        c.name: {
+            "kind": c.column.kind,
+            "cells": most[c.name] or c.cells,
+            "learned": most[c.name] is not None,
+            "nullable": c.nullable,
+        }
+        for c in columns
+    }
     screen.answer(
-        "schema check", {"source": loaded.source, "sha256": loaded.sha256, "columns": kinds, "not_learned": others}
+        "schema check",
+        {
+            "source": loaded.source,
+            "sha256": loaded.sha256,
+            "columns": kinds,
+            "computed": computed,
+            "not_learned": others,
+        },
     )
     screen.table(
         ("column", "kind", "cells", "null"),
-        [(c.name, c.column.kind, str(c.cells), "yes" if c.nullable else "no") for c in columns],
+        [
+            (
+                c.name,
+                c.column.kind,
+                str(c.cells) if most[c.name] is None else f"learned, up to {most[c.name]}",
+                "yes" if c.nullable else "no",
+            )
+            for c in columns
+        ],
     )
+    if computed:
+        screen.say(f"\ncomputed from others: {', '.join(computed)}")
     screen.say(f"\nnot learned: {', '.join(others) or 'none'}\nschema {loaded.source} is whole ({loaded.sha256[:12]})")
 
 

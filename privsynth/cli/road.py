@@ -100,6 +100,21 @@ def sample(
             "May be given several times; all must hold.",
         ),
     ] = None,
+    balance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=SHARES",
+            help="Draw to chosen shares, met to one row: sex=equal, sex=F:0.7,M:0.3, age=20..40:0.5,41..60:0.5, "
+            "smoker=true:0.5,null:0.5. May be given several times; of several columns the shares are multiplied.",
+        ),
+    ] = None,
+    draw: Annotated[
+        str,
+        typer.Option(
+            metavar="even|independent",
+            help="Rows that keep the model's shares closely, or independent rows; each row is as likely either way.",
+        ),
+    ] = "even",
     seed: Annotated[int | None, typer.Option(metavar="N", help="Makes the draw repeatable.")] = None,
     actor: ACTOR = None,
     json_: JSON = False,
@@ -111,14 +126,24 @@ def sample(
 
     Example:  privsynth sample study.yaml --rows 5000 --where sex=F --where age=20..40 --out women/
     """
-    from privsynth.pipeline.conditions import parse_conditions
+    from privsynth.pipeline.conditions import parse_balance, parse_conditions
     from privsynth.pipeline.resample import sample_study
     from privsynth.pipeline.study import load_study
 
     screen = Screen(json_, quiet)
     loaded = load_study(study)
     wanted = parse_conditions(where or [], loaded.schema)
-    written = sample_study(loaded, rows=rows, where=wanted, seed=seed, out=out, actor=who(actor, loaded))
+    shares = parse_balance(balance or [], loaded.schema)
+    written = sample_study(
+        loaded,
+        rows=rows,
+        where=wanted,
+        seed=seed,
+        balance=shares,
+        draw=draw,  # type: ignore[arg-type]  # the model refuses any other word
+        out=out,
+        actor=who(actor, loaded),
+    )
     screen.answer("sample", {"release": str(out), "rows": written})
     screen.say(f"signed release: {out} ({written:,} rows)")
 

@@ -20,6 +20,7 @@ from privsynth.documents import Strict, fault, unseen
 MAX_VALUES = 100_000
 MAX_CELLS = 64
 MAX_TEXT = 1000
+OTHER = "other"
 EXACT = 2**53 - 1
 """Whole numbers up to here are exact as floats and in JSON."""
 
@@ -96,13 +97,22 @@ def _null_needs_nullable(column: _Column, outside: object) -> None:
 class Categorical(_Column):
     """One of a public list of values, in this order. ``outside`` names what happens to other values:
     ``null`` (needs nullable), ``drop`` (the row), or one of the values; without it null where the column
-    is nullable, else drop."""
+    is nullable, else drop.
+
+    ``open: true``: there is no public list; which texts are categories is learned under payment, and all
+    others are told as the text ``other``. ``outside`` is then about what cannot be a category at all."""
 
     kind: Literal["categorical"] = "categorical"
     values: tuple[int | str, ...] = ()
     open: bool = False
+    other: str | None = None
     ordered: bool = False
     outside: str | int | None = None
+
+    @property
+    def rest(self) -> str:
+        """What stands for every text of an open column that was not released."""
+        return OTHER if self.other is None else self.other
 
     @pydantic.field_validator("values")
     @classmethod
@@ -128,7 +138,10 @@ class Categorical(_Column):
     @pydantic.model_validator(mode="after")
     def _whole(self) -> Categorical:
         if self.open:
-            raise fault("open category sets are not built yet", "open", mend="list the public values")
+            self._open()
+            return self
+        if self.other is not None:
+            raise fault("`other` is of open columns", "other", mend="remove it, or write `open: true`")
         if not self.values and not self.dropped:
             raise fault(
                 "no values", "values", mend="`values: [...]` or `values from: FILE`, a public list, not the data's"
@@ -138,11 +151,27 @@ class Categorical(_Column):
         _null_needs_nullable(self, self.outside)
         return self
 
+    def _open(self) -> None:
+        """Refuse what an open column cannot say."""
+        if self.values:
+            raise fault("both a list of values and `open: true`", "open", mend="keep one of the two")
+        if self.ordered:
+            raise fault("an open column has no order", "ordered", mend="remove it, or list the values")
+        if self.outside not in (None, "null", "drop"):
+            raise fault(f"{self.outside!r} is not known", "outside", mend="null or drop; `other` names the rest")
+        _null_needs_nullable(self, self.outside)
+        if why := unfit(self.rest, breaks="\t\n"):
+            raise fault(f"{self.rest[:40]!r} {why}", "other", mend="a text that people can read")
+        if self.rest in ("null", "drop"):
+            raise fault(f"{self.rest!r} is the name of a rule", "other", mend="another text")
+
 
 class _Bounded(_Column):
-    """A column with public bounds. ``outside``: clip (default), null or drop."""
+    """A column with public bounds. ``outside``: clip (default), null or drop. ``cells``: where nothing else
+    gives them, they are ``learned`` under payment (default), or ``equal`` in width and public."""
 
     outside: Outside = "clip"
+    cells: Literal["learned", "equal"] = "learned"
 
     @pydantic.model_validator(mode="after")
     def _null_rule(self) -> _Bounded:
@@ -150,10 +179,12 @@ class _Bounded(_Column):
         return self
 
 
-def _edges(bins: tuple[float, ...] | None, low: float, high: float) -> None:
+def _edges(bins: tuple[float, ...] | None, cells: str, low: float, high: float) -> None:
     if low >= high:
         raise fault("`min` must be below `max`", "max", mend="swap them, or declare the one value as categorical")
     if bins is not None:
+        if cells == "equal":
+            raise fault("both `bins` and `cells: equal`", "cells", mend="keep one of the two")
         if not bins or any(b <= a for a, b in pairwise(bins)):
             raise fault("`bins` are inner edges and must increase", "bins", mend="for example [18, 40, 65]")
         if bins[0] <= low or bins[-1] > high:
@@ -167,7 +198,7 @@ def _edges(bins: tuple[float, ...] | None, low: float, high: float) -> None:
 class Integer(_Bounded):
     """Whole numbers from ``min`` to ``max``, both included. ``bins`` are optional public inner edges:
     each starts a new cell. Without them every value is a cell if there are at most 256, else
-    equal-width cells."""
+    the cells are learned, or equal in width."""
 
     kind: Literal["integer"] = "integer"
     min: int
@@ -179,12 +210,13 @@ class Integer(_Bounded):
         for key, value in (("min", self.min), ("max", self.max)):
             if abs(value) > EXACT:
                 raise fault("is beyond 2^53, so not exact", key, mend="a narrower bound, or kind real")
-        _edges(self.bins, self.min, self.max)
+        _edges(self.bins, self.cells, self.min, self.max)
         return self
 
 
 class Real(_Bounded):
-    """Real numbers from ``min`` to ``max``. ``bins``: optional public inner edges, else equal widths.
+    """Real numbers from ``min`` to ``max``. ``bins``: optional public inner edges; else the cells are learned,
+    or equal in width.
     ``atoms``: optional public values that many rows hold exactly (0, say): a cell each.
     ``decimals``: how many decimals a sampled value is rounded to."""
 
@@ -197,7 +229,7 @@ class Real(_Bounded):
 
     @pydantic.model_validator(mode="after")
     def _whole(self) -> Real:
-        _edges(self.bins, self.min, self.max)
+        _edges(self.bins, self.cells, self.min, self.max)
         if not math.isfinite(self.max - self.min):
             raise fault("the bounds lie too far apart", "max", mend="bounds that values really have")
         for i, atom in enumerate(self.atoms):
@@ -231,7 +263,7 @@ class Date(_Bounded):
     @pydantic.model_validator(mode="after")
     def _whole(self) -> Date:
         bins = None if self.bins is None else tuple(float(d.toordinal()) for d in self.bins)
-        _edges(bins, self.min.toordinal(), self.max.toordinal())
+        _edges(bins, self.cells, self.min.toordinal(), self.max.toordinal())
         return self
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from privsynth.data.columns import unfit
 from privsynth.data.evidence import Floats
 from privsynth.data.files import is_text
 from privsynth.data.ranged import ranged_column
@@ -58,6 +59,8 @@ def conform(name: str, column: Column, flat: pa.Array) -> Conformed:
     """The stored column by its schema. ``flat``: of a storage type that fits (files.py). O(rows)."""
     absent = np.asarray(flat.is_null(nan_is_null=True).to_numpy(zero_copy_only=False), dtype=np.bool_)
     match column:
+        case Categorical(open=True):
+            return _open(column, flat, absent)
         case Categorical():
             return _categorical(column, flat, absent)
         case Boolean():
@@ -108,6 +111,25 @@ def _categorical(column: Categorical, flat: pa.Array, absent: Mask) -> Conformed
         places[outside] = place[rule]
     dtype = pd.CategoricalDtype(pd.Index(list(column.values)))
     values = pd.Categorical.from_codes(cast("Sequence[int]", places), dtype=dtype)
+    return Conformed(pd.Series(values), _broken(column, outside, str(rule), absent))
+
+
+def _open(column: Categorical, flat: pa.Array, absent: Mask) -> Conformed:
+    """Every text that could be a category stays; what could not is ``other``, or by ``outside`` null or dropped."""
+    import pandas as pd
+
+    coded = flat.dictionary_encode()
+    texts = [str(text) for text in coded.dictionary.to_pylist()]
+    fit = [not unfit(text, breaks="\t\n") and text not in ("null", "drop") for text in texts]
+    listed = sorted({column.rest, *(text for text, good in zip(texts, fit, strict=True) if good)})
+    place = {text: i for i, text in enumerate(listed)}
+    table = np.array([place.get(text, -1) for text in texts] + [-1], dtype=np.int64)
+    places = table[coded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)]
+    outside = (places < 0) & ~absent
+    if column.outside is None:
+        places[outside] = place[column.rest]
+    rule = column.rest if column.outside is None else column.outside
+    values = pd.Categorical.from_codes(cast("Sequence[int]", places), dtype=pd.CategoricalDtype(pd.Index(listed)))
     return Conformed(pd.Series(values), _broken(column, outside, str(rule), absent))
 
 

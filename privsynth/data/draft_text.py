@@ -46,6 +46,7 @@ _SCHEMA_HEAD = """\
 #
 #   {{kind: integer, min: 0, max: 120}}                 whole numbers; real is the same with decimals
 #   {{kind: categorical, values: [F, M, X]}}            a public list; long ones: `values from: codes.csv`
+#   {{kind: categorical, open: true}}                   no public list: learned and paid for; never names of persons
 #   {{kind: boolean}}                                   true or false
 #   {{kind: date, min: 2019-01-01, max: 2024-12-31}}    days; datetime is the same to the second
 #   {{kind: identifier}}                                names a person or record: never learned, made anew
@@ -68,6 +69,9 @@ _SCHEMA_FOOT = """
 # Rows that cannot be. Real rows that break a line are dropped; synthetic rows never break one.
 # never: [{sex: M, pregnant: true}]
 # order: [admitted <= discharged]
+# Columns that follow from others are computed, not learned.
+# sums: [total = first + second]
+# determines: [{rule: zip -> state, from: zips.csv}]
 """
 
 

@@ -69,10 +69,13 @@ class Segments:
     def draw(self, codes: Codes, cells: int, *, rng: np.random.Generator) -> Floats:
         """(n,) one uniform value from the stretches of each row's cell.
 
-        Two draws a row where a cell holds several stretches, else one. A draw is at most 1 - 2^-53, so that
-        draw times size rounds to less than the size, and the value never passes ``stop``.
+        Two draws a row where a cell holds several stretches, else one, or none where each holds one value. A
+        draw is at most 1 - 2^-53, so that draw times size rounds to less than the size, and the value never
+        passes ``stop``.
         """
         place = self._place(codes, cells, rng)
+        if self.scale and (self.size == 1.0).all():
+            return np.asarray(self.start[place])
         value = rng.random(len(codes))
         value *= self.size[place]
         if self.scale:
@@ -116,3 +119,13 @@ def wanted_items(wanted: Any, where: str) -> list[Any]:
 def scalar(value: Any) -> Any:
     """A numpy scalar as the Python value that it stands for; anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def as_json(value: Any) -> Any:
+    """What was asked of a column, as JSON values: a range as ``{"from": …, "to": …}``, a date as text."""
+    value = scalar(value)
+    if isinstance(value, Between):
+        return {"from": as_json(value.low), "to": as_json(value.high)}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [as_json(v) for v in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

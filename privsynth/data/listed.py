@@ -154,6 +154,37 @@ class Listed(CodedColumn):
                 mend=f"one of {some}{' …' if len(self.values) > _SHOWN else ''}",
             ) from None
 
+    def cell_of(self, value: Any) -> int:
+        """The cell of a value of the list; null, or where that cannot be the first cell, of anything else."""
+        cell = self._place.get((isinstance(value, bool), value))
+        return cell if cell is not None else self.null or 0
+
     def labels(self) -> tuple[str, ...]:
         texts = (str(v).lower() if isinstance(v, bool) else str(v) for v in self.values)
         return (*texts, "null") if self.nullable else tuple(texts)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenListed(Listed):
+    """An open column: the released categories, then one cell for every other text, told as ``other``.
+
+    Attributes:
+        released: the categories; None before a fit has paid for them, when any text may be asked for.
+    """
+
+    released: tuple[str, ...] | None
+
+    def encode(self, values: pd.Series[Any]) -> Codes:
+        import pandas as pd
+
+        rest = len(self.values) - 1
+        if not isinstance(values.dtype, pd.CategoricalDtype):
+            values = values.astype("category")
+        table = [self._place.get((False, text), rest) for text in values.cat.categories]
+        codes = np.array([*table, -1], dtype=np.int32)[values.cat.codes.to_numpy()]
+        return self._with_null(codes, codes < 0)
+
+    def _cell(self, value: Any) -> int:
+        if self.released is None and isinstance(value, str):
+            return self._place.get((False, value), len(self.values) - 1)
+        return super()._cell(value)

@@ -1,4 +1,4 @@
-"""Numbers and dates as cells: by public edges, never by what rows hold."""
+"""Numbers and dates as cells: by public edges or by paid ones, never by what rows hold."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from privsynth.data.evidence import Between, Codes, Evidence, Floats, Segments, scalar, wanted_items
 from privsynth.data.listed import CodedColumn
-from privsynth.data.schema import MAX_CELLS, Date, Datetime, Integer, Real
-from privsynth.errors import ConditionError
+from privsynth.data.schema import MAX_CELLS, Column, Date, Datetime, Integer, Real
+from privsynth.errors import ConditionError, PrivsynthError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
 VALUES_AS_CELLS = 256
@@ -223,19 +225,37 @@ def _down(value: Floats, scale: float) -> Floats:
     return -_up(-value, scale)
 
 
-def ranged_column(name: str, column: Integer | Real | Date | Datetime) -> Ranged:
-    """The cells of a bounded column: by its ``bins``, else one a value or 64 of equal width; then atoms.
-    Edges are brought to the values that a column has, so no cell is empty."""
+def cells_are_learned(column: Column) -> bool:
+    """Whether the cells are left to a fit: numbers or dates without ``bins`` and ``cells: equal``, of more than 256
+    values."""
+    if not isinstance(column, Integer | Real | Date | Datetime):
+        return False
+    bounds, edges = _declared(column)
+    if edges is not None or column.cells == "equal":
+        return False
+    return isinstance(column, Real) or bounds[1] - bounds[0] >= VALUES_AS_CELLS
+
+
+def ranged_column(
+    name: str, column: Integer | Real | Date | Datetime, learned: Sequence[float] | None = None
+) -> Ranged:
+    """The cells of a bounded column: by its ``bins``, else by the ``learned`` edges, else one a value or 64 of
+    equal width; then atoms. Edges are brought to the values that a column has, so no cell is empty."""
     bounds, edges = _declared(column)
     scale = _scale(column, bounds)
     ends = np.array(bounds)
     first, last = (float(_up(ends, scale)[0]), float(_down(ends, scale)[1])) if scale else bounds
-    if edges is None and not isinstance(column, Real) and last - first < VALUES_AS_CELLS:
+    if edges is None and learned is not None:
+        edges = np.array(learned, dtype=np.float64)
+        edges = edges[(edges >= first) & (edges <= last)]
+    elif edges is None and not isinstance(column, Real) and last - first < VALUES_AS_CELLS:
         edges = np.arange(first + 1.0, last + 1.0)
     elif edges is None:
         end = last if isinstance(column, Real) else last + 1.0
         edges = first + (end - first) * (np.arange(1, MAX_CELLS) / MAX_CELLS)
         edges = edges if isinstance(column, Real) else np.floor(edges)
+    elif not scale:
+        edges = edges[edges < last]
     atoms = np.array(column.atoms if isinstance(column, Real) else (), dtype=np.float64)
     if scale:
         atoms = np.rint(atoms * scale) / scale
@@ -244,11 +264,34 @@ def ranged_column(name: str, column: Integer | Real | Date | Datetime) -> Ranged
         low = low[(low >= first) & (low <= last)]
         stop = (np.rint(low[1:] * scale) - 1.0) / scale
     else:
-        low = np.unique(np.concatenate([[first], edges[edges < last], atoms, np.nextafter(atoms, np.inf)]))
+        low = np.unique(np.concatenate([[first], edges, atoms, np.nextafter(atoms, np.inf)]))
         low = low[(low >= first) & (low <= last)]
         stop = np.nextafter(low[1:], -np.inf)
     cells = len(low) + (1 if column.nullable else 0)
     return Ranged(name, column, cells, True, column.nullable, low, np.append(stop, last), scale, bounds)
+
+
+def ranged_bounds(column: Column) -> tuple[float, float]:
+    """First and last position of a column of numbers or dates, both allowed."""
+    if not isinstance(column, Integer | Real | Date | Datetime):
+        raise PrivsynthError(f"a {column.kind} column has no bounds", where="ranged_bounds")
+    return _declared(column)[0]
+
+
+def total(name: str, column: Column, parts: Sequence[pd.Series[Any]]) -> pd.Series[Any]:
+    """The sum of decoded columns, null where one of them is; a real one to its ``decimals``."""
+    import pandas as pd
+
+    missing = np.logical_or.reduce([part.isna().to_numpy() for part in parts])
+    if isinstance(column, Integer):
+        whole = np.sum([part.to_numpy(dtype=np.int64, na_value=0) for part in parts], axis=0)
+        if not column.nullable:
+            return pd.Series(whole, name=name, copy=False)
+        return pd.Series(pd.arrays.IntegerArray(whole, missing), name=name)
+    sums: Floats = np.sum([part.to_numpy(dtype=np.float64, na_value=np.nan) for part in parts], axis=0)
+    if isinstance(column, Real) and (scale := _scale(column, (column.min, column.max))):
+        sums = np.rint(sums * scale) / scale
+    return pd.Series(sums + 0.0, name=name, copy=False)
 
 
 def _declared(column: Integer | Real | Date | Datetime) -> tuple[tuple[float, float], Floats | None]:

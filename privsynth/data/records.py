@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,10 @@ from privsynth.privacy.noise import keyed_coins
 if TYPE_CHECKING:
     import pandas as pd
 
+    from privsynth.data.codec import Codec
+
 Condition = Mapping[str, Any]
+Draw = Literal["even", "independent"]
 Ballots = tuple[npt.NDArray[np.object_], list[Any]]
 
 
@@ -123,16 +126,9 @@ class Granted:
         k = min(key.contribution, self.records.schema.subject.contribution)
         bounded = _bound(self.records, k, key.key)
         held_out = keyed_coins(key.key, bounded.subjects, probability=key.holdout)
-        origin = dict(
-            population=key.population,
-            source=self.records.schema.source,
-            purpose=self.purpose,
-            recipient=self.recipient,
-            coins=sha256(key.key).hexdigest(),
-        )
         return Split(
-            train=Train(bounded.keep(~held_out), contribution=k, policy=self.policy, consent=self.consent, **origin),
-            holdout=Holdout(bounded.keep(held_out), contribution=k, policy=self.policy, consent=self.consent, **origin),
+            train=_side(Train, self, bounded.keep(~held_out), key),
+            holdout=_side(Holdout, self, bounded.keep(held_out), key),
             holdout_share=key.holdout,
             thin=Thinning(key.key),
         )
@@ -161,6 +157,7 @@ class _Part:
     policy: str
     consent: str
     coins: str = ""
+    benchmark: bool = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.source!r}, purpose={self.purpose!r}, recipient={self.recipient!r})"
@@ -188,8 +185,45 @@ class Split:
     holdout_share: float
     thin: Callable[..., npt.NDArray[np.bool_]]
 
+    @classmethod
+    def benchmark(cls, granted: Granted, coins: Coins) -> Split:
+        """Every granted row on the training side and nobody held out, to measure a generator on public data.
+
+        No coin is tossed; the bound of k rows a subject still holds. Both sides are marked: a fit of such
+        rows takes a hold without a gate's share, and no gate accepts the split or the model.
+        """
+        key = coins.coin_key(granted.records.schema.source)
+        k = min(key.contribution, granted.records.schema.subject.contribution)
+        bounded = _bound(granted.records, k, key.key)
+        nobody = bounded.keep(np.zeros(len(bounded.subjects), dtype=np.bool_))
+        return cls(
+            train=_side(Train, granted, bounded, key, benchmark=True),
+            holdout=_side(Holdout, granted, nobody, key, benchmark=True),
+            holdout_share=0.0,
+            thin=Thinning(key.key),
+        )
+
     def __repr__(self) -> str:
         return f"Split({self.train.source!r}, holdout={self.holdout_share:g})"
+
+
+_P = TypeVar("_P", bound=_Part)
+
+
+def _side(kind: type[_P], granted: Granted, rows: Records, key: CoinKey, *, benchmark: bool = False) -> _P:
+    """One side of a split of ``granted``, with where its rows come from."""
+    return kind(
+        rows,
+        population=key.population,
+        source=granted.records.schema.source,
+        purpose=granted.purpose,
+        recipient=granted.recipient,
+        contribution=min(key.contribution, granted.records.schema.subject.contribution),
+        policy=granted.policy,
+        consent=granted.consent,
+        coins=sha256(key.key).hexdigest(),
+        benchmark=benchmark,
+    )
 
 
 def _bound(records: Records, k: int, key: bytes) -> Records:
@@ -224,6 +258,8 @@ class Synthetic:
         model_id: identity of the model that drew them.
         condition: the ``where=`` that was asked, as JSON values.
         where, seed: the same and the seed as given to ``sample``, so that the rows can be drawn again.
+        balance: the ``balance=`` that was asked, as JSON values, which ``sample`` takes as well.
+        draw: how the rows hang together: ``even`` or ``independent``.
     """
 
     frame: pd.DataFrame
@@ -233,6 +269,8 @@ class Synthetic:
     condition: Mapping[str, Any] = field(default_factory=dict)
     where: Condition | None = None
     seed: int | None = None
+    balance: Mapping[str, Any] = field(default_factory=dict)
+    draw: Draw = "independent"
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -254,6 +292,14 @@ class Transcript(Protocol):
         ...
 
 
+class Published(Protocol):
+    """A transcript as files of its own."""
+
+    def files(self) -> Mapping[str, bytes]:
+        """``transcript.safetensors``, and ``transcript.json`` that says what it holds."""
+        ...
+
+
 class Model(Protocol):
     """What the gate, the report and a release need of a fitted generator."""
 
@@ -268,8 +314,18 @@ class Model(Protocol):
         ...
 
     @property
+    def public_help(self) -> str | None:
+        """Where the public rows come from that helped the fit; None where there were none."""
+        ...
+
+    @property
     def schema(self) -> Schema:
         """Of the table that it was fitted on."""
+        ...
+
+    @property
+    def codec(self) -> Codec:
+        """The cells of its columns, those that were learned included."""
         ...
 
     @property
@@ -282,8 +338,16 @@ class Model(Protocol):
         """What it was fitted to, as deposited with its hold."""
         ...
 
-    def sample(self, n: int, *, where: Condition | None = None, seed: int | None = None) -> Synthetic:
-        """``n`` rows; free."""
+    def sample(
+        self,
+        n: int,
+        *,
+        where: Condition | None = None,
+        seed: int | None = None,
+        balance: Mapping[str, Any] | None = None,
+        draw: Draw = "even",
+    ) -> Synthetic:
+        """``n`` rows; free. What each argument means: :meth:`privsynth.generators.marginals.MarginalModel.sample`."""
         ...
 
     def held_back_error(self) -> HeldBack | None:
@@ -296,6 +360,10 @@ class Model(Protocol):
 
     def rows_estimate(self) -> tuple[float, float]:
         """The paid estimate of the number of training rows, and its standard deviation."""
+        ...
+
+    def published(self) -> Published:
+        """The transcript as files that may be published."""
         ...
 
     def save(self, folder: str | Path) -> None:

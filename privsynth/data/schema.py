@@ -35,7 +35,16 @@ from privsynth.data.columns import (
     Text,
     unfit,
 )
-from privsynth.data.rules import Order, Subject, check_never, check_orders
+from privsynth.data.rules import (
+    Determines,
+    Order,
+    Subject,
+    Sum,
+    check_determined,
+    check_never,
+    check_orders,
+    check_sums,
+)
 from privsynth.data.written import entry
 from privsynth.documents import (
     MAX_BYTES,
@@ -92,6 +101,8 @@ class Schema(Strict):
     columns: Annotated[Mapping[str, Column], pydantic.AfterValidator(MappingProxyType)]
     never: tuple[Annotated[Mapping[str, Scalar | None], pydantic.AfterValidator(MappingProxyType)], ...] = ()
     order: tuple[str, ...] = ()
+    sums: tuple[str, ...] = ()
+    determines: tuple[Determines, ...] = ()
     public_from: str | None = None
 
     @pydantic.field_validator("columns", mode="before")
@@ -115,6 +126,14 @@ class Schema(Strict):
                 f"format {value} is not known; this version reads {FORMAT}", mend=f"`privsynth-schema: {FORMAT}`"
             )
         return value
+
+    @pydantic.field_validator("determines", mode="before")
+    @classmethod
+    def _rules(cls, value: Any) -> Any:
+        """A rule without a map may be written as its text alone."""
+        if not isinstance(value, list | tuple):
+            return value
+        return [{"rule": rule} if isinstance(rule, str) else rule for rule in value]
 
     @pydantic.field_validator("source")
     @classmethod
@@ -153,6 +172,8 @@ class Schema(Strict):
         for i, rule in enumerate(self.never):
             check_never(rule, self.columns, i)
         check_orders(self.order, self.columns)
+        check_sums(self.sums, self.columns)
+        check_determined(self.determines, self.columns, self.sums)
         return self
 
     # --- what other rooms ask -------------------------------------------------------------------
@@ -161,6 +182,18 @@ class Schema(Strict):
     def learned(self) -> dict[str, Column]:
         """The columns that a fit looks at, in file order."""
         return {name: c for name, c in self.columns.items() if c.learned}
+
+    @property
+    def modelled(self) -> dict[str, Column]:
+        """The learned columns that no rule computes from others: those that have cells."""
+        computed = self.computed
+        return {name: c for name, c in self.learned.items() if name not in computed}
+
+    @property
+    def computed(self) -> dict[str, Sum | Determines]:
+        """The columns that are computed from others, never modelled, with the rule of each."""
+        sums: dict[str, Sum | Determines] = {rule.left: rule for rule in map(Sum.parse, self.sums)}
+        return sums | {rule.right: rule for rule in self.determines}
 
     @property
     def orders(self) -> tuple[Order, ...]:
@@ -188,7 +221,9 @@ class Schema(Strict):
             SchemaError: the file would be larger than a schema file may be.
         """
         told = self.model_dump(
-            by_alias=True, exclude_defaults=True, include={"source", "subject", "order", "public_from"}
+            by_alias=True,
+            exclude_defaults=True,
+            include={"source", "subject", "order", "sums", "determines", "public_from"},
         )
         lines = [entry("privsynth-schema", self.format), entry("source", self.source)]
         lines += [entry("public from", self.public_from)] if self.public_from is not None else []
@@ -198,6 +233,8 @@ class Schema(Strict):
             lines.append(entry(name, {"kind": column.kind, **said}, indent=2))
         lines += [entry("never", [dict(rule) for rule in self.never])] if self.never else []
         lines += [entry("order", self.order)] if self.order else []
+        lines += [entry("sums", self.sums)] if self.sums else []
+        lines += [entry("determines", told["determines"])] if self.determines else []
         text = "\n".join(lines) + "\n"
         if len(text.encode()) > MAX_BYTES:
             raise SchemaError(
@@ -237,6 +274,9 @@ _MENDS = {
     "dropped": "`dropped: true` leaves the column out",
     "values": "text or whole numbers, all of one; kind boolean for true and false, `nullable: true` for null",
     "values from": "a CSV file in the schema's folder: a header, then one value a line",
+    "open": "`open: true` where no public list of the values exists",
+    "other": "a text for every category that is not released, for example `other: elsewhere`",
+    "cells": "equal: 64 public cells of equal width; learned: cells that the fit pays for",
     "ordered": "`ordered: true` where neighbours in the list are alike",
     "outside": "clip, null or drop; for a categorical column null, drop or one of its values; for a boolean null, drop",
     "min": "the least value that the column can hold, from public knowledge: a plain number or day",
@@ -247,6 +287,10 @@ _MENDS = {
     "size": "width and height in pixels, for example [64, 64]",
     "mode": "L or RGB",
     "never": "a list of combinations, for example `never: [{sex: M, pregnant: true}]`",
+    "sums": "a list, for example `sums: [total = first + second]`",
+    "determines": "a list, for example `determines: [zip -> state]`, or `{rule: zip -> state, from: zips.csv}`",
+    "rule": "write it as `zip -> state`",
+    "from": "a CSV file in the schema's folder: a header, then a value of each column a line",
     "order": "a list, for example `order: [admitted <= discharged]`",
 }
 
@@ -285,6 +329,10 @@ def _schema(document: Document, *, folder: Path) -> Schema:
                 columns[name] = _with_values(document, folder, name, column)
                 lines["columns", name, "values"] = lines["columns", name, "values from"]
         document = replace(document, data={**document.data, "columns": columns}, lines=lines)
+    rules = document.data.get("determines")
+    if isinstance(rules, list):
+        mapped = [_with_map(document, folder, i, rule) for i, rule in enumerate(rules)]
+        document = replace(document, data={**document.data, "determines": mapped})
     return build(Schema, document, error=SchemaError, mends=_MENDS)
 
 
@@ -294,9 +342,33 @@ def _with_values(document: Document, folder: Path, name: str, column: dict[str, 
     del rest["values from"]
     if "values" in rest:
         raise SchemaError("both `values` and `values from`", where=where, mend="keep one")
+    values = [row[0] for row in _public_rows(folder, listed, key="values from", where=where) if row[0] != ""]
+    if not 1 <= len(values) <= MAX_VALUES:
+        raise SchemaError(f"{listed} holds {len(values)} values", where=where, mend=f"1 to {MAX_VALUES} values")
+    return {**rest, "values": values}
+
+
+def _with_map(document: Document, folder: Path, place: int, rule: Any) -> Any:
+    """A rule with the first two columns of the public CSV file that its ``from`` names, header skipped."""
+    if not isinstance(rule, dict) or "from" not in rule:
+        return rule
+    where, listed, rest = document.where("determines", place, "from"), rule["from"], dict(rule)
+    del rest["from"]
+    if "map" in rest:
+        raise SchemaError("both `map` and `from`", where=where, mend="keep one")
+    rows = _public_rows(folder, listed, key="from", where=where)
+    if not 1 <= len(rows) <= MAX_VALUES or any(len(row) < 2 for row in rows):
+        raise SchemaError(
+            f"{listed} is no map", where=where, mend=f"1 to {MAX_VALUES} lines of two values each under a header"
+        )
+    return {**rest, "map": [[row[0], row[1]] for row in rows]}
+
+
+def _public_rows(folder: Path, listed: Any, *, key: str, where: str) -> list[list[str]]:
+    """The lines under the header of a public CSV file, empty ones left out."""
     if not isinstance(listed, str) or Path(listed).is_absolute() or ".." in Path(listed).parts:
         raise SchemaError(
-            "`values from` must be a file in the schema's folder", where=where, mend="a relative path without .."
+            f"`{key}` must be a file in the schema's folder", where=where, mend="a relative path without .."
         )
     try:
         raw = read_bytes(folder / listed, error=SchemaError, kind="public values", limit=MAX_LIST_BYTES)
@@ -305,7 +377,4 @@ def _with_values(document: Document, folder: Path, name: str, column: dict[str, 
         raise SchemaError(f"{listed}: {wrong.what}", where=where, mend=wrong.mend) from None
     except (UnicodeDecodeError, csv.Error):
         raise SchemaError(f"{listed} is not UTF-8 CSV", where=where, mend="one value a line under a header") from None
-    values = [row[0] for row in rows[1:] if row and row[0] != ""]
-    if not 1 <= len(values) <= MAX_VALUES:
-        raise SchemaError(f"{listed} holds {len(values)} values", where=where, mend=f"1 to {MAX_VALUES} values")
-    return {**rest, "values": values}
+    return [row for row in rows[1:] if row]

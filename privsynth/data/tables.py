@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from privsynth.data.codec import Codec, Floats, Listed, Ranged, coded_column
+from privsynth.data.codec import Codec, Floats, Listed, OpenListed, Ranged, coded_column
 from privsynth.data.conform import Mask, conform
 from privsynth.data.csv_file import csv_header
 from privsynth.data.files import Stored, load
+from privsynth.data.ranged import ranged_bounds, total
 from privsynth.data.records import Ballots, Records, numbered
-from privsynth.data.schema import Schema
+from privsynth.data.rules import Sum, text_of
+from privsynth.data.schema import Integer, Real, Schema
 from privsynth.errors import DataError, MissingExtra
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ class Fault:
 
     Attributes:
         column: the column, or the text of the row rule.
-        rule: what is done: ``clip``, ``round down``, ``null``, ``drop``, or a category.
+        rule: what is done: ``clip``, ``round down``, ``null``, ``drop``, ``computed`` (its value is not read), or a
+            category.
         rows: how many rows.
         first: the numbers (from 0) of the first ten of them.
     """
@@ -170,6 +173,8 @@ def _row_ids(frame: pd.DataFrame, schema: Schema) -> npt.NDArray[np.object_]:
         if isinstance(column, Ranged):
             position, missing = column.position(frame[column.name])
             parts += [position, missing.astype(np.float64)] if column.nullable else [position]
+        elif isinstance(column, OpenListed):
+            parts += _text_marks(frame[column.name])
         else:
             parts.append(column.encode(frame[column.name]).astype(np.float64))
     rows = np.stack(parts, axis=1)
@@ -179,18 +184,64 @@ def _row_ids(frame: pd.DataFrame, schema: Schema) -> npt.NDArray[np.object_]:
     return numbered(np.array(digests, dtype=object))
 
 
+def _text_marks(texts: pd.Series[Any]) -> list[Floats]:
+    """Two numbers of 48 bits a row from the hash of its text, -1 where it is null."""
+    digests = [sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts.cat.categories]
+    places = texts.cat.codes.to_numpy()
+    marks = ([*(int.from_bytes(d[at : at + 6], "big") for d in digests), -1] for at in (0, 6))
+    return [np.array(mark, dtype=np.float64)[places] for mark in marks]
+
+
 def _row_rules(frame: pd.DataFrame, schema: Schema, faults: _Faults) -> None:
-    """Rows that break a structural zero or an order are dropped by rule."""
+    """Rows that break a structural zero or an order are dropped by rule; what is computed from other columns is
+    never read, so a row where it differs stays."""
     alive = np.flatnonzero(faults.alive)
     standing = frame if len(alive) == len(frame) else frame.loc[faults.alive]
-    for rule, mask in violations(standing, schema):
-        broken = np.zeros(len(frame), dtype=np.bool_)
-        broken[alive[mask]] = True
-        faults.note(rule, "drop", broken)
+    for done, found in (("drop", _forbidden(standing, schema)), ("computed", _miscomputed(standing, schema))):
+        for rule, mask in found:
+            broken = np.zeros(len(frame), dtype=np.bool_)
+            broken[alive[mask]] = True
+            faults.note(rule, done, broken)
 
 
 def violations(frame: pd.DataFrame, schema: Schema) -> list[tuple[str, Mask]]:
-    """Which rows of conformed values break each ``never`` and ``order`` line of the schema."""
+    """Which rows of conformed values break each line of the schema's ``never``, ``order``, ``sums`` and
+    ``determines``."""
+    return _forbidden(frame, schema) + _miscomputed(frame, schema)
+
+
+def _miscomputed(frame: pd.DataFrame, schema: Schema) -> list[tuple[str, Mask]]:
+    """Sums that are not those of their parts or leave their bounds; determined values that are not their map's, or
+    where there is none not the most frequent one beside the value that determines them."""
+    import pandas as pd
+
+    out: list[tuple[str, Mask]] = []
+    for name, rule in schema.computed.items():
+        column, stored = schema.columns[name], frame[name]
+        if isinstance(rule, Sum):
+            wanted = total(name, column, [frame[part] for part in rule.parts])
+            (held, missing), none = _position(frame, schema, name), wanted.isna().to_numpy()
+            sums = wanted.to_numpy(dtype=np.float64, na_value=0.0)
+            low, high = ranged_bounds(column)
+            near = 0.0 if isinstance(column, Integer) else 1e-9 * np.maximum(np.abs(sums), 1.0)
+            if isinstance(column, Real) and column.decimals is not None:
+                near = near + 0.5 * 10.0**-column.decimals
+            wrong = (np.abs(held - sums) > near) | (held < low) | (held > high) | missing
+            out.append((f"{name} = {' + '.join(rule.parts)}", np.asarray(wrong & ~none, dtype=np.bool_)))
+            continue
+        left = frame[rule.left].astype(object).map(lambda v: "" if v is None or v is pd.NA or v != v else text_of(v))
+        right = stored.astype(object).map(lambda v: "" if v is None or v is pd.NA or v != v else text_of(v))
+        if rule.map is not None:
+            wanted = left.map(dict(rule.map)).fillna("")
+        else:
+            counts = pd.DataFrame({"l": left, "r": right}).value_counts(sort=True).reset_index()
+            wanted = left.map(counts.drop_duplicates("l").set_index("l")["r"])
+        out.append((f"{rule.left} -> {rule.right}", np.asarray(wanted != right, dtype=np.bool_)))
+    return out
+
+
+def _forbidden(frame: pd.DataFrame, schema: Schema) -> list[tuple[str, Mask]]:
+    """Which rows break a structural zero or an order."""
     out: list[tuple[str, Mask]] = []
     for rule in schema.never:
         mask = np.ones(len(frame), dtype=np.bool_)

@@ -28,6 +28,7 @@ class Balance:
     holds: Mapping[str, Bought]
     requests: Mapping[str, str]
     fitted: frozenset[str]
+    benchmarks: frozenset[str]
     measured: Mapping[str, str]
     approved: Mapping[str, str]
     openers: Mapping[str, frozenset[str]]
@@ -53,7 +54,7 @@ class Balance:
         ]
         try:
             spent = reduce(
-                lambda filter_, hold: filter_.charge(decode(hold.event), delta=hold.delta_noise),
+                lambda filter_, hold: filter_.charge(decode(hold.event), delta=hold.prices.delta_own),
                 paid,
                 registered.fresh(over),
             )
@@ -107,6 +108,7 @@ def fold(entries: Iterable[Entry]) -> Balance:
     holds: dict[str, Bought] = {}
     requests: dict[str, str] = {}
     fitted: set[str] = set()
+    benchmarks: set[str] = set()
     measured: dict[str, str] = {}
     approved: dict[str, str] = {}
     openers: dict[str, frozenset[str]] = {}
@@ -127,6 +129,8 @@ def fold(entries: Iterable[Entry]) -> Balance:
                         raise odd(entry)
                 case "fit" if hold in holds and hold not in fitted:
                     fitted.add(hold)
+                    if body.get("benchmark") is True:
+                        benchmarks.add(hold)
                 case "measured" if hold in fitted and hold not in measured:
                     measured[hold] = body["sha256"]
                 case "approve" if hold in measured and hold not in approved:
@@ -139,7 +143,17 @@ def fold(entries: Iterable[Entry]) -> Balance:
                 case _:
                     raise odd(entry)
     return Balance(
-        ledger, policy, populations, sources, holds, requests, frozenset(fitted), measured, approved, openers
+        ledger=ledger,
+        policy=policy,
+        populations=populations,
+        sources=sources,
+        holds=holds,
+        requests=requests,
+        fitted=frozenset(fitted),
+        benchmarks=frozenset(benchmarks),
+        measured=measured,
+        approved=approved,
+        openers=openers,
     )
 
 

@@ -79,11 +79,15 @@ class Hold:
 
     # --- the fit --------------------------------------------------------------------------------
 
-    def open_fit(self, *, recipe: str, source: str, purpose: str, recipient: str) -> None:
+    def open_fit(self, *, recipe: str, source: str, purpose: str, recipient: str, benchmark: bool = False) -> None:
         """Record that the fit begins: durable before the first statistic of the rows is taken.
 
+        Args:
+            recipe, source, purpose, recipient: what is fitted, and of what origin the rows are.
+            benchmark: the rows are those of ``Split.benchmark``; no gate will open for this hold.
+
         Raises:
-            HoldError: bought for something else, or opened before.
+            HoldError: bought for something else, opened before, or a benchmark with a gate's share.
         """
         with self._writing() as (session, bought):
             steps.bought_for(
@@ -93,7 +97,7 @@ class Hold:
                 ("purpose", purpose, bought.terms.purpose),
                 ("recipient", recipient, bought.terms.recipient),
             )
-            steps.open_fit(session, bought)
+            steps.open_fit(session, bought, benchmark=benchmark)
 
     def deposit(self, transcript: bytes) -> None:
         """Keep the fit's noisy measurements, durably, before a model is made from them. Once.

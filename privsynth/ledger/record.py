@@ -83,6 +83,7 @@ class Bought:
     mu_fit: float
     mu_gate: float
     delta_noise: float
+    delta_open: float
     event: Mapping[str, Any] = field(repr=False)
     reserved: str = ""
     first_of_population: bool = False
@@ -101,7 +102,13 @@ class Bought:
             raise LedgerError(f"hold {self.id} records no fit and gate", where=f"hold {self.id}", mend=MEND)
         fit, gate = event.events
         return Prices(
-            mu=self.mu, mu_fit=self.mu_fit, mu_gate=self.mu_gate, fit=fit, gate=gate, delta_noise=self.delta_noise
+            mu=self.mu,
+            mu_fit=self.mu_fit,
+            mu_gate=self.mu_gate,
+            fit=fit,
+            gate=gate,
+            delta_noise=self.delta_noise,
+            delta_open=self.delta_open,
         )
 
 
@@ -163,6 +170,7 @@ def bought_of(entry: Entry) -> Bought:
         mu_fit=float(body["mu fit"]),
         mu_gate=float(body["mu gate"]),
         delta_noise=float(body["delta noise"]),
+        delta_open=float(body["delta open"]),
         event=body["event"],
         reserved=entry.time,
         first_of_population=body["first of population"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
 from functools import cache
@@ -21,7 +21,6 @@ from privsynth.ledger.balance import Balance
 from privsynth.ledger.log import Session
 from privsynth.ledger.record import Bought, Line, Over
 from privsynth.ledger.terms import Terms
-from privsynth.privacy.budget import Budget
 from privsynth.privacy.events import encode
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def quote(policy: Policy, balance: Balance, terms: Terms, *, today: date) -> Quo
     """Price ``terms`` against ``balance``."""
     from privsynth.policy.decide import decide
 
-    prices = _prices(policy, terms.budget)
+    prices = _prices(policy, terms)
     population = balance.sources.get(terms.source)
     lines = () if population is None else balance.lines_of(population, terms.recipient)
     quoted = tuple(_after(line, prices) for line in lines)
@@ -123,7 +122,7 @@ def sell(session: Session, policy: Policy, terms: Terms, *, request: str) -> Bou
         session.append("denied", {**asked, "step": "reserve", "rules": list(denied.rules)}, log="attempts")
         return denied
 
-    prices = _prices(policy, terms.budget)
+    prices = _prices(policy, terms)
     population = balance.sources[terms.source]
     lines = balance.lines_of(population, terms.recipient)
     short = [line for line in lines if not _admits(line, prices)]
@@ -144,6 +143,7 @@ def sell(session: Session, policy: Policy, terms: Terms, *, request: str) -> Bou
             "mu fit": prices.mu_fit,
             "mu gate": prices.mu_gate,
             "delta noise": prices.delta_noise,
+            "delta open": prices.delta_open,
             "event": encode(event_of(prices)),
             "first of population": not earlier,
             "chosen after report": _read_before_asking(policy, balance, population, terms.actor),
@@ -166,20 +166,20 @@ def accountant_version() -> str:
     return f"dp-accounting {version('dp-accounting')}"
 
 
-def _prices(policy: Policy, budget: Budget) -> Prices:
+def _prices(policy: Policy, terms: Terms) -> Prices:
     from privsynth.privacy.accountant import share_out
 
-    return share_out(budget, gate_share=policy.gate.budget.share)
+    return share_out(terms.budget, gate_share=policy.gate.budget.share, selects=terms.selects)
 
 
 def _admits(line: Line, prices: Prices) -> bool:
-    return line.filter.admits(event_of(prices), delta=prices.delta_noise)
+    return line.filter.admits(event_of(prices), delta=prices.delta_own)
 
 
 def _after(line: Line, prices: Prices) -> QuoteLine:
     after: float | None = None
     if _admits(line, prices):
-        after = line.filter.charge(event_of(prices), delta=prices.delta_noise).spent_share()
+        after = line.filter.charge(event_of(prices), delta=prices.delta_own).spent_share()
     return QuoteLine(
         over=line.over,
         name=line.name,
@@ -224,7 +224,7 @@ def _still_buys(policy: Policy, lines: tuple[Line, ...], terms: Terms) -> float 
 
     def fits(epsilon: float) -> bool:
         try:
-            prices = _prices(policy, Budget(epsilon=epsilon, delta=terms.delta))
+            prices = _prices(policy, replace(terms, epsilon=epsilon))
             return all(_admits(line, prices) for line in lines)
         except BudgetError:
             return False

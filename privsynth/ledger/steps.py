@@ -70,11 +70,17 @@ def bought_for(hold: str, *pairs: tuple[str, object, object]) -> None:
 # --- the fit -----------------------------------------------------------------------------------
 
 
-def open_fit(session: Session, bought: Bought) -> None:
-    """Record that the fit begins."""
+def open_fit(session: Session, bought: Bought, *, benchmark: bool) -> None:
+    """Record that the fit begins, and whether nobody was held out of its rows."""
     if bought.id in session.balance().fitted:
         raise hold_fault(bought.id, "was opened for a fit before, and a fit runs once", mend=_AGAIN)
-    session.append("fit", {"hold": bought.id})
+    if benchmark and bought.prices.mu_gate > 0:
+        raise hold_fault(
+            bought.id,
+            "pays for a gate, which no benchmark may pass",
+            mend="reserve under a policy whose gate has share 0",
+        )
+    session.append("fit", {"hold": bought.id, **({"benchmark": True} if benchmark else {})})
 
 
 def deposit(session: Session, bought: Bought, transcript: bytes) -> None:
@@ -114,6 +120,8 @@ def open_gate(session: Session, bought: Bought, policy: Policy) -> int | Request
     balance, gates = session.balance(), session.gates()
     if bought.id not in balance.measured:
         raise hold_fault(bought.id, "has no measured fit to gate", mend="fit with it first")
+    if bought.id in balance.benchmarks:
+        raise hold_fault(bought.id, "was fitted to Split.benchmark's rows", mend="fit what granted.split(ledger) gives")
     if bought.id in gates.gated:
         raise hold_fault(bought.id, "was gated before, and a gate runs once a hold", mend=_AGAIN)
     note = {"hold": bought.id, "population": bought.population, "policy": policy.sha256}

@@ -34,6 +34,8 @@ class Terms:
         columns: the learned columns of the schema.
         unit, contribution, person_rows: who is protected, and how many rows she may have.
         epsilon, delta, neighbours: the whole release's price.
+        selects: whether the fit releases categories of open columns, which takes a slice of delta.
+        public_help: whether the recipe declares a public table, whose rows are not protected.
     """
 
     actor: str
@@ -51,6 +53,8 @@ class Terms:
     epsilon: float
     delta: float
     neighbours: Neighbours = "add-or-remove"
+    selects: bool = False
+    public_help: bool = False
 
     @property
     def budget(self) -> Budget:
@@ -97,6 +101,7 @@ class Terms:
             columns=self.columns,
             kind=self.kind,
             today=today,
+            public_help=self.public_help,
         )
 
 
@@ -110,6 +115,7 @@ def terms_of(
     """
     schema = getattr(recipe, "schema", None)
     known = schema if isinstance(schema, Schema) else None
+    described = recipe.describe()
     return Terms(
         actor=actor,
         source=one_line(recipe.source, name="source"),
@@ -117,7 +123,7 @@ def terms_of(
         recipient=one_line(recipient, name="recipient"),
         consent=policy.consent.kind if consent is None else consent,
         kind=one_line(recipe.kind, name="kind"),
-        recipe=identity(recipe.describe()),
+        recipe=identity(described),
         schema="" if known is None else known.sha256,
         columns=() if known is None else tuple(known.learned),
         unit=one_line(recipe.unit or _registered_unit(policy, recipe.source), name="unit"),
@@ -126,6 +132,8 @@ def terms_of(
         epsilon=float(recipe.budget.epsilon),
         delta=float(recipe.budget.delta),
         neighbours=recipe.budget.neighbours,
+        selects=bool(recipe.selects),
+        public_help=described.get("public") is not None,
     )
 
 

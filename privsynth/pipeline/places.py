@@ -11,6 +11,7 @@ from privsynth.errors import KeyFileError, MissingExtra, StorageError
 from privsynth.ledger.store import Ledger, open_ledger
 from privsynth.pipeline.study import Study
 from privsynth.policy.document import Policy
+from privsynth.release.predicate import STATEMENT
 from privsynth.signing import load_key
 
 NEEDED = ("torch", "safetensors", "sklearn", "pandas", "pyarrow", "mpmath")
@@ -46,6 +47,7 @@ def check_places(study: Study) -> None:
     check_writable(study.model_folder)
     load_key(study.key, passphrase=passphrase(study))
     study.condition()
+    study.balance()
 
 
 def check_file(path: Path) -> None:
@@ -59,6 +61,25 @@ def check_file(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         raise StorageError("no such folder", where=str(path.parent), mend="make it first, or name another place")
     check_writable(path)
+
+
+def check_page(path: Path, *, mark: str) -> None:
+    """Refuse to write a page where none could be, over anything but an earlier one of its kind, or into a release.
+
+    Args:
+        mark: words that stand near the beginning of every page of the kind.
+
+    Raises:
+        StorageError: as of :func:`check_file`; another file is there, or the folder is a release's.
+    """
+    check_file(path)
+    if any((folder / STATEMENT).exists() for folder in path.absolute().parents):
+        raise StorageError("inside a release", where=str(path), mend="name another place")
+    if path.exists():
+        with path.open("rb") as file:
+            earlier = mark.encode() in file.read(1 << 20)
+        if not earlier:
+            raise StorageError("another file is there", where=str(path), mend="name another file")
 
 
 def check_writable(path: Path) -> None:

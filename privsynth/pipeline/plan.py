@@ -46,15 +46,8 @@ class StudyPlan:
 
     @property
     def noise(self) -> dict[str, float]:
-        """Standard deviation of the noise on a count, in rows, by stage (pairs: the noisiest)."""
-        if self.layout is None:
-            return {}
-        stages = {"one-way": self.layout.one_way_sigma}
-        if self.layout.held_back:
-            stages["held-back"] = self.layout.held_back_sigma
-        if self.layout.pair_sigmas:
-            stages["pair"] = max(self.layout.pair_sigmas)
-        return stages
+        """Standard deviation of the noise on a count, in rows, by stage (the noisiest table of each)."""
+        return {} if self.layout is None else {stage: high for stage, (_, high) in self.layout.sigmas().items()}
 
     def spent_after(self, line: QuoteLine) -> float | None:
         """The share of a budget line spent after a run; as it is where the hold is paid, None where it cannot pay."""

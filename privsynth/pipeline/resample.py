@@ -6,17 +6,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from privsynth.data.records import Draw
 from privsynth.generators.marginals import load_model
 from privsynth.pipeline.places import existing_ledger, passphrase
 from privsynth.pipeline.study import Study
 from privsynth.release.gate import approved
 
 
-def sample_study(study: Study, *, rows: int, where: Mapping[str, Any], seed: int | None, out: Path, actor: str) -> int:
+def sample_study(
+    study: Study,
+    *,
+    rows: int,
+    where: Mapping[str, Any],
+    seed: int | None,
+    balance: Mapping[str, Any],
+    draw: Draw,
+    out: Path,
+    actor: str,
+) -> int:
     """Draw from a study's saved model, sign and write; reads no data and costs nothing.
 
     Args:
-        rows, where, seed: as of ``model.sample``.
+        rows, where, seed, balance, draw: as of ``model.sample``.
         out: the new release's folder, from the current one.
 
     Returns:
@@ -29,6 +40,6 @@ def sample_study(study: Study, *, rows: int, where: Mapping[str, Any], seed: int
     model = load_model(study.model_folder)
     ledger = existing_ledger(study.ledger_url, study.policy, actor=actor)
     verdict = approved(model, hold=ledger.hold(model.receipt.hold), policy=study.policy)
-    synth = model.sample(rows, where=dict(where) or None, seed=seed)
+    synth = model.sample(rows, where=dict(where) or None, seed=seed, balance=dict(balance) or None, draw=draw)
     verdict.release(synth).sign(study.key, passphrase(study)).write(out)
     return len(synth)

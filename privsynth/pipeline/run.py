@@ -75,7 +75,14 @@ def run_study(study: Study, *, actor: str, progress: Progress = SILENT) -> Outco
         verdict = approved(model, hold=hold, policy=study.policy)
     else:
         verdict = gate(model, split, hold=hold, policy=study.policy, progress=progress)
-    synth = model.sample(study.file.sample.rows, where=study.condition() or None, seed=study.file.sample.seed)
+    wanted = study.file.sample
+    synth = model.sample(
+        wanted.rows,
+        where=study.condition() or None,
+        seed=wanted.seed,
+        balance=study.balance() or None,
+        draw=wanted.draw,
+    )
     progress.step("sign and write the release", 1)
     verdict.release(synth).sign(study.key, passphrase(study)).write(study.out)
     progress.advance()
@@ -155,7 +162,7 @@ def _model(study: Study, ledger: Ledger, hold: Hold, split: Split | None, progre
         transcript = MarginalTranscript.from_bytes(raw)
         model = study.recipe.refit(transcript, study.recipe.receipt(hold, transcript), progress=progress)
     elif split is not None:
-        model = study.recipe.fit(split.train, hold, progress=progress)
+        model = study.recipe.fit(split.train, hold, public=study.public, progress=progress)
     else:
         raise HoldError("an approved hold without a transcript", where=f"hold {hold.id}", mend="restore the ledger")
     model.save(folder)

@@ -12,11 +12,15 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from privsynth.data.balance import read_balance
 from privsynth.data.codec import Between, Codec
+from privsynth.data.records import Draw, Records
 from privsynth.data.schema import Schema, load_schema
 from privsynth.documents import Document, Strict, build, identity, load_yaml, refuse_todo
 from privsynth.errors import BudgetError, ConditionError, SchemaError, StudyError
+from privsynth.generators.marginals.public import PublicHelp, read_public
 from privsynth.generators.marginals.recipe import Marginals
+from privsynth.pipeline.conditions import named_shares
 from privsynth.policy.decide import ConsentKind
 from privsynth.policy.document import Policy, load_policy
 from privsynth.privacy.budget import Budget
@@ -37,6 +41,13 @@ class ConsentEvidence(Strict):
         return self
 
 
+class PublicSpec(Strict):
+    """``{file: census.parquet, note: the 2021 census sample, open data}``."""
+
+    file: str
+    note: Annotated[str, pydantic.Field(min_length=1, max_length=500, pattern=r"^\S[^\n]*$")]
+
+
 class MarginalsSpec(Strict):
     """``{kind: marginals, epsilon: 1.0, delta: 1e-9, target: readmitted}``."""
 
@@ -45,34 +56,30 @@ class MarginalsSpec(Strict):
     delta: float
     target: str | None = None
     components: int | None = None
-    steps: int = 400
+    steps: int = 300
+    public: PublicSpec | None = None
 
-    def recipe(self, schema: Schema) -> Marginals:
-        """The recipe it describes."""
+    def recipe(self, schema: Schema, public: Records | None = None) -> Marginals:
+        """The recipe it describes; ``public`` are the rows of its public table."""
         return Marginals(
             schema,
             Budget(self.epsilon, self.delta),
             target=self.target,
             components=self.components,
             steps=self.steps,
+            public=PublicHelp.of(public, note=self.public.note) if public is not None and self.public else None,
         )
 
 
 class Sample(Strict):
-    """What to draw: ``{rows: 50000, where: {sex: F}, seed: 7}``. ``where`` takes a value, a list, or
-    ``{from: 20, to: 40}``."""
+    """What to draw: ``{rows: 50000, where: {sex: F}, balance: {ward: equal}, seed: 7}``. ``where`` takes a
+    value, a list, or ``{from: 20, to: 40}``; ``balance`` takes ``equal``, or shares by value."""
 
     rows: Annotated[int, pydantic.Field(ge=1, le=100_000_000)]
     where: Mapping[str, Any] = {}
     seed: Annotated[int, pydantic.Field(ge=0)] | None = None
-    balance: Any = None
-
-    @pydantic.field_validator("balance")
-    @classmethod
-    def _not_built(cls, value: Any) -> Any:
-        if value is not None:
-            raise ValueError("balanced samples are not built yet; use `where` for one group at a time")
-        return value
+    balance: Mapping[str, Any] = {}
+    draw: Draw = "even"
 
 
 class Sign(Strict):
@@ -117,18 +124,21 @@ class StudyFile(Strict):
 
 
 _MENDS = {
-    "balance": "remove `balance`; draw each group with `where`",
+    "balance": "shares by column, for example `balance: {sex: equal}` or `balance: {sex: {F: 0.7, M: 0.3}}`",
     "components": "a whole number from 1 to 10,000, or leave it out",
     "consent": "`{register: consent.csv}` or `{columns: true}`; leave it out where the policy asks nobody",
     "data": "the table's path from the study's folder, .parquet or .csv",
     "delta": "a number far below one in the number of people, for example `delta: 1e-9`",
+    "draw": "`draw: even` or `draw: independent`",
     "epsilon": "a number from 0.0001 to 50, for example `epsilon: 1.0`; 0.1 to 10 is the useful range",
     "generator": "for example `generator: {kind: marginals, epsilon: 1.0, delta: 1e-9}`",
     "kind": "this version builds `kind: marginals`",
     "ledger": "for example `ledger: sqlite:///ledger.db`, relative to the study's folder",
+    "note": "a line that says where the public rows come from and why they are public",
     "out": "the folder of the release that will be written, for example `out: release/`",
     "policy": "the policy's path from the study's folder",
     "privsynth-study": "the first line of the file is `privsynth-study: 1`",
+    "public": "for example `public: {file: census.parquet, note: census sample of 2021, open data}`",
     "purpose": "a purpose of the policy",
     "recipient": "a recipient of the policy",
     "request": "letters, digits and . _ -, at most 64",
@@ -152,6 +162,7 @@ class Study:
     schema: Schema
     policy: Policy
     recipe: Marginals
+    public: Records | None = None
 
     def path(self, name: str) -> Path:
         """A path of the file, from the study's folder."""
@@ -229,12 +240,30 @@ class Study:
             out[name] = wanted
         return out
 
+    def balance(self) -> dict[str, Any]:
+        """The sample's balance: values read by their column's kind, every one that its column may hold.
+
+        Raises:
+            ConditionError: not of its form, or as of :func:`privsynth.data.balance.read_balance`.
+        """
+        out: dict[str, Any] = {}
+        for name, asked in self.file.sample.balance.items():
+            try:
+                out |= named_shares({name: asked}, self.schema)
+                read_balance({name: out[name]}, Codec(self.schema), where=self.file.sample.where)
+            except ConditionError as wrong:
+                place = self.document.where("sample", "balance", name)
+                raise ConditionError(f"sample › balance › {name}: {wrong.what}", where=place, mend=wrong.mend) from None
+        read_balance(out, Codec(self.schema))
+        return out
+
 
 def load_study(path: str | Path) -> Study:
-    """Read a study with the schema and policy that it names; no data, no ledger.
+    """Read a study with the schema, the policy and the public table that it names; no data, no ledger.
 
     Raises:
         StudyError, SchemaError, PolicyError, BudgetError: with file:line and the mend.
+        DataError: a public table that cannot be read.
     """
     document = load_yaml(path, error=StudyError, kind="study")
     refuse_todo(document, error=StudyError, mend="decide it and write it out; docs/study.md explains each key")
@@ -242,13 +271,32 @@ def load_study(path: str | Path) -> Study:
     folder = Path(path).resolve().parent
     schema = load_schema(folder / file.schema_)
     policy = load_policy(folder / file.policy)
-    return Study(file, document, folder, schema, policy, _recipe(file, schema, document))
+    public = _public(file, schema, folder, document)
+    return Study(file, document, folder, schema, policy, _recipe(file, schema, document, public), public)
 
 
-def _recipe(file: StudyFile, schema: Schema, document: Document) -> Marginals:
+def _public(file: StudyFile, schema: Schema, folder: Path, document: Document) -> Records | None:
+    """The rows of the public table that the generator names: part of the recipe, by their digest.
+
+    Raises:
+        StudyError: it is the file of the private rows. DataError: it cannot be read.
+    """
+    if file.generator.public is None:
+        return None
+    public, data = (folder / name for name in (file.generator.public.file, file.data))
+    if public.resolve() == data.resolve() or (public.exists() and data.exists() and public.samefile(data)):
+        raise StudyError(
+            "generator › public: the study's own data cannot be declared public",
+            where=document.where("generator", "public"),
+            mend="name a table that anybody may see, or leave it out",
+        )
+    return read_public(public, schema)
+
+
+def _recipe(file: StudyFile, schema: Schema, document: Document, public: Records | None) -> Marginals:
     """The recipe; what is wrong with one of its fields is told at the study's line."""
     try:
-        return file.generator.recipe(schema)
+        return file.generator.recipe(schema, public)
     except (BudgetError, SchemaError) as wrong:
         field = wrong.where.rpartition(".")[2]  # as in Budget.epsilon
         mend = _MENDS.get(field, wrong.mend)

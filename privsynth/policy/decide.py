@@ -231,6 +231,18 @@ def _noise(policy: Policy, request: Request) -> RuleVerdict:
     )
 
 
+def _public_help(policy: Policy, request: Request) -> RuleVerdict:
+    allowed = policy.data.public_help == "allowed"
+    return RuleVerdict(
+        "PS-PUB-001",
+        allowed or not request.public_help,
+        "the recipe declares a public table" if request.public_help else "the recipe declares no public table",
+        policy.where("data", "public help"),
+        "a public table may be declared" if allowed else "no rows may be declared public",
+        "leave `public` out, or have the policy's owner say `public help: allowed` under `data`",
+    )
+
+
 def _no_source(rule: str, policy: Policy) -> RuleVerdict:
     return _unconsulted(rule, policy.where("sources"), "the source is not registered", "PS-SRC-001")
 
@@ -259,4 +271,5 @@ _HOLD_RULES: tuple[Callable[[Policy, Request], RuleVerdict], ...] = (
     _size,
     _gate_columns,
     _noise,
+    _public_help,
 )

@@ -113,6 +113,11 @@ class Policy:
         return self.file.gate
 
     @property
+    def publishes_transcript(self) -> bool:
+        """Whether each release carries the transcript that its model was fitted to."""
+        return self.file.release is not None and self.file.release.transcript == "published"
+
+    @property
     def roles(self) -> RoleLists:
         """Which roles may do what."""
         return self.file.roles

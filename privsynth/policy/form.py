@@ -167,9 +167,17 @@ class Privacy(Part):
 
 
 class Data(Part):
-    """How much data there must be, by declared sizes."""
+    """How much data there must be, by declared sizes, and whether public rows may be declared beside them."""
 
     min_rows: Count
+    public_help: Literal["refused", "allowed"] | None = None
+
+
+class Leaving(Part):
+    """What a release carries beside its rows. ``transcript: published``: the noisy tables that were paid for, from
+    which anyone fits the model again."""
+
+    transcript: Literal["withheld", "published"]
 
 
 class RoleLists(Part):
@@ -202,6 +210,7 @@ class PolicyFile(Part):
     privacy: Privacy
     data: Data
     gate: GateRules
+    release: Leaving | None = None
     roles: RoleLists
     people: Annotated[Mapping[Email, Person], pydantic.Field(min_length=1)]
 

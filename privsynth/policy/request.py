@@ -41,6 +41,7 @@ class Request(Use):
         columns: the columns that the schema declares as learned.
         kind: the generator's kind; recorded, no rule reads it.
         noise: where the noise will come from.
+        public_help: whether the recipe declares a public table, whose rows are not protected.
     """
 
     epsilon: float
@@ -51,6 +52,7 @@ class Request(Use):
     columns: tuple[str, ...]
     kind: str
     noise: Provenance = "os-secure"
+    public_help: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,14 @@ from privsynth.privacy.gdp import (
     check_number,
     delta_of,
     epsilon_of,
+    float_down,
     float_up,
     loss_exceeds,
     mu_of,
     mu_of_pure,
     noise_delta,
     odds_exceed,
+    open_delta,
     root_down,
     root_up,
 )
@@ -193,6 +195,7 @@ class Prices:
         mu_fit, mu_gate: each one's part; mu_gate is 0 where there is no gate.
         fit, gate: the events that the ledger books, ``GaussianDpEvent(1/μ)`` as envelopes.
         delta_noise: the slice of delta for the error of the noise tables.
+        delta_open: the slice for releasing open categories; 0 where there are none.
     """
 
     mu: float
@@ -201,12 +204,23 @@ class Prices:
     fit: DpEvent
     gate: DpEvent
     delta_noise: float
+    delta_open: float = 0.0
+
+    @property
+    def delta_own(self) -> float:
+        """What a filter books beside the event, rounded up: twice both slices, for its one sum is of two kinds of
+        own delta (docs/proofs/filters.md 3)."""
+        return float_up(2 * (Fraction(self.delta_noise) + Fraction(self.delta_open)))
 
 
-def share_out(budget: Budget, *, gate_share: float) -> Prices:
-    """Split ``budget`` so that μ_gate² = gate_share·μ²(epsilon, delta - noise slice), the fit having the rest.
+def share_out(budget: Budget, *, gate_share: float, selects: bool = False) -> Prices:
+    """Split ``budget`` so that μ_gate² = gate_share·μ²(epsilon, delta less the slices), the fit having the rest.
 
     Every step is rounded so that the two events together never cost more than μ².
+
+    Args:
+        gate_share: the policy's.
+        selects: whether the fit releases categories from open sets, which takes a slice of delta of its own.
 
     Raises:
         BudgetError: a share outside [0, 1), or that leaves a part without a usable budget.
@@ -216,7 +230,8 @@ def share_out(budget: Budget, *, gate_share: float) -> Prices:
     if not 0.0 <= gate_share < 1.0:
         raise BudgetError(f"the gate's share is {gate_share!r}; it must be at least 0 and below 1", mend="e.g. 0.1")
     slice_ = noise_delta(budget.delta)
-    mu = mu_of(budget.epsilon, math.nextafter(budget.delta - slice_, 0.0))
+    open_ = open_delta(budget.delta) if selects else 0.0
+    mu = mu_of(budget.epsilon, float_down(Fraction(budget.delta) - Fraction(slice_) - Fraction(open_)))
     whole = Fraction(mu) ** 2
     mu_gate = root_down(whole * Fraction(gate_share))
     mu_fit = root_down(whole - Fraction(mu_gate) ** 2)
@@ -227,6 +242,7 @@ def share_out(budget: Budget, *, gate_share: float) -> Prices:
         fit=dpa.GaussianDpEvent(_inverse_up(mu_fit)),
         gate=dpa.GaussianDpEvent(_inverse_up(mu_gate)) if gate_share else dpa.NoOpDpEvent(),
         delta_noise=slice_,
+        delta_open=open_,
     )
 
 

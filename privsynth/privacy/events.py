@@ -108,6 +108,11 @@ class Priced(Protocol):
         """The generator's kind as written in study files: ``marginals``."""
         ...
 
+    @property
+    def selects(self) -> bool:
+        """Whether the fit releases categories from open sets: that takes a slice of delta of its own."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """Every public field, schema included, as JSON values; its hash is the recipe's identity."""
         ...

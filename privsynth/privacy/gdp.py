@@ -133,6 +133,29 @@ def noise_delta(delta: float) -> float:
     return min(delta / 1000, 1e-15)
 
 
+def open_delta(delta: float) -> float:
+    """The slice of a hold's delta for releasing open categories: a thousandth. A threshold grows with the root of
+    its logarithm only, and a population's filter keeps just a hundredth of its delta for the holds' own deltas."""
+    check_number("delta", delta, 1e-300, _BELOW_ONE)
+    return delta / 1000
+
+
+def threshold_of(sigma: float, *, delta: float, votes: int) -> int:
+    """The least noisy count at which a category is released: one vote, plus rounded Gaussian noise of ``sigma``,
+    reaches it with probability at most 1 − (1 − delta)^(1/votes), so that of ``votes`` such categories any is
+    released with probability at most ``delta`` (docs/proofs/open-categories.md).
+
+    P(1 + round(σZ) ≥ T) = Φ(−(T − 3/2)/σ) for whole T; the quantile is taken 1e-9 too high.
+    """
+    check_number("sigma", sigma, 2.0**-20, 2.0**60)
+    check_number("delta", delta, 1e-300, 0.5)
+    from scipy.special import ndtri_exp
+
+    each = -math.expm1(math.log1p(-delta) / votes)
+    quantile = -float(ndtri_exp(math.log(each))) * (1 + 1e-9)
+    return 1 + max(1, math.ceil(sigma * quantile + 0.5))
+
+
 # --- numbers, rounded to the safe side ----------------------------------------------------------
 
 
@@ -167,6 +190,12 @@ def float_up(value: Fraction) -> float:
     """The smallest float that is at least ``value``."""
     near = float(value)
     return near if Fraction(near) >= value else math.nextafter(near, math.inf)
+
+
+def float_down(value: Fraction) -> float:
+    """The largest float that is at most ``value``."""
+    near = float(value)
+    return near if Fraction(near) <= value else math.nextafter(near, -math.inf)
 
 
 def root_down(value: Fraction) -> float:

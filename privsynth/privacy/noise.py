@@ -24,7 +24,15 @@ from numpy.typing import NDArray
 
 from privsynth.errors import PrivsynthError
 from privsynth.privacy.events import Provenance
-from privsynth.privacy.table import MAX_SIGMA, Table, dyadic_at_least, expect_dtype, survival_table, total_variation
+from privsynth.privacy.table import (
+    MAX_SIGMA,
+    Table,
+    dyadic_at_least,
+    dyadic_below,
+    expect_dtype,
+    survival_table,
+    total_variation,
+)
 
 __all__ = [
     "MAX_SIGMA",
@@ -33,6 +41,7 @@ __all__ = [
     "SeededNoise",
     "commitment",
     "dyadic_at_least",
+    "dyadic_below",
     "keyed_coins",
     "noisy_argmax",
     "total_variation",

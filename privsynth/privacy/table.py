@@ -41,6 +41,14 @@ def dyadic_at_least(sigma: float) -> float:
     return math.ldexp(math.ceil(mantissa * _SIGNIFICANT), exponent - 6)
 
 
+def dyadic_below(sigma: float) -> float:
+    """The grid's number just below ``sigma``, itself on the grid; ``sigma`` where the range ends there."""
+    check_sigma(sigma)
+    mantissa, exponent = math.frexp(sigma)
+    step = math.ldexp(1.0, exponent - (7 if mantissa == 0.5 else 6))
+    return max(sigma - step, MIN_SIGMA)
+
+
 def total_variation(sigma: float) -> Fraction:
     """A proved bound on the total variation distance of one draw from the true rounded normal.
 

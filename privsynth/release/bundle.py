@@ -29,12 +29,15 @@ from privsynth.release.claims import Claims
 from privsynth.release.manifest import NAME as MANIFEST
 from privsynth.release.manifest import Manifest
 from privsynth.release.predicate import (
+    LISTING,
     PAYLOAD_TYPE,
     PREDICATE_TYPE,
     STATEMENT,
     STATEMENT_TYPE,
+    TABLES,
     Claim,
     Predicate,
+    publishes_transcript,
 )
 from privsynth.release.statement import privacy_statement, statement_markdown
 from privsynth.signing import load_key, sign_envelope
@@ -60,13 +63,15 @@ class Release:
         schema: of the table.
         synth: rows of that model.
         generator: its kind, as study files write it.
+        public_help: where public rows that helped the fit come from.
+        transcript: the model's transcript as files by name, where the policy publishes it; else empty.
 
     Raises:
         SeededNoise: noise that did not come from the operating system.
         ReleaseRefused: a rule that did not pass, or no rule at all.
         HoldError: rows of another model or hold.
         ModelError: rows or a schema that are not the receipt's.
-        BundleError: a policy that is not the one of ``policy_sha256``.
+        BundleError: a policy that is not the one of ``policy_sha256``, or that says otherwise of the transcript.
     """
 
     model_id: str
@@ -77,6 +82,8 @@ class Release:
     schema: Schema
     synth: Synthetic
     generator: str = "not stated"
+    public_help: str | None = None
+    transcript: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"release of hold {self.receipt.hold}"
@@ -103,6 +110,13 @@ class Release:
             raise ModelError("the schema is not the one of the receipt", where=where, mend="use the model's schema")
         if identity(self.policy) != self.policy_sha256:
             raise BundleError("the policy's hash is not its own", where=where, mend="load the policy again")
+        published = publishes_transcript(self.policy)
+        if set(self._tables()) != ({LISTING, TABLES} if published else set()):
+            raise BundleError(
+                f"the policy says that the transcript is {'published' if published else 'withheld'}",
+                where=where,
+                mend="release what `approved.release(...)` gave",
+            )
         _check_rows(self.synth.frame, self.schema, where=where)
 
     def __repr__(self) -> str:
@@ -131,12 +145,15 @@ class Release:
             recipient=self.receipt.recipient,
             rows=len(self.synth),
             condition=dict(self.synth.condition),
+            balance=dict(self.synth.balance),
+            draw=self.synth.draw,
             model=self.model_id,
             receipt=self.receipt.to_json(),
             claims=tuple(Claim.model_validate(finding) for finding in self.claims.published()),
             policy=self.policy_sha256,
             schema_=self.schema.sha256,
             software=_software(),
+            transcript=sha256(self._tables()[TABLES]) if self.transcript else None,
         )
         digests = {entry.path: entry.sha256 for entry in manifest.files} | {MANIFEST: sha256(manifest.to_bytes())}
         statement = {
@@ -148,6 +165,10 @@ class Release:
         envelope = sign_envelope(PAYLOAD_TYPE, canonical(statement), key)
         return SignedRelease({**files, MANIFEST: manifest.to_bytes(), STATEMENT: envelope})
 
+    def _tables(self) -> dict[str, bytes]:
+        """The transcript's files by their paths in the bundle."""
+        return {f"transcript/{name}": raw for name, raw in self.transcript.items()}
+
     def _files(self) -> dict[str, bytes]:
         """Every file that the manifest lists."""
         card = data_card(
@@ -156,9 +177,13 @@ class Release:
             schema=self.schema,
             rows=len(self.synth),
             condition=self.synth.condition,
+            balance=self.synth.balance,
+            draw=self.synth.draw,
             files=(PARQUET, CSV),
             generator=self.generator,
             model=self.model_id,
+            transcript=bool(self.transcript),
+            public_help=self.public_help,
         )
         privacy = privacy_statement(self.receipt)
         return {
@@ -170,6 +195,7 @@ class Release:
             "privacy.md": statement_markdown(privacy).encode(),
             "policy.resolved.json": canonical(self.policy),
             "schema.json": canonical(self.schema.to_json()),
+            **self._tables(),
         }
 
 
@@ -227,7 +253,7 @@ def _check_rows(frame: pd.DataFrame, schema: Schema, *, where: str) -> None:
     columns = [name for name, column in schema.columns.items() if not column.dropped]
     wrong = list(frame.columns) != columns or len(frame) == 0
     for name, column in schema.columns.items():
-        if not wrong and isinstance(column, Categorical) and not column.dropped:
+        if not wrong and isinstance(column, Categorical) and not (column.dropped or column.open):
             wrong = not set(frame[name].dropna().unique().tolist()) <= set(column.values)
     if wrong:
         raise ModelError(

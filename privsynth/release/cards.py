@@ -11,7 +11,7 @@ from privsynth.privacy.events import Receipt
 from privsynth.release.claims import Claims
 from privsynth.release.statement import exact
 
-FORMAT = 1
+FORMAT = 2
 LISTED = 50  # a longer list of public values is counted, and stands in schema.json
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -23,6 +23,19 @@ LIMITS = (
     "finding that matters on the real data, through their owner.",
     "The number of rows is chosen, not measured. Rows beyond the size of the real data add no information: intervals "
     "computed as if each row were an independent person are too narrow.",
+)
+EVEN = (
+    "The rows were drawn evenly: their shares lie closer to the model's than those of independent rows would. No row "
+    "is more or less likely for it."
+)
+HELPED = (
+    "They were declared public and count for nothing in the ε above; where the noise hides a difference, the synthetic "
+    "rows may follow them rather than the records."
+)
+TRANSCRIPT = (
+    "The noisy tables that the model was fitted to are in `transcript/`: all that was measured, covered by the ε "
+    "above. From them anyone fits the model again and draws rows, without another look at the records; such rows are "
+    "not part of what was signed. They show the estimated number of records, and noisy counts may be negative."
 )
 MIXING = (
     "Mixed with real records, the mixture is as sensitive as those records: the statement covers the synthetic rows "
@@ -40,18 +53,26 @@ def data_card(
     schema: Schema,
     rows: int,
     condition: Mapping[str, Any],
+    balance: Mapping[str, Any],
+    draw: str,
     files: Sequence[str],
     generator: str,
     model: str,
+    transcript: bool = False,
+    public_help: str | None = None,
 ) -> dict[str, Any]:
     """The card as JSON values.
 
     Args:
         rows: synthetic rows.
         condition: the ``where=`` that the rows keep, as JSON values; empty where there was none.
+        balance: the ``balance=`` by which they were drawn, likewise.
+        draw: ``even`` or ``independent``.
         files: paths of the data files in the bundle.
         generator: its kind, as study files write it.
         model: identity of the model that drew the rows.
+        public_help: where the public rows come from that helped the fit.
+        transcript: whether the bundle carries the noisy tables that the model was fitted to.
     """
     return {
         "privsynth-card": FORMAT,
@@ -61,6 +82,8 @@ def data_card(
         "recipient": receipt.recipient,
         "rows": rows,
         "condition": dict(condition),
+        "balance": dict(balance),
+        "draw": draw,
         "files": list(files),
         "columns": [_column(name, column) for name, column in schema.columns.items() if not column.dropped],
         "never": plain(schema).get("never", []),
@@ -68,6 +91,8 @@ def data_card(
         "domains from a public file": schema.public_from,
         "generator": {"kind": generator, "model": model, "recipe": receipt.recipe, "hold": receipt.hold},
         "privacy": {"epsilon": receipt.epsilon, "delta": receipt.delta, "unit": receipt.unit, "see": "privacy.md"},
+        "public help": public_help,
+        "transcript": transcript,
         "gate": claims.published(),
         "limits": list(LIMITS),
         "mixing with real data": list(MIXING),
@@ -79,8 +104,10 @@ def data_card(
 def card_markdown(card: Mapping[str, Any]) -> str:
     """The card for people."""
     conditions = [f"- All rows were drawn under the condition {_code(k)}: {_code(v)}." for k, v in _items(card)]
+    conditions += [f"- Rows were drawn to shares that were chosen, not measured: {text}." for text in _shares(card)]
     gated = ["- The gate tested unconditional rows of the same model; these inherit its verdict."] if conditions else []
-    public = card["domains from a public file"]
+    drawn = [f"- {EVEN}"] if card["draw"] == "even" else []
+    public, helped = card["domains from a public file"], card["public help"]
     lines = [
         f"# Synthetic data: {_cell(card['source'])}",
         "",
@@ -90,10 +117,13 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         f"- Files: {', '.join(_code(path) for path in card['files'])} (the same rows).",
         *conditions,
         *gated,
+        *drawn,
         f"- Generator: {_cell(card['generator']['kind'])}, model `{card['generator']['model'][:16]}`, "
         f"recipe `{card['generator']['recipe'][:16]}`, hold {_code(card['generator']['hold'])}.",
         f"- Privacy: ε = {exact(card['privacy']['epsilon'])}, δ = {exact(card['privacy']['delta'])} for one "
         f"{_cell(card['privacy']['unit'])}. What that means, and what it does not: `privacy.md`.",
+        *([f"- Public rows took noise out of the fit: {_cell(helped)}. {HELPED}"] if helped else []),
+        *([f"- {TRANSCRIPT}"] if card["transcript"] else []),
         *([f"- Public domains were filled in from the file {_code(public)}."] if public else []),
         "",
         "## Columns",
@@ -153,6 +183,8 @@ def _column(name: str, column: Column) -> dict[str, Any]:
             domain[key] = f"{len(domain[key])}, listed in schema.json"
     if column.kind == "identifier":
         domain = {"made up": "regenerated, never learned"}
+    if isinstance(column, Categorical) and column.open:
+        domain = {"values": f"learned under payment; the rest is told as {column.rest!r}"}
     return {"name": name, "kind": column.kind, "nullable": column.nullable, "domain": domain}
 
 
@@ -164,15 +196,32 @@ def _spreadsheets(schema: Schema) -> str:
         and not column.dropped
         and any(str(value).startswith(FORMULA) and isinstance(value, str) for value in column.values)
     ]
-    if risky:
+    open_ = [name for name, c in schema.columns.items() if isinstance(c, Categorical) and c.open and not c.dropped]
+    if risky and not open_:
         return (
             "Text that begins with = + - or @ may run as a formula. The public values of these columns include such "
             f"text: {', '.join(risky)}. Import them as text."
+        )
+    if open_:
+        return (
+            "Text that begins with = + - or @ may run as a formula. The categories of these columns come from the "
+            f"data, or are public and begin so: {', '.join([*risky, *open_])}. Import them as text."
         )
     return (
         "Text that begins with = + - or @ may run as a formula. Text comes only from the public values declared in "
         "the schema, and none of them begins so; negative numbers do, and are numbers."
     )
+
+
+def _shares(card: Mapping[str, Any]) -> list[str]:
+    """The balance in words, one text a column."""
+    out = []
+    for name, asked in sorted(card["balance"].items()):
+        if isinstance(asked, str):
+            out.append(f"of {_code(name)} each value the same share")
+        else:
+            out.append(f"of {_code(name)} " + ", ".join(f"{_code(x['value'])} {exact(x['share'])}" for x in asked))
+    return out
 
 
 def _items(card: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -1,6 +1,6 @@
 """The paid gate: the one place that decides whether synthetic rows may leave.
 
-It tests a sample that it draws itself, unconditional; what ``where=`` draws later inherits the
+It tests a sample that it draws itself, unconditional; what ``where=`` or ``balance=`` draws later inherits the
 verdict, because the verdict is about the model. Free rules read the synthetic rows, the schema, the
 policy and the noisy transcript; paid rules read real rows through noisy counts whose price is in the
 hold. The attempt is counted, durably, before anything is computed. A refusal names rules and limits,
@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from privsynth.data.codec import Codec
+from privsynth.data.ranged import cells_are_learned
 from privsynth.data.records import Holdout, Model, Split, Synthetic, Train
-from privsynth.data.schema import Schema
+from privsynth.data.schema import Categorical, Schema
 from privsynth.errors import ConditionError, HoldError, PolicyError, ReleaseRefused, SeededNoise
 from privsynth.ledger.store import Hold
 from privsynth.policy.document import Policy
+from privsynth.policy.gate_rules import Above
 from privsynth.privacy.noise import SecureNoise
 from privsynth.progress import SILENT, Progress
 from privsynth.release.bundle import Release
@@ -50,7 +52,7 @@ class Approved:
             raise HoldError("the ledger holds no such approval", mend="release what `gate` or `approved` returned")
         if synth.model_id != self.model.id:
             raise HoldError("these rows were drawn from another model", mend="sample from the approved model")
-        again = None if synth.seed is None else self.model.sample(len(synth), where=synth.where, seed=synth.seed)
+        again = None if synth.seed is None else self._again(synth, seed=synth.seed)
         if again is None or not again.frame.equals(synth.frame):
             raise HoldError("these are not the rows that the model draws", mend="release a sample as it was drawn")
         return Release(
@@ -62,6 +64,14 @@ class Approved:
             schema=self.model.schema,
             synth=again,
             generator=self.model.kind,
+            public_help=self.model.public_help,
+            transcript=self.model.published().files() if self.policy.publishes_transcript else {},
+        )
+
+    def _again(self, synth: Synthetic, *, seed: int) -> Synthetic:
+        """What the model draws when it is asked the same."""
+        return self.model.sample(
+            len(synth), where=synth.where, seed=seed, balance=synth.balance or None, draw=synth.draw
         )
 
 
@@ -138,10 +148,15 @@ def _check_split(split: Split, hold: Hold) -> None:
     """Refuse a split that the hold's ledger did not draw.
 
     Raises:
-        HoldError: sides swapped, coins of another ledger, consent of another policy, another contribution bound.
+        HoldError: sides swapped, a benchmark's split, coins of another ledger, consent of another policy, another
+            contribution bound.
     """
     if not isinstance(split.train, Train) or not isinstance(split.holdout, Holdout):
         raise HoldError("the two sides of the split are not a training side and a holdout", mend="pass the split")
+    if split.train.benchmark or split.holdout.benchmark:
+        raise HoldError(
+            "the split is Split.benchmark's, which holds nobody out", mend="split with granted.split(ledger)"
+        )
     for side in (split.train, split.holdout):
         if (side.coins, side.policy, side.contribution) != (hold.coins, hold.policy, hold.contribution):
             raise HoldError(
@@ -191,6 +206,17 @@ def check_rules(policy: Policy, schema: Schema) -> None:
     for name in (rule.target, *rule.by):
         if name not in codec.index:
             raise PolicyError(f"the schema has no learned column {name!r}", where=where, mend="name one of its columns")
+        column = codec.columns[codec.index[name]].column
+        if isinstance(column, Categorical) and column.open:
+            raise PolicyError(
+                f"column {name!r} is open: no value of it is public", where=where, mend="name a column with a list"
+            )
+        if name == rule.target and isinstance(rule.positive, Above) and cells_are_learned(column):
+            raise PolicyError(
+                f"the cells of {name!r} are learned, and may not part at {rule.positive.above:g}",
+                where=where,
+                mend="declare `bins` with that edge in the schema, or `cells: equal`",
+            )
     for name in rule.by:
         paid.groups_of(codec.columns[codec.index[name]], np.zeros(0, dtype=np.int32))
     if not positive_cells(rule, codec.columns[codec.index[rule.target]]).any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -15,11 +16,19 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://privsynth.dev/release/v1"
 STATEMENT = "statement.dsse.json"
 ROLE = "release"
+TABLES, LISTING = "transcript/transcript.safetensors", "transcript/transcript.json"
+"""The transcript in a bundle, where the policy publishes it."""
 
 _HEX = r"^[0-9a-f]{64}$"
 _RECEIPT = pydantic.TypeAdapter(Receipt)
 
 Hex = Annotated[str, pydantic.Field(pattern=_HEX)]
+
+
+def publishes_transcript(policy: Any) -> bool:
+    """Whether a resolved policy, as JSON values, has each release carry its model's transcript."""
+    told = policy.get("release") if isinstance(policy, Mapping) else None
+    return isinstance(told, Mapping) and told.get("transcript") == "published"
 
 
 class Claim(Strict):
@@ -38,7 +47,8 @@ class Predicate(Strict):
     """What the signers say of the files.
 
     ``policy`` and ``schema`` are the SHA-256 of policy.resolved.json and schema.json; ``receipt`` has
-    the fields of :class:`privsynth.privacy.events.Receipt`; ``created`` is ISO 8601, UTC.
+    the fields of :class:`privsynth.privacy.events.Receipt`; ``created`` is ISO 8601, UTC; ``transcript`` is the
+    SHA-256 of the noisy tables, where the bundle carries them.
     """
 
     format: Annotated[Literal[1], pydantic.Field(alias="privsynth-release")]
@@ -46,12 +56,15 @@ class Predicate(Strict):
     recipient: str
     rows: Annotated[pydantic.StrictInt, pydantic.Field(gt=0)]
     condition: dict[str, Any]
+    balance: Annotated[dict[str, Any], pydantic.Field(default_factory=dict)]
+    draw: Literal["even", "independent"] = "independent"
     model: Hex
     receipt: dict[str, Any]
     claims: Annotated[tuple[Claim, ...], pydantic.Field(min_length=1)]
     policy: Hex
     schema_: Hex
     software: dict[str, str]
+    transcript: Hex | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values under the names used in files; an absent figure stays null."""

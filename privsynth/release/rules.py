@@ -48,10 +48,10 @@ class Bench:
 
     @classmethod
     def set_up(cls, model: Model, split: Split, *, hold: Hold, policy: Policy) -> Bench:
-        codec = Codec(model.schema)
+        codec = model.codec
         rows, _ = model.rows_estimate()
         near_rows = int(min(NEAR_ROWS, max(rows, 2000)))
-        sample = model.sample(near_rows + FRESH_ROWS)
+        sample = model.sample(near_rows + FRESH_ROWS, draw="independent")
         codes = codec.encode(sample.frame)
         rng = np.random.default_rng()
         reference = np.column_stack([rng.choice(c, REFERENCE_ROWS) for c in codes[:near_rows].T]).astype(np.int32)

@@ -9,6 +9,7 @@ What must hold, in this order; the first that does not is a :class:`BundleError`
 5. The folder holds these files and no other, no link, no empty folder.
 6. Every file has its size and SHA-256, read in pieces.
 7. The policy and schema shipped are those that the predicate names; the recipient is the one asked for.
+8. A transcript is there if and only if that policy publishes it, and names the predicate's model and receipt.
 
 What it does not show: that the figures in the statement are true. The signature says who answers for that.
 """
@@ -25,10 +26,22 @@ from privsynth.errors import BundleError, UsageError
 from privsynth.privacy.events import Receipt
 from privsynth.release.manifest import MAX_MANIFEST, Manifest, check_file, read_file, walk
 from privsynth.release.manifest import NAME as MANIFEST
-from privsynth.release.predicate import PAYLOAD_TYPE, PREDICATE_TYPE, ROLE, STATEMENT, Predicate, SignedStatement
+from privsynth.release.predicate import (
+    LISTING,
+    PAYLOAD_TYPE,
+    PREDICATE_TYPE,
+    ROLE,
+    STATEMENT,
+    TABLES,
+    Predicate,
+    SignedStatement,
+    publishes_transcript,
+)
 from privsynth.signing import MAX_ENVELOPE, load_trust, parse_canonical, shaped, verify_envelope
 
-REQUIRED = {"card.json", "card.md", "policy.resolved.json", "privacy.json", "privacy.md", "schema.json"}
+POLICY = "policy.resolved.json"
+MAX_POLICY, MAX_LISTING = 16 * 2**20, 256 * 2**20
+REQUIRED = {"card.json", "card.md", POLICY, "privacy.json", "privacy.md", "schema.json"}
 _AGAIN = "get the bundle again from its sender"
 
 
@@ -44,7 +57,10 @@ class Verified:
         receipt: what was paid, and for whose protection.
         claims: the gate's rules with limits and, where free or paid, figures.
         condition: the ``where=`` that the rows keep; empty where there was none.
+        balance: the ``balance=`` by which the rows were drawn; empty where there was none.
+        draw: ``even`` or ``independent`` rows.
         software: versions that made it.
+        transcript: the folder of the noisy tables, for ``load_transcript``; None where they are withheld.
     """
 
     folder: Path
@@ -58,7 +74,10 @@ class Verified:
     receipt: Receipt
     claims: tuple[dict[str, Any], ...] = field(repr=False)
     condition: dict[str, Any] = field(repr=False)
+    balance: dict[str, Any] = field(repr=False)
+    draw: str
     software: dict[str, str] = field(repr=False)
+    transcript: Path | None = None
 
 
 def verify(
@@ -112,9 +131,10 @@ def verify(
         raise BundleError(f"a file is missing: {missing[0]!a}", where=str(root), mend=_AGAIN)
     for entry in manifest.files:
         check_file(root, entry)
-    for name, digest in (("policy.resolved.json", predicate.policy), ("schema.json", predicate.schema_)):
+    for name, digest in ((POLICY, predicate.policy), ("schema.json", predicate.schema_)):
         if signed[name] != digest:
             raise BundleError("not the one that the statement names", where=str(root / name), mend="ask its sender")
+    carried = _transcript(root, signed, predicate, receipt)
     if recipient is not None and recipient != predicate.recipient:
         raise BundleError(
             f"made for recipient {predicate.recipient!a}, not for {recipient!a}",
@@ -133,7 +153,10 @@ def verify(
         receipt=receipt,
         claims=tuple(claim.model_dump(mode="json") for claim in predicate.claims),
         condition=predicate.condition,
+        balance=predicate.balance,
+        draw=predicate.draw,
         software=predicate.software,
+        transcript=(root / TABLES).parent if carried else None,
     )
 
 
@@ -149,6 +172,27 @@ def _statement(payload: bytes, *, where: str) -> tuple[dict[str, str], Predicate
     if names != sorted(set(names)):
         raise BundleError("its subjects are repeated or out of order", where=where, mend=_AGAIN)
     return {subject.name: subject.digest.sha256 for subject in statement.subject}, statement.predicate
+
+
+def _transcript(root: Path, signed: dict[str, str], predicate: Predicate, receipt: Receipt) -> bool:
+    """Whether the bundle carries a transcript, which must be this model's and what the policy says."""
+    inside = {name for name in signed if name.partition("/")[0] == "transcript"}
+    policy = parse_canonical(read_file(root / POLICY, limit=MAX_POLICY), where=str(root / POLICY))
+    wanted = {LISTING, TABLES} if publishes_transcript(policy) else set()
+    if inside != wanted or signed.get(TABLES) != predicate.transcript:
+        word = "published" if wanted else "withheld"
+        raise BundleError(
+            f"its policy says that the transcript is {word}", where=str(root / POLICY), mend="ask its sender"
+        )
+    if not inside:
+        return False
+    told = parse_canonical(read_file(root / LISTING, limit=MAX_LISTING), where=str(root / LISTING))
+    named = (told.get("model"), told.get("receipt"), told.get("tensors")) if isinstance(told, dict) else ()
+    size = (root / TABLES).stat().st_size
+    tensors = {"file": TABLES.rpartition("/")[2], "sha256": signed[TABLES], "size": size}
+    if named != (predicate.model, receipt.to_json(), tensors):
+        raise BundleError("the transcript of another model", where=str(root / LISTING), mend="ask its sender")
+    return True
 
 
 def _manifest(root: Path, signed: dict[str, str]) -> Manifest:

@@ -159,9 +159,7 @@ def top_precision(
     return clopper_pearson(int(np.sum(top < len(members))), k, level=level), k
 
 
-def advantage(
-    members: Floats, others: Floats, member_half: Ints, other_half: Ints, *, level: float = 0.95
-) -> Interval:
+def advantage(members: Floats, others: Floats, member_half: Ints, other_half: Ints, *, level: float = 0.95) -> Interval:
     """TPR - FPR of "score above a threshold", the threshold of each half chosen on the other half.
 
     So the value is not the best in hindsight and may be below 0. The interval is Newcombe's (1998,

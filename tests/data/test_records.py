@@ -212,6 +212,21 @@ def test_thinning_is_a_coin_of_its_own() -> None:
     assert not (thin(ids, probability=0.2, label="a") & ~a).any()
 
 
+@settings(max_examples=50, deadline=None)
+@given(rows=people, k=st.integers(1, 5))
+def test_a_benchmark_holds_nobody_out_and_bounds_every_subject(rows: list[str], k: int) -> None:
+    """The same rows of each subject as the split keeps on its two sides together."""
+    purse = Purse(contribution=k)
+    split = Split.benchmark(granted(rows), purse)
+    assert len(split.holdout.records.subjects) == 0
+    assert split.holdout_share == 0
+    assert split.train.benchmark and split.holdout.benchmark
+    ordinary = granted(rows).split(purse)
+    assert not ordinary.train.benchmark and not ordinary.holdout.benchmark
+    assert split.train.contribution == ordinary.train.contribution
+    assert sides(split) == {subject: (False, kept) for subject, (_, kept) in sides(ordinary).items()}
+
+
 def test_nobody() -> None:
     split = granted([]).split(Purse())
     assert len(split.train.records.subjects) == len(split.holdout.records.subjects) == 0

@@ -118,7 +118,7 @@ COLUMN_FAULTS: list[tuple[str, str, str]] = [  # the column `c`, what is said, t
     # keys
     ("{kind: integer, max: 9}", "c › min: key 'min' is missing", "from public knowledge"),
     ("{kind: integer, mn: 0, max: 9}", "key 'min' is missing (`mn` is not a key)", "from public knowledge"),
-    ("{kind: integer, min: 0, max: 9, step: 2}", "c › step: unknown key", "The keys here are bins, dropped, kind, max"),
+    ("{kind: integer, min: 0, max: 9, step: 2}", "c › step: unknown key", "keys here are bins, cells, dropped, kind"),
     ("{kind: boolean, min: 0}", "c › min: unknown key 'min'", "least value"),
     ("{kind: identifier, nulable: true}", "c › nulable: unknown key", "did you mean `nullable`?"),
     # bounds and edges
@@ -160,7 +160,11 @@ COLUMN_FAULTS: list[tuple[str, str, str]] = [  # the column `c`, what is said, t
     ("{kind: categorical, values: [a, 'null']}", "c › values › 1: 'null' is the name of a rule", "rename"),
     (f"{{kind: categorical, values: [{2**53}]}}", "c › values › 0: is beyond 2^53", "as text"),
     (f"{{kind: categorical, values: [{'x' * 1001}]}}", "is longer than 1000 characters", "people can read"),
-    ("{kind: categorical, open: true}", "c › open: open category sets are not built yet", "list the public values"),
+    ("{kind: categorical, open: true, values: [a]}", "c › open: both a list of values and", "keep one"),
+    ("{kind: categorical, open: true, ordered: true}", "c › ordered: an open column has no order", "list the values"),
+    ("{kind: categorical, values: [a], other: b}", "c › other: `other` is of open columns", "open: true"),
+    ("{kind: integer, min: 0, max: 9, bins: [3], cells: equal}", "c › cells: both `bins` and", "keep one"),
+    ("{kind: integer, min: 0, max: 9, cells: even}", "c › cells: must be 'learned' or 'equal'", "64 public cells"),
     # what happens outside
     ("{kind: categorical, values: [a], outside: b}", "c › outside: 'b' is not known", "one of the values"),
     ("{kind: categorical, values: ['1'], outside: 1}", "c › outside: 1 is not known", "one of the values"),
@@ -228,7 +232,20 @@ ROWS = """\
         ("order: [n <= x, x <= n, n < x]", 14, "no row can satisfy it", "turn it round"),
         ("order: [n < x, x < n]", 14, "no row can satisfy it", "turn it round"),
         ("public from: ''", 14, "public from: is empty or blank", "privsynth init"),
-        ("extra: 1", 14, "extra: unknown key 'extra'", "The keys here are columns, never, order, privsynth-schema"),
+        ("sums: [n]", 14, "sums › 0: 'n' is no sum", "total = first + second"),
+        ("sums: [n = m]", 14, "sums › 0: 'n = m' is no sum", "total = first + second"),
+        ("sums: [n = m + q]", 14, "sums › 0: 'q' is not a learned column", "spell it"),
+        ("sums: [n = m + n]", 14, "sums › 0: a column stands twice", "each part once"),
+        ("sums: [n = x + m]", 14, "sums › 0: a whole number cannot be a sum of others", "real"),
+        ("sums: [n = ok + m]", 14, "sums › 0: only numbers can be added", "integer and real"),
+        ("determines: [g]", 14, "determines › 0: 'g' is no dependency", "zip -> state"),
+        ("determines: [g -> q]", 14, "determines › 0: 'q' is not a learned column", "spell it"),
+        ("determines: [n -> g]", 14, "determines › 0: 'n' has no list of values", "categorical"),
+        ("determines: [g -> n]", 14, "determines › 0: 'n' has no public list", "drop the rule"),
+        ("determines: [g -> g]", 14, "determines › 0: 'g' is computed twice", "one rule"),
+        ("determines: [{rule: g -> ok, from: ../x.csv}]", 14, "must be a file in the schema's folder", "without"),
+        ("determines: [{rule: g -> ok, from: none.csv}]", 14, "none.csv", "path"),
+        ("extra: 1", 14, "extra: unknown key 'extra'", "The keys here are columns, determines, never, order"),
     ],
 )
 def test_a_bad_rule(text: str, line: int, what: str, mend: str) -> None:

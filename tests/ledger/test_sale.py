@@ -124,7 +124,7 @@ def test_an_exhausted_line_is_named_with_what_it_still_buys(ledger: Ledger) -> N
 
 def test_a_line_with_nothing_left_says_so(tmp_path: Path) -> None:
     ledger = opened(tmp_path, policy(("epsilon: 3.0, delta: 2e-8", "epsilon: 3.0, delta: 1e-12")))
-    for _ in range(9):  # each hold takes 1e-15 of the 1e-14 that is set aside for events; as floats, 10 are too many
+    for _ in range(4):  # each hold takes 2e-15 of the 1e-14 that is set aside for events; as floats, 5 are too many
         ledger.reserve(recipe(0.01), **USE)
     with pytest.raises(BudgetExhausted, match="buys nothing"):
         ledger.reserve(recipe(0.01), **USE)
@@ -203,8 +203,8 @@ def test_the_filter_grants_exactly_up_to_its_cap(tmp_path: Path) -> None:
     ledger = opened(tmp_path, policy(("epsilon: 3.0, delta: 2e-8", "epsilon: 6.0, delta: 2e-8")))
     prices = share_out(recipe(2.0).budget, gate_share=0.15)
     by_hand = make_filter("gdp", epsilon=6.0, delta=2e-8)
-    while by_hand.admits(event_of(prices), delta=prices.delta_noise):
-        by_hand = by_hand.charge(event_of(prices), delta=prices.delta_noise)
+    while by_hand.admits(event_of(prices), delta=prices.delta_own):
+        by_hand = by_hand.charge(event_of(prices), delta=prices.delta_own)
         ledger.reserve(recipe(2.0), **USE)
     with pytest.raises(BudgetExhausted):
         ledger.reserve(recipe(2.0), **USE)

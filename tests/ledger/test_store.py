@@ -495,8 +495,8 @@ def test_four_processes_buy_exactly_what_the_cap_pays_for(tmp_path: Path) -> Non
 
     prices, by_hand = share_out(recipe(0.7).budget, gate_share=0.15), GdpFilter(3.0, 2e-8, 2e-10)
     exactly = 0
-    while by_hand.admits(event_of(prices), delta=prices.delta_noise):
-        by_hand, exactly = by_hand.charge(event_of(prices), delta=prices.delta_noise), exactly + 1
+    while by_hand.admits(event_of(prices), delta=prices.delta_own):
+        by_hand, exactly = by_hand.charge(event_of(prices), delta=prices.delta_own), exactly + 1
     ledger = opened(tmp_path)
     ledger.verify()
     assert len(granted) == len(set(granted)) == exactly

@@ -99,6 +99,7 @@ class Recipe:
     unit: str = "patient"
     contribution: int = 12
     kind: str = "marginals"
+    selects: bool = False
     target: str = "readmitted"
 
     def describe(self) -> dict[str, Any]:

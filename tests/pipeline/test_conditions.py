@@ -1,4 +1,4 @@
-"""``--where`` as a command line writes it."""
+"""``--where`` and ``--balance`` as a command line writes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from privsynth.data.codec import Between
 from privsynth.data.schema import parse_schema
 from privsynth.errors import ConditionError
-from privsynth.pipeline.conditions import parse_conditions
+from privsynth.pipeline.conditions import parse_balance, parse_conditions
 
 SCHEMA = parse_schema(
     """\
@@ -95,6 +95,74 @@ def test_what_is_no_condition_is_refused_with_the_form(texts: list[str], what: s
 def test_no_text_is_an_internal_fault(texts: list[str]) -> None:
     try:
         found = parse_conditions(texts, SCHEMA)
+    except ConditionError:
+        return
+    assert set(found) <= set(SCHEMA.learned)
+
+
+def shares(**by_column: dict[Any, float]) -> dict[str, Any]:
+    return {name: [{"value": v, "share": s} for v, s in values.items()] for name, values in by_column.items()}
+
+
+@pytest.mark.parametrize(
+    ("texts", "wanted"),
+    [
+        ([], {}),
+        (["sex=equal"], {"sex": "equal"}),
+        (["sex=F:0.7,M:0.3"], shares(sex={"F": 0.7, "M": 0.3})),
+        (["sex=X,Y:0.5,a..b:0.5"], shares(sex={"X,Y": 0.5, "a..b": 0.5})),
+        (["sex=F:0.5,:0.5"], shares(sex={"F": 0.5, None: 0.5})),
+        (["sex=F:0.5,null:0.5"], shares(sex={"F": 0.5, None: 0.5})),
+        (["code=1:0.5,30:0.5"], shares(code={1: 0.5, 30: 0.5})),
+        (["ill=true:1e-1,false:0.9"], shares(ill={True: 0.1, False: 0.9})),
+        (["age=30:1"], shares(age={30: 1.0})),
+        (["sex=equal", "ill=equal"], {"sex": "equal", "ill": "equal"}),
+    ],
+)
+def test_a_balance_is_read_by_the_column_s_kind(texts: list[str], wanted: dict[str, Any]) -> None:
+    assert parse_balance(texts, SCHEMA) == wanted
+
+
+def test_ranges_have_shares() -> None:
+    found = parse_balance(["age=20..40:0.5,41..:0.5", "seen=..2020-06-30:0.5,2020-07-01:0.5"], SCHEMA)
+    assert [item["value"] for item in found["age"]] == [{"from": 20, "to": 40}, {"from": 41, "to": None}]
+    assert [item["value"] for item in found["seen"]] == [{"from": None, "to": "2020-06-30"}, "2020-07-01"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "what"),
+    [
+        (["sex"], "has no `=`"),
+        (["shoe=equal"], "shoe: not a learned column"),
+        (["note=equal"], "note: not a learned column"),
+        (["sex="], "has no share"),
+        (["sex=F"], "'F' has no share"),
+        (["sex=F:0.5,M"], "'M' has no share"),
+        (["sex=F:half,M:0.5"], "'half' is no share"),
+        (["sex=F:nan,M:0.5"], "'nan' is no share"),
+        (["sex=F:-0.5,M:1.5"], "the share of 'F' is -0.5"),
+        (["sex=F:0.5,M:0.4"], "sum to 0.9"),
+        (["sex=F:0.5,F:0.5"], "twice"),
+        (["sex=equal", "sex=equal"], "twice"),
+        (["sex=F:0.5,Q:0.5"], "public domain"),
+        (["sex=equals"], "'equals' has no share"),
+        (["ill=yes:1"], "neither true nor false"),
+        (["age=old:1"], "not a number"),
+        (["age=20..40:0.5,40..60:0.5"], "overlap"),
+        (["age=equal"], "100 cells"),
+    ],
+)
+def test_what_is_no_balance_is_refused_with_the_form(texts: list[str], what: str) -> None:
+    with pytest.raises(ConditionError, match=what) as caught:
+        parse_balance(texts, SCHEMA)
+    assert caught.value.where == "--balance"
+    assert caught.value.mend
+
+
+@given(st.lists(st.text(max_size=12) | st.text("sexF=:0.5,1", max_size=12), max_size=3))
+def test_no_text_of_a_balance_is_an_internal_fault(texts: list[str]) -> None:
+    try:
+        found = parse_balance(texts, SCHEMA)
     except ConditionError:
         return
     assert set(found) <= set(SCHEMA.learned)

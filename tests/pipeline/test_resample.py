@@ -25,6 +25,27 @@ def test_a_further_release_is_signed_verified_and_free(finished: Desk) -> None:
     assert (finished.spent(), finished.bought()) == (paid, ONCE)
 
 
+def test_a_balanced_release_says_so_and_verifies(finished: Desk) -> None:
+    out = finished.folder / "even"
+    args = ["--rows", "121", "--balance", "sex=F:0.5,M:0.5", "--balance", "ill=equal", "--where", "age=20..80"]
+    assert cli("sample", finished.study, *args, "--out", str(out)).code == 0
+    found = verify(out, trust=finished.folder / "trust.json")
+    shares = [{"value": "F", "share": 0.5}, {"value": "M", "share": 0.5}]
+    assert (found.rows, found.balance, found.draw) == (121, {"sex": shares, "ill": "equal"}, "even")
+    rows = pd.read_parquet(out / "data" / "table.parquet")
+    counts = rows.groupby(["sex", "ill"], observed=True).size()
+    assert len(counts) == 4 and set(counts) == {30, 31}
+    assert "shares that were chosen, not measured: of `ill` each value the same share" in (out / "card.md").read_text()
+
+
+def test_rows_may_be_independent(finished: Desk) -> None:
+    out = finished.folder / "loose"
+    args = ["--rows", "40", "--draw", "independent", "--out", str(out)]
+    assert cli("sample", finished.study, *args).code == 0
+    assert verify(out, trust=finished.folder / "trust.json").draw == "independent"
+    assert "drawn evenly" not in (out / "card.md").read_text()
+
+
 def test_a_seed_repeats_the_draw(finished: Desk) -> None:
     for name in ("a", "b"):
         args = ["--rows", "30", "--seed", "5", "--out", str(finished.folder / name)]
@@ -42,6 +63,10 @@ def test_a_seed_repeats_the_draw(finished: Desk) -> None:
         (["--rows", "5", "--out", "x", "--where", "sex"], "ConditionError", 2, "has no `=`"),
         (["--rows", "5", "--out", "x", "--where", "shoe=42"], "ConditionError", 2, "not a learned column"),
         (["--rows", "5", "--out", "x", "--where", "age=200"], "ConditionError", 2, "domain"),
+        (["--rows", "5", "--out", "x", "--balance", "sex=fair"], "ConditionError", 2, "has no share"),
+        (["--rows", "5", "--out", "x", "--balance", "sex=F:0.5,M:0.4"], "ConditionError", 2, "sum to 0.9"),
+        (["--rows", "5", "--out", "x", "--balance", "sex=equal", "--where", "sex=F"], "ConditionError", 2, "also in"),
+        (["--rows", "5", "--out", "x", "--draw", "odd"], "ConditionError", 2, "draw is 'odd'"),
         (["--rows", "5", "--out", "x", *FORBIDDEN], "ConditionError", 2, "almost no rows"),
         (["--rows", "5", "--out", "study.yaml/x"], "StorageError", 2, "cannot be written"),
     ],

@@ -136,6 +136,52 @@ def test_an_impossible_condition_is_told_at_its_line(
     assert mend in told
 
 
+# --- the balance -----------------------------------------------------------------------------------
+
+
+def test_a_balance_is_translated(desk: Desk) -> None:
+    assert desk.load().balance() == {}
+    assert desk.load().file.sample.draw == "even"
+    written = '{sex: equal, smoker: {true: 0.5, "null": 0.5}, age: {30: 0.25, "40..": 0.75}}'
+    desk.edit("study.yaml", ("seed: 7", f"balance: {written}, draw: independent"))
+    assert desk.load().balance() == {
+        "sex": "equal",
+        "smoker": [{"value": True, "share": 0.5}, {"value": None, "share": 0.5}],
+        "age": [{"value": 30, "share": 0.25}, {"value": {"from": 40, "to": None}, "share": 0.75}],
+    }
+    assert desk.load().file.sample.draw == "independent"
+
+
+def test_a_balance_may_be_a_list_of_values_and_shares(desk: Desk) -> None:
+    written = "{seen: [{value: {from: 2020-01-01, to: 2020-06-30}, share: 0.5}, {value: 2020-07-01, share: 0.5}]}"
+    desk.edit("study.yaml", ("seed: 7", f"balance: {written}"))
+    (item, _) = desk.load().balance()["seen"]
+    assert item == {"value": {"from": "2020-01-01", "to": "2020-06-30"}, "share": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("written", "mend"),
+    [
+        ("{note: equal}", "one of age"),
+        ("{age: {old: 1.0}}", "VALUE:SHARE"),
+        ("{age: {120: 1.0}}", "bounds"),
+        ("{ill: {maybe: 1.0}}", "VALUE:SHARE"),
+        ('{ill: {"null": 1.0}}', "ask for a value"),
+        ("{sex: [F, M]}", "equal"),
+        ("{sex: 3}", "equal"),
+        ("{sex: {F: 0.5}}", "sum to 1"),
+        ("{age: {\"20..40\": 0.5, \"40..60\": 0.5}}", "once"),
+    ],
+)
+def test_an_impossible_balance_is_told_at_its_line(desk: Desk, written: str, mend: str) -> None:
+    desk.edit("study.yaml", ("seed: 7", f"balance: {written}"))
+    with pytest.raises(ConditionError) as caught:
+        desk.load().balance()
+    told = str(caught.value)
+    assert "study.yaml:11: sample › balance › " in told
+    assert mend in told
+
+
 def test_the_draft_of_init_tells_each_todo_and_loads_when_they_are_decided(desk: Desk) -> None:
     """The three drafts are of one form with what is loaded here."""
     from privsynth.data.draft import draft

@@ -23,6 +23,7 @@ Edit = Callable[..., Policy]
 RULES = (
     "PS-VAL-001", "PS-SRC-001", "PS-PUR-001", "PS-REC-001", "PS-REC-002", "PS-CON-001", "PS-SRC-002", "PS-SRC-003",
     "PS-ROL-001", "PS-BUD-001", "PS-BUD-002", "PS-BUD-003", "PS-SIZ-001", "PS-GATE-001", "PS-NOI-001",
+    "PS-PUB-001",
 )  # fmt: skip
 GOOD = Request(
     source="ehr/encounters",
@@ -308,3 +309,13 @@ def test_decisions_agree_with_the_words_of_the_policy(request: Request) -> None:
     decision = decide(BASE, request)
     assert decision.allowed == allowed
     assert tuple(v.id for v in decision.verdicts) == RULES
+
+
+def test_a_public_table_needs_the_owner_s_word(healthcare: Policy) -> None:
+    asked = replace(GOOD, public_help=True)
+    [refusing] = decide(healthcare, asked).refusing
+    assert refusing.id == "PS-PUB-001" and ".yaml:" in refusing.where
+    for word, allowed in (("allowed", True), ("refused", False)):
+        policy = built({**RESOLVED, "data": {**RESOLVED["data"], "public help": word}})
+        assert decide(policy, asked).allowed is allowed
+        assert decide(policy, GOOD).allowed

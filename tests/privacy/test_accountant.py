@@ -27,6 +27,7 @@ from privsynth.privacy.accountant import (
     share_out,
 )
 from privsynth.privacy.budget import Budget
+from privsynth.privacy.gdp import open_delta
 
 LAW = settings(deadline=None, derandomize=True)
 
@@ -241,6 +242,20 @@ def test_fit_and_gate_together_cost_no_more_than_the_release(epsilon: float, pow
     assert prices.mu_gate**2 == pytest.approx(share * prices.mu**2, rel=1e-9, abs=1e-30)
     assert prices.delta_noise == noise_delta(budget.delta)
     assert delta_of(prices.mu, epsilon=epsilon) <= Fraction(budget.delta) - Fraction(prices.delta_noise)
+
+
+@LAW
+@given(st.floats(1e-2, 50), st.floats(-12, -1))
+def test_open_categories_take_a_slice_of_delta(epsilon: float, power: float) -> None:
+    budget = Budget(epsilon, 10**power)
+    plain, open_ = (share_out(budget, gate_share=0.15, selects=s) for s in (False, True))
+    assert plain.delta_open == 0.0
+    assert open_.delta_open == open_delta(budget.delta)
+    assert open_.mu <= plain.mu
+    slices = Fraction(open_.delta_noise) + Fraction(open_.delta_open)
+    assert delta_of(open_.mu, epsilon=epsilon) <= Fraction(budget.delta) - slices
+    assert Fraction(open_.delta_own) >= 2 * slices
+    assert open_.delta_own == pytest.approx(float(2 * slices), rel=1e-12)
 
 
 def test_without_a_gate_the_fit_has_everything() -> None:

@@ -25,8 +25,10 @@ from privsynth.privacy.gdp import (
     mu_of_pure,
     noise_delta,
     odds_exceed,
+    open_delta,
     root_down,
     root_up,
+    threshold_of,
 )
 
 LAW = settings(deadline=None, derandomize=True)
@@ -119,6 +121,27 @@ def test_no_privacy_loss_costs_nothing() -> None:
     assert loss_exceeds(0.0, epsilon=1.0) == 0.0
     assert mu_of_pure(0.0) == 0.0
     assert epsilon_of(1e-9, delta=1e-6) == 0.0
+
+
+@pytest.mark.parametrize("sigma", [0.5, 3.0, 8.25, 300.0])
+@pytest.mark.parametrize("delta", [0.2, 1e-3, 1e-12, 1e-30])
+@pytest.mark.parametrize("votes", [1, 3, 12])
+def test_a_threshold_is_the_least_that_keeps_its_delta(sigma: float, delta: float, votes: int) -> None:
+    """Against the exact tail of the rounded normal: a single vote reaches it with at most its share of delta."""
+
+    def released(at: int) -> Any:
+        """That any of ``votes`` categories of one vote each reaches ``at``."""
+        each = EXACT.erfc((EXACT.mpf(at) - 1.5) / (EXACT.mpf(sigma) * EXACT.sqrt(2))) / 2
+        return 1 - (1 - each) ** votes
+
+    threshold = threshold_of(sigma, delta=delta, votes=votes)
+    assert released(threshold) <= delta
+    assert threshold == 2 or released(threshold - 1) > delta * (1 - 1e-6)
+
+
+def test_the_slice_for_open_categories_leaves_room_for_others() -> None:
+    assert open_delta(1e-6) == pytest.approx(1e-9)
+    assert 2 * open_delta(1e-6) < 1e-6 / 100, "a hold of a population's whole delta fits in what its filter keeps"
 
 
 def test_the_slice_for_sampler_error_is_tiny() -> None:

@@ -35,6 +35,7 @@ from privsynth.errors import (
 from privsynth.release.bundle import CSV, PARQUET, SignedRelease
 from privsynth.release.claims import Claims
 from privsynth.release.manifest import Manifest, walk
+from privsynth.release.predicate import Predicate
 from privsynth.signing import new_key
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -111,14 +112,24 @@ def test_what_the_predicate_says(world: Any) -> None:
         "rows",
         "schema",
         "software",
+        "balance",
+        "draw",
     }
     assert predicate["receipt"] == world.receipt.to_json()
     assert predicate["claims"] == world.claims.published()
     assert predicate["condition"] == {"sex": ["F", "M", "X"]}
+    assert (predicate["balance"], predicate["draw"]) == ({"pregnant": "equal"}, "even")
     assert (predicate["recipient"], predicate["rows"]) == ("university-hospital", 60)
     assert predicate["created"] == "2026-11-21T12:00:00+00:00"
     assert predicate["software"]["privsynth"] == __version__
     assert {"python", "numpy", "pandas", "pyarrow"} <= set(predicate["software"])
+
+
+def test_a_predicate_from_before_balances_is_read(world: Any) -> None:
+    predicate = payload(signed(world))["predicate"]
+    del predicate["balance"], predicate["draw"]
+    read = Predicate.model_validate(predicate)
+    assert (read.balance, read.draw) == ({}, "independent")
 
 
 def test_the_same_release_is_the_same_bytes(world: Any) -> None:

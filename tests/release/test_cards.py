@@ -19,6 +19,8 @@ def make(world: Any, **changes: Any) -> dict[str, Any]:
         "schema": world.schema,
         "rows": 50_000,
         "condition": {"sex": ["F"]},
+        "balance": {"age": [{"value": {"from": 20, "to": 40}, "share": 0.5}, {"value": 50, "share": 0.5}]},
+        "draw": "even",
         "files": ("data/table.parquet", "data/table.csv"),
         "generator": "marginals",
         "model": "ab" * 32,
@@ -55,7 +57,9 @@ def test_what_the_card_tells(world: Any) -> None:
         "# Synthetic data: ehr/encounters",
         "50,000 synthetic rows for **university-hospital**, for the purpose **medical-research**",
         "All rows were drawn under the condition `sex`: `['F']`.",
+        "Rows were drawn to shares that were chosen, not measured: of `age` `{'from': 20, 'to': 40}` 0.5, `50` 0.5.",
         "these inherit its verdict",
+        "The rows were drawn evenly",
         "Generator: marginals",
         "| age | integer | min 0; max 120 | no |",
         "| sex | categorical | values F, M, X | no |",
@@ -80,7 +84,13 @@ def test_attempts_and_folders_stay_inside(world: Any) -> None:
 
 
 def test_without_a_condition_none_is_mentioned(world: Any) -> None:
-    assert "condition" not in card_markdown(make(world, condition={}))
+    text = card_markdown(make(world, condition={}, balance={}, draw="independent"))
+    assert not any(word in text for word in ("condition", "to shares", "evenly", "inherit"))
+
+
+def test_equal_shares_are_told(world: Any) -> None:
+    text = card_markdown(make(world, condition={}, balance={"sex": "equal"}))
+    assert "of `sex` each value the same share" in text and "inherit its verdict" in text
 
 
 @pytest.mark.parametrize(

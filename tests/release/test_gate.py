@@ -13,10 +13,13 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from privsynth.data.records import Split, Synthetic
+from privsynth.data.codec import Between
+from privsynth.data.records import Granted, Split, Synthetic
+from privsynth.data.tables import read_table
 from privsynth.errors import HoldError, PolicyError, PrivsynthError, ReleaseRefused, SeededNoise
 from privsynth.generators.marginals import MarginalModel
 from privsynth.ledger.store import Hold, Status
+from privsynth.policy.consent import filter_consent
 from privsynth.policy.document import parse_policy
 from privsynth.privacy.accountant import mu_squared, share_out
 from privsynth.privacy.budget import Budget
@@ -26,7 +29,7 @@ from privsynth.progress import SILENT
 from privsynth.release.claims import Claims, Finding
 from privsynth.release.gate import Approved, approved, check_rules, gate
 from privsynth.release.rules import Bench, evaluate, utility_out_of_reach
-from tests.world import POLICY, World, build, rows
+from tests.world import POLICY, PURPOSE, RECIPIENT, World, build, rows
 
 
 @pytest.fixture
@@ -81,6 +84,55 @@ def test_a_split_of_elsewhere_is_refused(fitted: Fitted, field: str) -> None:
     with pytest.raises(HoldError, match=field):
         gate(model, _split(world, **{field: "elsewhere"}), hold=hold, policy=world.policy)
     assert world.ledger.attempts("lab-people") == 0
+
+
+UNPAID = (
+    POLICY.partition("  fidelity:")[0].replace("share: 0.15", "share: 0") + "roles:" + POLICY.partition("roles:")[2]
+)
+"""The gate's free rules only, and no share."""
+
+
+def _granted(world: World) -> Granted:
+    records = read_table(rows(), world.schema)
+    use = {"purpose": PURPOSE, "recipient": RECIPIENT}
+    return filter_consent(records, world.policy, register=world.folder / "consent.csv", **use)
+
+
+def test_a_benchmark_s_split_is_refused_whoever_fitted(tmp_path: Path) -> None:
+    world = build(tmp_path, policy=UNPAID)
+    hold = world.hold()
+    model = world.recipe.fit(world.split.train, hold)
+    everyone = Split.benchmark(_granted(world), world.ledger)
+    for split in (
+        everyone,
+        replace(world.split, holdout=everyone.holdout),
+        replace(everyone, holdout=world.split.holdout),
+    ):
+        with pytest.raises(HoldError, match=r"Split\.benchmark"):
+            gate(model, split, hold=hold, policy=world.policy)
+    assert world.ledger.attempts("lab-people") == 0
+    assert gate(model, world.split, hold=hold, policy=world.policy).claims.findings, "its own split passes"
+
+
+def test_a_model_of_a_benchmark_is_refused_with_any_split(tmp_path: Path) -> None:
+    """The ledger knows: neither a split of the same ledger, drawn otherwise, nor marks taken off help."""
+    world = build(tmp_path, policy=UNPAID)
+    hold = world.hold()
+    everyone = Split.benchmark(_granted(world), world.ledger)
+    model = world.recipe.fit(everyone.train, hold)
+    unmarked = {side: replace(getattr(everyone, side), benchmark=False) for side in ("train", "holdout")}
+    for split in (world.split, replace(everyone, **unmarked)):
+        with pytest.raises(HoldError, match=r"Split\.benchmark"):
+            gate(model, split, hold=hold, policy=world.policy)
+    assert world.ledger.attempts("lab-people") == 0
+
+
+def test_a_hold_that_pays_for_a_gate_is_not_for_a_benchmark(tmp_path: Path) -> None:
+    world = build(tmp_path)
+    hold = world.hold()
+    with pytest.raises(HoldError, match="share 0"):
+        world.recipe.fit(Split.benchmark(_granted(world), world.ledger).train, hold)
+    assert world.ledger.status(hold.id) is Status.RESERVED, "nothing was spent"
 
 
 def test_another_hold_than_the_model_s_is_refused(fitted: Fitted) -> None:
@@ -163,7 +215,7 @@ class Copier:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def sample(self, n: int, *, where: Any = None, seed: int | None = None) -> Synthetic:
+    def sample(self, n: int, *, seed: int | None = None, **_: Any) -> Synthetic:
         drawn = self._frame.sample(n, replace=True, random_state=seed or 1).reset_index(drop=True)
         return Synthetic(drawn, self._model.schema, self._model.receipt, self._model.id, {})
 
@@ -261,8 +313,8 @@ def test_a_model_that_hardly_draws_a_row_the_schema_allows_is_refused_by_that(fi
     class Barren(Copier):
         """The model in everything but what it draws."""
 
-        def sample(self, n: int, *, where: Any = None, seed: int | None = None) -> Synthetic:
-            return forced(model, sex=2, ill=1).sample(n, where=where, seed=seed)
+        def sample(self, n: int, **asked: Any) -> Synthetic:
+            return forced(model, sex=2, ill=1).sample(n, **asked)
 
     with pytest.raises(ReleaseRefused, match="PS-GATE-SCH schema constraints") as refused:
         gate(Barren(model, pd.DataFrame()), world.split, hold=hold, policy=world.policy)
@@ -332,6 +384,19 @@ def test_rows_changed_after_the_draw_do_not_leave(fitted: Fitted) -> None:
         with pytest.raises(HoldError, match="not the rows"):
             verdict.release(replace(drawn, frame=frame))
     assert verdict.release(drawn).synth.frame.equals(drawn.frame)
+
+
+def test_a_balanced_draw_is_drawn_again_as_it_was_asked(fitted: Fitted) -> None:
+    world, hold, model = fitted
+    verdict = gate(model, world.split, hold=hold, policy=world.policy)
+    drawn = model.sample(60, balance={"sex": {"F": 0.5, "M": 0.5}, "ill": "equal"}, where={"age": Between(20, 70)})
+    released = verdict.release(drawn).synth
+    assert released.frame.equals(drawn.frame) and released.balance == drawn.balance
+    loose = model.sample(60, draw="independent")
+    assert verdict.release(loose).synth.draw == "independent"
+    for other in (replace(drawn, balance={}), replace(drawn, balance={"ill": "equal"}), replace(loose, draw="even")):
+        with pytest.raises(HoldError, match="not the rows"):
+            verdict.release(other)
 
 
 def test_a_split_of_another_ledger_is_refused_by_fit_and_gate(fitted: Fitted, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import shutil
 from pathlib import Path
 
-from privsynth.data.codec import Codec
 from privsynth.data.schema import Schema
 from privsynth.documents import canonical, identity
 from privsynth.errors import ModelError, PrivsynthError, StorageError
@@ -65,7 +64,7 @@ def load_model(folder: str | Path) -> MarginalModel:
         if head["privsynth-model"] != FORMAT or extra["format"] != FORMAT:
             raise ValueError
         schema = Schema.model_validate(head["schema"])
-        width = range(len(Codec(schema).columns))
+        width = range(len(schema.modelled))
         model = MarginalModel(
             schema=schema,
             receipt=Receipt.from_json(head["receipt"]),

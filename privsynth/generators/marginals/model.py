@@ -12,22 +12,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from privsynth.data.balance import Balance, Shares, allot, combinations, read_balance
 from privsynth.data.codec import Codec, Codes, Evidence
-from privsynth.data.records import Condition, HeldBack, Synthetic
+from privsynth.data.evidence import as_json
+from privsynth.data.records import Condition, Draw, HeldBack, Synthetic
 from privsynth.data.schema import Identifier, Schema
 from privsynth.data.tables import violations
 from privsynth.documents import canonical, identity, sha256
 from privsynth.errors import ConditionError
+from privsynth.generators.marginals import told
+from privsynth.generators.marginals.draw import blocks, check_draw, draw_codes
+from privsynth.generators.marginals.filled import filled, joined, shuffled
 from privsynth.generators.marginals.transcript import Groups, MarginalTranscript
 from privsynth.privacy.events import Receipt
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from privsynth.generators.marginals.diagnostics import Diagnostics
+    from privsynth.generators.marginals.published import PublishedTranscript
+
 Floats = npt.NDArray[np.float64]
 FORMAT = 1
-REDRAW_AT_LEAST = 20_000
-REDRAW_SHARE = 1e-3
+LIKELY_ROWS = 4096  # of a block of log_likelihood
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +71,8 @@ class MarginalModel:
 
     @cached_property
     def codec(self) -> Codec:
-        """The cells of the schema."""
-        return Codec(self.schema)
+        """The cells of the schema and those that the fit has learned."""
+        return Codec(self.schema, self.transcript.learned)
 
     @cached_property
     def id(self) -> str:
@@ -77,6 +84,11 @@ class MarginalModel:
     def kind(self) -> str:
         """The generator's kind, as study files write it."""
         return "marginals"
+
+    @property
+    def public_help(self) -> str | None:
+        """Where the public rows come from that took noise out of the fit; None where there were none."""
+        return self.recipe["public"]["note"] if "public" in self.recipe else None
 
     def refits(self) -> bool:
         """Whether fitting the transcript again by the recipe that the receipt names gives this very model."""
@@ -107,7 +119,8 @@ class MarginalModel:
         columns = [self._column(name) for name in names]
         if not 1 <= len(columns) <= 3 or len(set(columns)) != len(columns):
             raise ConditionError("a marginal takes one to three different columns", mend="ask for fewer")
-        weights, evidence = self._condition(where)
+        evidence = self.codec.evidence(where)
+        weights = self._condition(evidence)
         parts = [self._given(c, evidence) for c in columns]
         letters = "abc"[: len(parts)]
         return np.asarray(
@@ -117,6 +130,34 @@ class MarginalModel:
     def probability(self, where: Condition) -> float:
         """The exact probability of a condition."""
         return float(np.exp(self._log_evidence(self.codec.evidence(where))[1]))
+
+    def log_likelihood(self, rows: pd.DataFrame | Codes) -> Floats:
+        """(n,) natural logarithm of each row's probability under the model, at the schema's cells; -inf where it is 0.
+
+        Args:
+            rows: conformed rows (the learned columns of ``Records.frame`` or ``Synthetic.frame``), or their
+                (n, columns) codes.
+
+        Of real rows the figures are sensitive and unpaid: for use inside only, as the internal report is.
+        Exact, by sums of logarithms; as in :meth:`marginal`, structural zeros and orders are not in it.
+        O(n·columns·R).
+        """
+        codes = rows if isinstance(rows, np.ndarray) else self.codec.encode(rows)
+        if codes.ndim != 2 or codes.shape[1] != len(self.codec.columns):
+            raise ConditionError(
+                f"codes of shape {codes.shape}", where="log_likelihood", mend="(n, columns), as `codec.encode` gives"
+            )
+        with np.errstate(divide="ignore"):
+            log = np.log(self.weights)
+            tables = [np.log(np.ascontiguousarray(self.cells(c).T)) for c in range(codes.shape[1])]
+        out: Floats = np.empty(len(codes))
+        for at in range(0, len(codes), LIKELY_ROWS):
+            part = codes[at : at + LIKELY_ROWS]
+            each = np.tile(log, (len(part), 1))
+            for c, table in enumerate(tables):
+                each += table[part[:, c]]
+            out[at : at + len(part)] = _log_sum(each)
+        return out
 
     def _column(self, name: str) -> int:
         if name not in self.codec.index:
@@ -129,21 +170,22 @@ class MarginalModel:
             log = np.log(self.weights)
             for name, e in evidence.items():
                 log = log + np.log(self.cells(self._column(name)) @ e.weights)
-        top = log.max()
-        if not np.isfinite(top):
-            return log, -np.inf
-        total = float(top + np.log(np.exp(log - top).sum()))
-        return log - total, total
+        total = float(_log_sum(log[None, :])[0])
+        return (log - total if np.isfinite(total) else log), total
 
-    def _condition(self, where: Condition | None) -> tuple[Floats, dict[str, Evidence]]:
-        evidence = self.codec.evidence(where)
+    def _condition(self, evidence: Mapping[str, Evidence]) -> Floats:
+        """(R,) component weights given the evidence, from their logarithms: exact however rare it is.
+
+        Raises:
+            ConditionError: its probability is 0.
+        """
         log, total = self._log_evidence(evidence)
         if not np.isfinite(total):
             raise ConditionError(
                 "the model gives this condition probability 0", where="where", mend="ask for something that can occur"
             )
         weights = np.exp(log)
-        return weights / weights.sum(), evidence
+        return np.asarray(weights / weights.sum())
 
     def _given(self, column: int, evidence: Mapping[str, Evidence]) -> Floats:
         """(R, cells) of a column, restricted to its own evidence."""
@@ -157,28 +199,47 @@ class MarginalModel:
 
     # --- sampling -------------------------------------------------------------------------------
 
-    def sample(self, n: int, *, where: Condition | None = None, seed: int | None = None) -> Synthetic:
+    def sample(
+        self,
+        n: int,
+        *,
+        where: Condition | None = None,
+        seed: int | None = None,
+        balance: Balance | None = None,
+        draw: Draw = "even",
+    ) -> Synthetic:
         """``n`` synthetic rows: free, and under the same receipt.
 
         Args:
             n: how many rows, 1 to 100 million.
             where: column → value, list of values, None (null) or ``Between``; conditioning is exact.
             seed: makes the draw repeatable. Sampling needs no secret: the model is already paid for.
+            balance: column → ``"equal"`` or {value: share}: how many of the rows hold each value, to one
+                row; of several columns the product of the shares, to one row for each combination. The rows
+                of a combination are drawn conditional on it, exactly, and on ``where``.
+            draw: ``"even"``: the rows keep the model's shares more closely than independent rows would;
+                ``"independent"``: independent rows. Either way each row has the model's law (see draw.py).
 
         Rows that break a structural zero or an order are redrawn, which conditions the model on keeping
-        them, exactly. Identifiers are made anew.
+        them, exactly. Identifiers are made anew. Memory: a small multiple of the table.
 
         Raises:
-            ConditionError: a condition of probability 0, or one that the structural zeros contradict.
+            ConditionError: a condition or combination of probability 0, or one that the structural zeros
+                leave almost no rows.
         """
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 100_000_000:
             raise ConditionError(f"n is {n!r}", where="sample", mend="a whole number from 1 to 100,000,000")
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
             raise ConditionError(f"seed is {seed!r}", where="sample", mend="a whole number from 0")
+        check_draw(draw)
         drawn_by = secrets.randbits(63) if seed is None else seed
         rng = np.random.default_rng(drawn_by)
-        weights, evidence = self._condition(where)
-        frame = self._draw_keeping(n, weights, evidence, rng)
+        evidence = self.codec.evidence(where)
+        shares = read_balance(balance, self.codec, where=where)
+        if shares:
+            frame = self._draw_balanced(n, evidence, shares, rng, draw)
+        else:
+            frame = self._draw_keeping(n, evidence, rng, draw)
         width = len(str(n))
         table: dict[str, Any] = {}
         for name, declared in self.schema.columns.items():
@@ -186,97 +247,104 @@ class MarginalModel:
                 table[name] = np.array([f"synthetic-{i:0{width}d}" for i in range(1, n + 1)], dtype=object)
             elif declared.learned:
                 table[name] = frame[name]
-        asked = {k: _as_json(v) for k, v in (where or {}).items()}
         import pandas as pd
 
-        return Synthetic(pd.DataFrame(table), self.schema, self.receipt, self.id, asked, where, drawn_by)
+        return Synthetic(
+            pd.DataFrame(table, copy=False),
+            self.schema,
+            self.receipt,
+            self.id,
+            {k: as_json(v) for k, v in (where or {}).items()},
+            where,
+            drawn_by,
+            {s.name: s.asked for s in shares},
+            draw,
+        )
+
+    def _draw_balanced(
+        self, n: int, evidence: Mapping[str, Evidence], shares: Sequence[Shares], rng: np.random.Generator, draw: Draw
+    ) -> pd.DataFrame:
+        """``n`` rows that hold each combination of values as often as its share says, each drawn conditional on it."""
+        wanted = list(combinations(shares))
+        for _, given in wanted:
+            if not np.isfinite(self._log_evidence({**evidence, **given})[1]):
+                held = ", ".join(f"{name} {self._allowed(name, e)}" for name, e in given.items())
+                raise ConditionError(
+                    f"the model gives these rows probability 0: {held}",
+                    where="balance",
+                    mend="leave out a value, or loosen `where`",
+                )
+        counts = allot(n, [share for share, _ in wanted], rng=rng)
+        parts = [
+            self._draw_keeping(int(rows), {**evidence, **given}, rng, draw)
+            for rows, (_, given) in zip(counts, wanted, strict=True)
+            if rows
+        ]
+        return shuffled(joined(parts), rng)
+
+    def _allowed(self, name: str, evidence: Evidence) -> str:
+        """The cells that an evidence allows, in words."""
+        labels = self.codec.columns[self.codec.index[name]].labels()
+        return " or ".join(label for label, w in zip(labels, evidence.weights, strict=True) if w > 0)
 
     def _draw_keeping(
-        self, n: int, weights: Floats, evidence: Mapping[str, Evidence], rng: np.random.Generator
+        self, n: int, evidence: Mapping[str, Evidence], rng: np.random.Generator, draw: Draw
     ) -> pd.DataFrame:
-        """``n`` rows that keep every structural zero and order: rejection, so exactly conditioned."""
-        import pandas as pd
+        """``n`` rows that keep every structural zero and order, block by block."""
+        weights = self._condition(evidence)
+        given = [self._given(c, evidence) for c in range(len(self.codec.columns))]
 
-        kept: list[pd.DataFrame] = []
-        have, tried, size = 0, 0, n
-        while have < n:
-            frame = self._draw(size, weights, evidence, rng)
-            bad = np.zeros(size, dtype=bool)
-            for _, mask in violations(frame, self.schema):
-                bad |= mask
-            good = (frame.loc[~bad] if bad.any() else frame).iloc[: n - have]
-            kept.append(good)
-            have, tried = have + len(good), tried + size
-            if tried >= REDRAW_AT_LEAST and have < tried * REDRAW_SHARE:
-                raise ConditionError(
-                    "the schema's structural zeros leave the condition almost no rows",
-                    where="where",
-                    mend="loosen the condition",
-                )
-            size = max(256, (n - have) * 5 // 4)
-        return kept[0] if len(kept) == 1 else pd.concat(kept, ignore_index=True)
+        def drawn(size: int, draw: Draw) -> pd.DataFrame:
+            return self._kept(draw_codes(size, weights, given, rng=rng, draw=draw), rng, evidence)
 
-    def _draw(
-        self, n: int, weights: Floats, evidence: Mapping[str, Evidence], rng: np.random.Generator
-    ) -> pd.DataFrame:
-        """``n`` decoded rows: a component each, then every column independently by inverse CDF."""
-        component = _pick(np.cumsum(weights), rng.random(n))
-        codes: Codes = np.empty((n, len(self.codec.columns)), dtype=np.int32, order="F")
-        for c in range(len(self.codec.columns)):
-            codes[:, c] = _pick_rows(np.cumsum(self._given(c, evidence), axis=1), component, rng.random(n))
-        return self.codec.decode(codes, rng, evidence)
+        return joined([filled(size, drawn, rng, draw) for size in blocks(n)])
+
+    def _kept(self, codes: Codes, rng: np.random.Generator, evidence: Mapping[str, Evidence]) -> pd.DataFrame:
+        """The rows of these cells that keep every structural zero and order."""
+        frame = self.codec.decode(codes, rng, evidence)
+        bad = np.zeros(len(frame), dtype=bool)
+        for _, mask in violations(frame, self.schema):
+            bad |= mask
+        return frame.loc[~bad].reset_index(drop=True) if bad.any() else frame
 
     # --- what the transcript tells ---------------------------------------------------------------
 
     def held_back_error(self) -> HeldBack | None:
-        """Root mean square over held-back cliques of ½·sqrt(K·‖x − N̂·q‖²)/N̂, an upper bound of their
-        total-variation error by Cauchy-Schwarz, from the unbiased Σ(y − N̂·q)² − K·variance.
-
-        ``upper`` adds 1.645 standard deviations of that statistic's noise. Free: noisy tables only.
-        """
-        held = self.transcript.stage("held-back")
-        if not held:
-            return None
-        squares, noises, cliques = [], [], []
-        for m in held:
-            parts = []
-            for c, g in zip(m.clique, m.groups, strict=True):
-                table = self.cells(c)
-                if g is not None:
-                    merged = np.zeros((len(self.weights), int(g.max()) + 1))
-                    np.add.at(merged.T, g, table.T)
-                    table = merged
-                parts.append(table)
-            letters = "abc"[: len(parts)]
-            q = np.einsum(
-                "r," + ",".join(f"r{x}" for x in letters) + "->" + letters, self.weights, *parts, optimize=True
-            )
-            k, v = m.counts.size, m.variance
-            s = float(((m.counts - self.rows * q) ** 2).sum()) - k * v
-            factor = k / (4 * self.rows**2)
-            squares.append(factor * s)
-            noises.append(factor**2 * (2 * k * v**2 + 4 * v * max(s, 0.0)))
-            cliques.append(tuple(self.codec.columns[c].name for c in m.clique))
-        mean = float(np.mean(squares))
-        sd = float(np.sqrt(np.sum(noises))) / len(squares)
-        return HeldBack(
-            estimate=float(np.sqrt(max(mean, 0.0))),
-            upper=float(np.sqrt(max(mean + 1.645 * sd, 0.0))),
-            cliques=tuple(cliques),
-        )
+        """How far the model is from tables that it was not fitted to: see :func:`told.held_back_error`."""
+        return told.held_back_error(self)
 
     def intervals(self) -> dict[str, tuple[Floats, Floats, Floats]]:
-        """Per column: the model's share of each cell, and the 95% interval of the noisy measurement.
+        """Per column: the model's share of each cell, and the 95% interval of the noisy measurement."""
+        return told.intervals(self)
 
-        Free. Each is (cells,). The interval covers the noise of the measurement, not sampling of people.
+    def interval(self, where: Condition, *, confidence: float = 0.95) -> told.Interval:
+        """Between what bounds the share of training rows lies that meet ``where``, a condition on one to three
+        columns: from the noisy tables, free (see told.py).
+
+        Raises:
+            ConditionError: another number of columns, a value outside its domain, or a confidence out of range.
         """
-        out = {}
-        for c, m in enumerate(self.transcript.stage("one-way")):
-            share = self.weights @ self.cells(c)
-            y = m.counts / self.rows
-            half = 1.96 * np.sqrt(m.variance) / self.rows
-            out[self.codec.columns[c].name] = (share, np.clip(y - half, 0, 1), np.clip(y + half, 0, 1))
-        return out
+        return told.interval(self, where, confidence=confidence)
+
+    def marginal_interval(self, names: Sequence[str], *, confidence: float = 0.95) -> told.IntervalTable:
+        """As :meth:`interval` for each cell of one to three columns, or for each group of cells that was measured.
+
+        Raises:
+            ConditionError: as :meth:`marginal`, or a confidence out of range.
+        """
+        return told.marginal_interval(self, names, confidence=confidence)
+
+    def published(self) -> PublishedTranscript:
+        """The transcript with what anyone needs to fit it again."""
+        from privsynth.generators.marginals.published import publish
+
+        return publish(self)
+
+    def diagnostics(self) -> Diagnostics:
+        """Figures of the fit for a person to look at: free, noisy tables only."""
+        from privsynth.generators.marginals.diagnostics import diagnose
+
+        return diagnose(self)
 
     def tensors(self) -> bytes:
         """The model's arrays as safetensors: with schema, receipt and transcript, all that it is."""
@@ -295,34 +363,9 @@ class MarginalModel:
         save_model(self, Path(folder))
 
 
-def _pick(cumulative: Floats, u: Floats) -> npt.NDArray[np.int64]:
-    """The index of each u under one cumulative distribution."""
-    index: npt.NDArray[np.int64] = np.searchsorted(cumulative, u * cumulative[-1], side="right")
-    return np.minimum(index, len(cumulative) - 1)
-
-
-def _pick_rows(cumulative: Floats, row: npt.NDArray[np.int64], u: Floats) -> Codes:
-    """The cell of each u under its own row of (R, cells) cumulative distributions: one search over the
-    rows laid end to end, O(n log(R·cells))."""
-    components, cells = cumulative.shape
-    last = cumulative[:, -1:]
-    scaled = np.divide(cumulative, last, out=np.ones_like(cumulative), where=last > 0)
-    flat = (scaled + np.arange(components)[:, None]).ravel()
-    index = np.searchsorted(flat, row + u, side="right") - row * cells
-    top = (
-        cells
-        - 1
-        - np.argmax(np.diff(np.concatenate([np.zeros((components, 1)), scaled], axis=1)[:, ::-1], axis=1) < 0, axis=1)
-    )
-    out: Codes = np.minimum(np.maximum(index, 0), top[row]).astype(np.int32)
-    return out
-
-
-def _as_json(value: Any) -> Any:
-    from privsynth.data.codec import Between
-
-    if isinstance(value, Between):
-        return {"from": _as_json(value.low), "to": _as_json(value.high)}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_as_json(v) for v in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+def _log_sum(log: Floats) -> Floats:
+    """(n,) the logarithm of the sum of each row's exponentials; -inf of a row of -inf."""
+    top = log.max(axis=1)
+    base = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        return np.asarray(base + np.log(np.exp(log - base[:, None]).sum(axis=1)))

@@ -1,26 +1,44 @@
-"""How the fit's μ² is laid out over stages and tables: from declared sizes and paid answers only."""
+"""How the fit's μ² is laid out over tables: from declared sizes only, before the first read."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from privsynth.documents import sha256
-from privsynth.privacy.noise import dyadic_at_least, total_variation
+from privsynth.generators.marginals.workload import Clique, Workload
+from privsynth.privacy.noise import dyadic_at_least, dyadic_below, total_variation
 
 HELD_BACK_SHARE = 0.05
 HELD_BACK_TABLES = 8
 HELD_BACK_GROUPS = 3
 MOST_GROUPS = 100
+TARGET_GROUPS = 4
+"""A target of more values is merged to so many in the triples."""
 GATE_DRAWS, GATE_SIGMA = 10_000, 1024.0
 """More counts than a gate draws, at more noise: their share of the sampler's error is set aside."""
-TARGET_WEIGHT = 3.0
-PAIR_NOISE_LIMIT = 0.05
-"""No pair stage where the noise of a 2 × 2 table exceeds this share of the rows."""
+LEAST_ONE_WAYS, MOST_ONE_WAYS = 0.2, 0.7
+TRIPLE_SHARE, LOOSE_SHARE = 0.35, 0.3
+NOISE_LIMITS = {"pair": 0.2, "triple": 0.04, "loose": 0.04}
+"""No stage whose smallest useful table (two groups a column) has more noise than this share of the rows."""
+HELPED = 10.0
+"""With a public table so much more noise is borne: the paid tables have only to tell how far its law is."""
+_SAFE = 1 - Fraction(1, 10**9)
+"""Of μ²: the event's own rounding never lets the plan overspend."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One table to be bought: its stage, columns (increasing) and sigma. ``query``: its number, for a query."""
+
+    stage: str
+    clique: Clique
+    sigma: float
+    query: int | None = None
 
 
 @dataclass(frozen=True)
@@ -28,76 +46,174 @@ class Plan:
     """Public before the first read.
 
     Attributes:
-        one_way_sigma: noise of each one-way.
-        held_back: cliques that the fit never sees.
-        held_back_sigma: their noise.
-        pairs: cliques of the pair stage, possibly none.
-        pair_sigmas: their noise, one each.
+        one_ways: one table a column, in column order.
+        held_back: tables that the fit never sees.
+        joint: pairs, then triples with the target, then other triples and queries; possibly none.
     """
 
-    one_way_sigma: float
-    held_back: tuple[tuple[int, ...], ...]
-    held_back_sigma: float
-    pairs: tuple[tuple[int, int], ...]
-    pair_sigmas: tuple[float, ...]
+    one_ways: tuple[Ask, ...]
+    held_back: tuple[Ask, ...]
+    joint: tuple[Ask, ...]
+
+    def sigmas(self) -> dict[str, tuple[float, float]]:
+        """Least and greatest sigma of each stage, in the order of the stages."""
+        out: dict[str, tuple[float, float]] = {}
+        for ask in (*self.one_ways, *self.held_back, *self.joint):
+            low, high = out.get(ask.stage, (math.inf, 0.0))
+            out[ask.stage] = (min(low, ask.sigma), max(high, ask.sigma))
+        return out
+
+    def mu_squared(self, contribution: int) -> Fraction:
+        """Exact GDP cost Σ (k/σ)²."""
+        asks = (*self.one_ways, *self.held_back, *self.joint)
+        return _cost(asks, contribution)
 
 
 def lay_out(
-    *, columns: int, mu: float, contribution: int, rows: float, target: int | None, recipe: str, hold_back: bool
+    *,
+    names: Sequence[str],
+    cells: Sequence[int],
+    mu: float,
+    contribution: int,
+    rows: float,
+    target: int | None,
+    workload: Workload,
+    recipe: str,
+    hold_back: bool,
+    helped: bool = False,
 ) -> Plan:
-    """Share μ² = ``mu``² over one-ways, held-back cliques and pairs.
+    """Share ``mu``² over one-ways, held-back cliques and joint tables.
 
-    ``rows`` is the declared number of training subjects (public). The one-ways get more where noise is
-    heavy: their share is 0.4·(8000 / (rows·μ))^0.3, within 0.2 and 0.7 (tables.md measured 40% at ε = 1
-    and 20% at ε = 10 on Adult). Every sigma is rounded up to the noise grid, so the sum of (k/σ)² never
-    exceeds μ². Which cliques are held back is drawn from the recipe's identity: no data in it.
+    ``rows`` is the declared number of training subjects (public). A one-way of K cells has error about
+    0.4·K·σ/N, so that shares of μ² go with K^(2/3) (steps of √2, for noise tables to be shared). One-ways
+    get 0.4·(8000 / (rows·μ/k))^0.3 of it, within 0.2 and 0.7: the more, the heavier the noise. Of the rest
+    pairs share by weight; triples with the target get 35%. A stage that noise alone would drown is left
+    out, and its share falls to what is before it. Which cliques are held back is drawn from the recipe's
+    identity: no data in it. Sigmas lie on the noise grid; the sum of (k/σ)² never exceeds μ².
     """
-    mu2 = mu * mu
-    held = _held_back(columns, recipe) if hold_back else ()
+    whole = Fraction(mu) ** 2 * _SAFE
+    signal = max(rows * mu / contribution, 1e-9)
+    held = _held_back(len(names), target, recipe) if hold_back else ()
     held_share = HELD_BACK_SHARE if held else 0.0
-    one_share = min(0.7, max(0.2, 0.4 * (8000.0 / max(rows * mu, 1e-9)) ** 0.3))
-    pairs = list(itertools.combinations(range(columns), 2))
-    weights = [TARGET_WEIGHT if target in pair else 1.0 for pair in pairs]
-    pair_share = 1.0 - held_share - one_share
-    typical = contribution * math.sqrt(sum(weights) / (pair_share * mu2)) if pairs else math.inf
-    if 0.8 * typical / max(rows, 1.0) > PAIR_NOISE_LIMIT:
-        pairs, weights, one_share = [], [], 1.0 - held_share
-    total = sum(weights)
-    return Plan(
-        one_way_sigma=_sigma(contribution, mu2 * one_share / columns),
-        held_back=held,
-        held_back_sigma=_sigma(contribution, mu2 * held_share / len(held)) if held else math.inf,
-        pairs=tuple(pairs),
-        pair_sigmas=tuple(_sigma(contribution, mu2 * pair_share * w / total) for w in weights),
-    )
+    one_share = min(MOST_ONE_WAYS, max(LEAST_ONE_WAYS, 0.4 * (8000.0 / signal) ** 0.3))
+    budget = float(whole) * (1 - held_share - one_share)
+    limits = {**NOISE_LIMITS, "pair": NOISE_LIMITS["pair"] * (HELPED if helped else 1.0)}
+    stages = _stages(names, budget, contribution, rows, target, workload, recipe, limits)
+    if not stages:
+        one_share = 1.0 - held_share
+    sizes: dict[Clique, float] = {(c,): 2.0 ** (round(4 / 3 * math.log2(k)) / 2) for c, k in enumerate(cells)}
+    ones = _spread("one-way", sizes, whole * Fraction(one_share), contribution)
+    back = _spread("held-back", dict.fromkeys(held, 1.0), whole * Fraction(held_share), contribution)
+    left = whole - _cost(ones, contribution) - _cost(back, contribution)
+    joint: list[Ask] = []
+    total = sum(Fraction(share) for _, _, share in stages)
+    for stage, weights, share in stages:
+        joint += _spread(stage, weights, left * Fraction(share) / total, contribution)
+        left, total = left * (1 - Fraction(share) / total), total - Fraction(share)
+    joint = [_of_query(ask, names, workload) if ask.stage == "query" else ask for ask in joint]
+    return Plan(tuple(sorted(ones, key=lambda a: a.clique)), tuple(back), tuple(joint))
 
 
-def _sigma(contribution: int, mu2: float) -> float:
-    """The grid's least sigma with (k/σ)² ≤ mu2; a hair up so that float error cannot overspend."""
-    return dyadic_at_least(contribution / math.sqrt(mu2) * (1 + 1e-12))
+def _stages(
+    names: Sequence[str],
+    budget: float,
+    contribution: int,
+    rows: float,
+    target: int | None,
+    workload: Workload,
+    recipe: str,
+    limits: Mapping[str, float],
+) -> list[tuple[str, Mapping[Clique, float], float]]:
+    """The joint stages: name, weighted cliques (a query: its number) and weight of the whole stage. Triples
+    only where their least table stands out of the noise, pairs likewise."""
+    pairs = workload.pairs(names, target)
+    triples = dict.fromkeys(workload.target_triples(names, target), 1.0)
+    loose = workload.other_triples(names, target, recipe=recipe)
+    queries: dict[Clique, float] = {(i,): q.weight for i, q in enumerate(workload.queries) if q.weight > 0}
+    asked: dict[str, tuple[Mapping[Clique, float], float]] = {
+        "pair": (pairs, 1.0 if pairs else 0.0),
+        "triple": (triples, TRIPLE_SHARE / (1 - TRIPLE_SHARE) if triples else 0.0),
+        "loose": (loose, LOOSE_SHARE / (1 - LOOSE_SHARE) if loose else 0.0),
+        "query": (queries, sum(queries.values()) / max(sum(pairs.values()), 1.0)),
+    }
+    for stage in ("loose", "triple", "pair"):
+        cliques, share = asked[stage]
+        part = budget * share / max(sum(s for _, s in asked.values()), 1e-300)
+        typical = contribution * math.sqrt(len(cliques) / part) if part > 0 else math.inf
+        cells = 4 if stage == "pair" else 8  # of the least table; half the mean absolute noise of each
+        if 0.2 * cells * typical / max(rows, 1.0) > limits[stage]:
+            asked[stage] = (cliques, 0.0)
+    return [(stage, cliques, share) for stage, (cliques, share) in asked.items() if share > 0]
 
 
-def _held_back(columns: int, recipe: str) -> tuple[tuple[int, ...], ...]:
-    """Up to eight cliques of three columns (fewer where there are fewer), by hash order of the recipe."""
-    cliques = itertools.combinations(range(columns), min(3, columns))
+def _of_query(ask: Ask, names: Sequence[str], workload: Workload) -> Ask:
+    number = ask.clique[0]
+    columns = tuple(sorted(names.index(c) for c in workload.queries[number].where))
+    return Ask("query", columns, ask.sigma, number)
+
+
+def _cost(asks: Sequence[Ask], contribution: int) -> Fraction:
+    return sum((Fraction(contribution) ** 2 / Fraction(a.sigma) ** 2 for a in asks), Fraction(0))
+
+
+def _spread(stage: str, weights: Mapping[Clique, float], budget: Fraction, contribution: int) -> list[Ask]:
+    """``budget`` of μ² over cliques by weight. Within one weight the first cliques take the grid's sigma
+    just below the even one and the others the one just above, so that next to nothing is left over."""
+    classes: dict[float, list[Clique]] = {}
+    for clique, weight in weights.items():
+        classes.setdefault(weight, []).append(clique)
+    total = sum(Fraction(weight) * len(cliques) for weight, cliques in classes.items())
+    out: list[Ask] = []
+    left = budget
+    for weight, cliques in sorted(classes.items(), key=lambda c: (len(c[1]), c[0])):
+        part = Fraction(weight) * len(cliques)
+        share = left * part / total
+        high = dyadic_at_least(contribution * math.sqrt(len(cliques) / float(share)) * (1 + 1e-12))
+        low = dyadic_below(high)
+        dear, cheap = (Fraction(contribution) ** 2 / Fraction(s) ** 2 for s in (low, high))
+        more = int((share - cheap * len(cliques)) / (dear - cheap)) if dear > cheap else 0
+        out += [Ask(stage, clique, low if i < more else high) for i, clique in enumerate(cliques)]
+        left, total = left - _cost(out[-len(cliques) :], contribution), total - part
+    return out
+
+
+def _held_back(columns: int, target: int | None, recipe: str) -> tuple[Clique, ...]:
+    """Up to eight cliques of three columns (fewer where there are fewer), by hash order of the recipe; without
+    the target, whose triples are fitted, where there are columns enough."""
+    free = [c for c in range(columns) if c != target]
+    if len(free) < min(3, columns):
+        free = list(range(columns))
+    cliques = itertools.combinations(free, min(3, columns))
     ranked = heapq.nsmallest(HELD_BACK_TABLES, cliques, key=lambda c: sha256(f"{recipe}:{c}".encode()))
     return tuple(sorted(ranked))
 
 
 def sampler_error(plan: Plan, cells: Sequence[int]) -> Fraction:
     """At most Σ total variation over every count that the plan and a gate draw."""
-    error = sum(cells) * total_variation(plan.one_way_sigma) + GATE_DRAWS * total_variation(GATE_SIGMA)
-    if plan.held_back:
-        error += len(plan.held_back) * HELD_BACK_GROUPS**3 * total_variation(plan.held_back_sigma)
-    for (a, b), sigma in zip(plan.pairs, plan.pair_sigmas, strict=True):
-        error += min(cells[a], MOST_GROUPS) * min(cells[b], MOST_GROUPS) * total_variation(sigma)
+    error = GATE_DRAWS * total_variation(GATE_SIGMA)
+    for ask in plan.one_ways:
+        error += cells[ask.clique[0]] * total_variation(ask.sigma)
+    for ask in plan.held_back:
+        error += HELD_BACK_GROUPS ** len(ask.clique) * total_variation(ask.sigma)
+    for ask in plan.joint:
+        error += math.prod(min(cells[c], MOST_GROUPS) for c in ask.clique) * total_variation(ask.sigma)
     return error
 
 
-def resolution(*, rows: float, sigma: float, mu: float, cells: Sequence[int]) -> int:
-    """How many groups a column gets in the pair stage: sqrt(N̂ / (κσ)), at least 2, at most 100.
+def pair_groups(*, rows: float, sigma: float) -> int:
+    """How many groups a column gets in the pairs: sqrt(N̂ / (1.5·σ)), 2 to 100.
 
-    κ falls as the signal grows: 6 at ε = 1 on Adult and 2 at ε = 10 (tables.md 1.0).
+    So many that a cell of an even table holds 1.5·σ rows. Coarser loses detail, finer drowns it; with the
+    penalty of the fit the optimum is flat (docs/decisions/0011).
     """
-    kappa = min(12.0, max(2.0, 6.0 * (8000.0 / max(rows * mu, 1e-9)) ** 0.5))
-    return max(2, min(MOST_GROUPS, int(math.sqrt(rows / (kappa * sigma))), max(cells)))
+    return max(2, min(MOST_GROUPS, int(math.sqrt(rows / (1.5 * sigma)))))
+
+
+def triple_groups(*, rows: float, sigma: float, target_groups: int) -> int:
+    """As :func:`pair_groups`, of the two columns beside the target: sqrt(N̂ / (3·σ·√target groups))."""
+    return max(2, min(MOST_GROUPS, int(math.sqrt(rows / (3.0 * sigma * math.sqrt(target_groups))))))
+
+
+def loose_groups(*, rows: float, sigma: float, width: int) -> int:
+    """As :func:`pair_groups`, of each column of a table of ``width`` columns."""
+    return max(2, min(MOST_GROUPS, int((rows / (3.0 * sigma)) ** (1.0 / width))))

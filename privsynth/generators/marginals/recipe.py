@@ -1,9 +1,10 @@
-"""``Marginals``: noisy one-ways, then all pairs at a resolution that the noise allows, one mixture.
+"""``Marginals``: noisy one-ways, then all pairs and the target's triples at a resolution that the noise
+allows, one mixture.
 
 Mechanism. Neighbours: add or remove one subject, whose at most k rows all may fall into one cell, so
 each exact table has L2 sensitivity k. Every table gets rounded Gaussian noise of standard deviation σ,
-an exact (k/σ)-GDP event (docs/proofs/noise.md). Stages read earlier noisy tables to choose groups;
-their μ² are fixed before the first read and an exact inner sum is checked before each table, so the
+an exact (k/σ)-GDP event (docs/proofs/noise.md). Later stages read earlier noisy tables to choose groups;
+every sigma is fixed before the first read and an exact inner sum is checked before each table, so the
 whole fit is μ_fit-GDP for every adaptive path: the hold's event is Gaussian(1/μ_fit). Public: the
 schema, the recipe's fields, the policy's declared number of subjects. N is never read: N̂ is paid.
 """
@@ -11,29 +12,34 @@ schema, the recipe's fields, the policy's declared number of subjects. N is neve
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from privsynth.data.codec import Codec
-from privsynth.data.count import Counter, Grouping, TableCounter
-from privsynth.data.records import Train
+from privsynth.data.count import Counter, TableCounter
+from privsynth.data.records import Records, Train
 from privsynth.data.schema import Schema
 from privsynth.documents import identity
 from privsynth.errors import BudgetError, HoldError, MissingExtra, ModelError, SchemaError
+from privsynth.generators.marginals.estimate import estimate
+from privsynth.generators.marginals.measure import Till, measure, query_groups
 from privsynth.generators.marginals.model import MarginalModel
-from privsynth.generators.marginals.plan import HELD_BACK_GROUPS, Plan, lay_out, resolution, sampler_error
-from privsynth.generators.marginals.resolve import Floats, OneWays, equal_mass_groups, one_ways
-from privsynth.generators.marginals.transcript import Groups, MarginalTranscript, Measurement
+from privsynth.generators.marginals.plan import Plan, lay_out, sampler_error
+from privsynth.generators.marginals.public import PublicHelp
+from privsynth.generators.marginals.transcript import MarginalTranscript
+from privsynth.generators.marginals.workload import Workload
 from privsynth.ledger.store import Hold
 from privsynth.privacy.accountant import Prices, mu_squared
 from privsynth.privacy.budget import Budget
 from privsynth.privacy.events import Provenance, Receipt
 from privsynth.privacy.noise import NoiseSource, SecureNoise
 from privsynth.progress import SILENT, Progress
+
+DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -43,22 +49,42 @@ class Marginals:
     Args:
         schema: public description of the table.
         budget: the whole release's price, gate included.
-        target: a column whose pairs get three times the weight.
-        components: of the mixture (R); by default 600, fewer for very many cells.
-        steps: of the free fit; 400.
+        target: a column whose pairs get three times the weight, and whose triples with every two other
+            columns are measured too.
+        components: of the mixture (R); by default 64 to 1,000, by the paid N̂ and the budget.
+        steps: of the free fit; 300.
+        workload: what the fit is to get right; all pairs (and the target's triples) by default.
+        public: a public table that takes noise out of the fit where its law is near; its rows are given to
+            :meth:`fit`. It costs nothing and never counts as private.
+        device: ``cpu`` or ``cuda``, for the free fit. A model refits to the same bytes on the same kind of
+            device.
 
     Raises:
-        SchemaError: the target is not a learned column.
-        BudgetError: components or steps out of range.
+        SchemaError: the target or a column of the workload is not a learned column.
+        BudgetError: components, steps or device out of range.
     """
 
     schema: Schema
     budget: Budget
     target: str | None = None
     components: int | None = None
-    steps: int = 400
+    steps: int = 300
+    workload: Workload = field(default_factory=Workload)
+    device: str = "cpu"
+    public: PublicHelp | None = None
 
     def __post_init__(self) -> None:
+        if self.public is not None and not isinstance(self.public, PublicHelp):
+            raise SchemaError(
+                f"public is {self.public!r}", where="Marginals.public", mend="PublicHelp.of(rows, note=...)"
+            )
+        self.workload.check(list(self.schema.learned))
+        if self.workload.queries:
+            codec = Codec(self.schema)
+            for query in self.workload.queries:
+                query_groups(query, codec)
+        if self.device not in DEVICES:
+            raise BudgetError(f"device is {self.device!r}", where="Marginals.device", mend=" or ".join(DEVICES))
         if self.target is not None and self.target not in self.schema.learned:
             raise SchemaError(
                 f"target {self.target!r} is not a learned column",
@@ -91,18 +117,27 @@ class Marginals:
         """k."""
         return self.schema.subject.contribution
 
+    @property
+    def selects(self) -> bool:
+        """Whether the schema has open category sets."""
+        return any(getattr(c, "open", False) for c in self.schema.learned.values())
+
     def describe(self) -> dict[str, Any]:
         """Every field as JSON values."""
         out: dict[str, Any] = {"kind": self.kind}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for entry in fields(self):
+            value = getattr(self, entry.name)
             match value:
-                case Schema():
-                    out[field.name] = value.to_json()
+                case None if entry.name == "public":
+                    continue
+                case Schema() | PublicHelp():
+                    out[entry.name] = value.to_json()
+                case Workload():
+                    out[entry.name] = value.to_json()
                 case Budget(epsilon=epsilon, delta=delta, neighbours=neighbours):
-                    out[field.name] = {"epsilon": epsilon, "delta": delta, "neighbours": neighbours}
+                    out[entry.name] = {"epsilon": epsilon, "delta": delta, "neighbours": neighbours}
                 case _:
-                    out[field.name] = value
+                    out[entry.name] = value
         return out
 
     @classmethod
@@ -115,8 +150,17 @@ class Marginals:
         try:
             budget = Budget(**value["budget"])
             schema = Schema.from_json(value["schema"])
-            return cls(schema, budget, target=value["target"], components=value["components"], steps=value["steps"])
-        except (KeyError, TypeError):
+            return cls(
+                schema,
+                budget,
+                target=value["target"],
+                components=value["components"],
+                steps=value["steps"],
+                workload=Workload.from_json(value["workload"]),
+                device=value["device"],
+                public=PublicHelp.from_json(value["public"]) if "public" in value else None,
+            )
+        except (KeyError, TypeError, ValueError, SchemaError):
             raise ModelError("not a recipe of this version", mend="use the version that wrote it") from None
 
     @property
@@ -127,7 +171,13 @@ class Marginals:
     # --- the step -------------------------------------------------------------------------------
 
     def fit(
-        self, train: Train, hold: Hold, *, noise: NoiseSource | None = None, progress: Progress = SILENT
+        self,
+        train: Train,
+        hold: Hold,
+        *,
+        noise: NoiseSource | None = None,
+        public: Records | None = None,
+        progress: Progress = SILENT,
     ) -> MarginalModel:
         """Measure, make the transcript durable, then fit it.
 
@@ -136,20 +186,29 @@ class Marginals:
             hold: bought for exactly this recipe, source, purpose and recipient; opened once.
             noise: None for the operating system's secure source. A seeded source is for tests: the
                 model says so and no gate passes it.
+            public: the rows of the public table that the recipe declares.
 
         Raises:
-            HoldError: another recipe, source, purpose or recipient, or a hold already opened.
+            HoldError: public rows other than the declared; another recipe, source, purpose or recipient, or a hold
+                already opened.
             LedgerError, StorageError: the ledger cannot record it; nothing was measured.
         """
         source = noise if noise is not None else SecureNoise()
         if train.schema.sha256 != self.schema.sha256:
             raise HoldError("the records were read by another schema than the recipe's", mend="read them by this one")
         _check_rows(train, hold)
+        _check_public(self.public, public, schema=self.schema.sha256)
         codec = Codec(self.schema)
         counter = TableCounter(codec.encode(train.records.frame), [c.cells for c in codec.columns])
         self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
-        hold.open_fit(recipe=self.identity, source=train.source, purpose=train.purpose, recipient=train.recipient)
-        transcript = self._measure(counter, hold=hold, noise=source, progress=progress)
+        hold.open_fit(
+            recipe=self.identity,
+            source=train.source,
+            purpose=train.purpose,
+            recipient=train.recipient,
+            benchmark=train.benchmark,
+        )
+        transcript = self._measure(counter, hold=hold, noise=source, public=public, progress=progress)
         hold.deposit(transcript.to_bytes())
         return self.refit(transcript, self.receipt(hold, transcript), progress=progress)
 
@@ -159,40 +218,52 @@ class Marginals:
         return hold.receipt(noise=noise, schema=self.schema.sha256, person_rows=self.schema.subject.person_rows)
 
     def _measure(
-        self, counter: Counter, *, hold: Hold, noise: NoiseSource, progress: Progress = SILENT
+        self,
+        counter: Counter,
+        *,
+        hold: Hold,
+        noise: NoiseSource,
+        public: Records | None = None,
+        progress: Progress = SILENT,
     ) -> MarginalTranscript:
         """Every noisy table that the hold's μ_fit buys: the only step that reads counts. Once, from ``fit``,
-        after the hold is opened. Noise counts as secure only from the secure source itself, not by its word."""
-        codec = Codec(self.schema)
-        cap = mu_squared(hold.prices.fit)
+        after the hold is opened."""
         plan = self.plan(mu=hold.prices.mu_fit, rows=hold.training_subjects, hold_back=hold.prices.mu_gate > 0)
-        till = _Till(counter, hold.contribution, noise, cap, progress)
-        progress.step("measure (paid)", len(codec.columns) + len(plan.held_back) + len(plan.pairs))
-        for c in range(len(codec.columns)):
-            till.buy("one-way", (c,), {}, plan.one_way_sigma)
-        ones = one_ways(till.bought, codec.columns)
-        if plan.held_back:
-            coarse = self._groups(ones, HELD_BACK_GROUPS)
-            for clique in plan.held_back:
-                till.buy("held-back", clique, coarse, plan.held_back_sigma)
-        if plan.pairs:
-            fine = self._groups(ones, self._resolution(plan, ones, hold.prices.mu_fit))
-            for clique, sigma in zip(plan.pairs, plan.pair_sigmas, strict=True):
-                till.buy("pair", clique, fine, sigma)
-        provenance = "os-secure" if type(noise) is SecureNoise else "seeded"
-        return MarginalTranscript(tuple(till.bought), self.identity, provenance)
+        return measure(
+            Till(
+                counter,
+                contribution=hold.contribution,
+                noise=noise,
+                cap=mu_squared(hold.prices.fit),
+                progress=progress,
+            ),
+            plan,
+            Codec(self.schema),
+            target=self._target,
+            queries=self.workload.queries,
+            recipe=self.identity,
+            noise=noise,
+            progress=progress,
+            public=None if public is None else _counter(public, Codec(self.schema)),
+        )
+
+    @property
+    def _target(self) -> int | None:
+        return None if self.target is None else list(self.schema.learned).index(self.target)
 
     def plan(self, *, mu: float, rows: float, hold_back: bool = True) -> Plan:
         """How ``mu`` would be laid out for ``rows`` declared training subjects: public, free."""
-        names = list(self.schema.learned)
         return lay_out(
-            columns=len(names),
+            names=list(self.schema.learned),
+            cells=[c.cells for c in Codec(self.schema).columns],
             mu=mu,
             contribution=self.contribution,
             rows=rows,
-            target=None if self.target is None else names.index(self.target),
+            target=self._target,
+            workload=self.workload,
             recipe=self.identity,
             hold_back=hold_back,
+            helped=self.public is not None,
         )
 
     def check_sampler(self, prices: Prices, *, rows: float, cap_epsilon: float) -> Plan:
@@ -225,54 +296,51 @@ class Marginals:
         if transcript.recipe != self.identity or receipt.recipe != self.identity:
             raise HoldError("the transcript belongs to another recipe", mend="refit with the recipe that bought it")
         try:
-            from privsynth.generators.marginals.mixture import Targets, fit_mixture
+            from privsynth.generators.marginals.mixture import fit_mixture
         except ImportError:
             raise MissingExtra("fitting needs torch", mend="pip install 'privsynth[generate]'") from None
-        codec = Codec(self.schema)
-        ones = one_ways(transcript.stage("one-way"), codec.columns)
-        pairs = transcript.stage("pair")
-        groups = _column_groups(pairs, [c.cells for c in codec.columns], ones)
-        sizes = tuple(int(g.max()) + 1 for g in groups)
-        shares: list[Floats] = []
-        precisions: list[Floats] = []
-        within: list[Floats] = []
-        for c, g in enumerate(groups):
-            mass: Floats = np.bincount(g, weights=ones.counts[c]).astype(np.float64)
-            even = 1.0 / np.bincount(g)[g]
-            within.append(np.divide(ones.counts[c], mass[g], out=even, where=mass[g] > 0))
-            shares.append(mass / ones.rows)
-            precisions.append((ones.rows**2 / (np.bincount(g) * ones.variance[c])).astype(np.float64))
-        wanted = {(m.clique[0], m.clique[1]): (m.counts / ones.rows, ones.rows**2 / m.variance) for m in pairs}
-        targets = Targets(sizes, tuple(shares), tuple(precisions), wanted)
-        components = self.components or max(100, min(600, 400_000 // max(sum(sizes), 1)))
+        found = estimate(transcript, Codec(self.schema).columns, target=self._target, steps=self.steps)
         mixture = fit_mixture(
-            targets, components=components, steps=self.steps, seed=int(transcript.sha256[:12], 16), progress=progress
+            found.targets,
+            components=self.components or found.components,
+            steps=self.steps,
+            seed=int(transcript.sha256[:12], 16),
+            progress=progress,
+            device=self.device,
         )
         return MarginalModel(
             schema=self.schema,
             receipt=receipt,
             transcript=transcript,
             recipe=self.describe(),
-            rows=ones.rows,
-            rows_sigma=ones.rows_sigma,
+            rows=found.ones.rows,
+            rows_sigma=found.ones.rows_sigma,
             weights=mixture.weights,
             tables=mixture.tables,
-            groups=tuple(groups),
-            within=tuple(within),
+            groups=found.groups,
+            within=found.within,
         )
 
-    def _groups(self, ones: OneWays, wanted: int) -> dict[int, Groups]:
-        """Groups of equal noisy mass for each column that has more cells than ``wanted``."""
-        columns = Codec(self.schema).columns
-        return {
-            c: equal_mass_groups(ones.counts[c], wanted, null=column.null)
-            for c, column in enumerate(columns)
-            if column.cells > wanted
-        }
 
-    def _resolution(self, plan: Plan, ones: OneWays, mu: float) -> int:
-        cells = [c.cells for c in Codec(self.schema).columns]
-        return resolution(rows=ones.rows, sigma=max(plan.pair_sigmas), mu=mu, cells=cells)
+def _counter(records: Records, codec: Codec) -> Counter:
+    """Counts these rows by the cells of ``codec``."""
+    return TableCounter(codec.encode(records.frame), [c.cells for c in codec.columns])
+
+
+def _check_public(declared: PublicHelp | None, given: Records | None, *, schema: str) -> None:
+    """Refuse a public table other than the declared, before the hold is opened.
+
+    Raises:
+        HoldError: one is given and none declared, one is declared and none given, or they differ.
+    """
+    if declared is None and given is not None:
+        raise HoldError(
+            "the recipe declares no public table", mend="declare it: `public=PublicHelp.of(rows, note=...)`"
+        )
+    if declared is not None and given is None:
+        raise HoldError("the recipe declares a public table", mend="give its rows: `fit(..., public=rows)`")
+    if declared is not None and given is not None:
+        declared.check(given, schema=schema)
 
 
 def _check_rows(train: Train, hold: Hold) -> None:
@@ -296,38 +364,3 @@ def _check_rows(train: Train, hold: Hold) -> None:
         raise HoldError(
             f"the hold was bought for at most {hold.contribution} rows of a subject", mend="fit what the split gave"
         )
-
-
-class _Till:
-    """Buys noisy tables against the hold's exact cap: checks, then measures."""
-
-    def __init__(
-        self, counter: Counter, contribution: int, noise: NoiseSource, cap: Fraction, progress: Progress
-    ) -> None:
-        self._counter = counter
-        self._contribution = contribution
-        self._noise = noise
-        self._left = cap
-        self._progress = progress
-        self.bought: list[Measurement] = []
-
-    def buy(self, stage: str, clique: Sequence[int], groups: Mapping[int, Grouping], sigma: float) -> None:
-        """Measure one table, or refuse before reading it."""
-        cost = Fraction(self._contribution) ** 2 / Fraction(sigma) ** 2
-        if cost > self._left or not math.isfinite(sigma):
-            raise HoldError("a table would cost more than the hold has left", mend="report this: plans never overspend")
-        self._left -= cost
-        exact = self._counter.count(tuple(clique), {c: groups[c] for c in clique if c in groups})
-        noisy = self._noise.add(exact, sigma=sigma)
-        maps = tuple(groups.get(c) for c in clique)
-        self.bought.append(Measurement(stage, tuple(clique), maps, noisy, sigma, self._contribution))
-        self._progress.advance()
-
-
-def _column_groups(pairs: Sequence[Measurement], cells: Sequence[int], ones: OneWays) -> list[Groups]:
-    """Each column's groups as the pair stage measured them; its pools where there was no pair stage."""
-    out: list[Groups | None] = [None] * len(cells)
-    for m in pairs:
-        for c, g in zip(m.clique, m.groups, strict=True):
-            out[c] = np.arange(cells[c], dtype=np.int32) if g is None else g
-    return [pool if g is None else g for g, pool in zip(out, ones.pools, strict=True)]

@@ -9,14 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from privsynth.data.codec import CodedColumn
+from privsynth.generators.marginals.public import Ints, blend
+from privsynth.generators.marginals.smooth import Floats, smoothed
 from privsynth.generators.marginals.transcript import Groups, Measurement
-
-Floats = npt.NDArray[np.float64]
-
-POOL_AT_SIGMAS = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,72 +24,36 @@ class OneWays:
         rows: N̂, the inverse-variance mean of the noisy totals, at least 1.
         rows_sigma: its standard deviation.
         counts: per column (cells,) non-negative estimates that sum to ``rows``.
-        pools: per column (cells,) pool numbers: cells of one pool share their mass evenly.
         variance: per column, of one cell's noise.
     """
 
     rows: float
     rows_sigma: float
     counts: tuple[Floats, ...]
-    pools: tuple[Groups, ...]
     variance: tuple[float, ...]
 
 
-def one_ways(measured: Sequence[Measurement], columns: Sequence[CodedColumn]) -> OneWays:
-    """Estimate the number of rows and each column's distribution from the noisy one-ways."""
+def one_ways(
+    measured: Sequence[Measurement], columns: Sequence[CodedColumn], public: Sequence[Ints | None] = ()
+) -> OneWays:
+    """Estimate the number of rows and each column's distribution from the noisy one-ways, and public ones if any."""
     precision = np.array([1.0 / (m.counts.size * m.variance) for m in measured])
     totals = np.array([float(m.counts.sum()) for m in measured])
-    rows = float((precision * totals).sum() / precision.sum())
-    sigma = float(precision.sum() ** -0.5)
-    rows = max(rows, 1.0)
-    counts, pools = [], []
-    for m, column in zip(measured, columns, strict=True):
-        pool = _pool(m, column)
-        size = np.bincount(pool)
-        mass: Floats = np.bincount(pool, weights=m.counts.astype(np.float64)).astype(np.float64)
-        mass = _onto_simplex(mass, np.full(len(mass), 1.0) * size, rows)
-        counts.append((mass / size)[pool])
-        pools.append(pool)
-    return OneWays(rows, sigma, tuple(counts), tuple(pools), tuple(m.variance for m in measured))
-
-
-def _pool(m: Measurement, column: CodedColumn) -> Groups:
-    """Neighbouring cells of an ordered column pooled until their sum stands out of the noise."""
-    cells = column.cells
-    if not column.ordered:
-        return np.arange(cells, dtype=np.int32)
-    last = cells - 1 if column.nullable else cells
-    pool = np.empty(cells, dtype=np.int32)
-    number, total, width = 0, 0.0, 0
-    for cell in range(last):
-        stands_alone = m.counts[cell] > POOL_AT_SIGMAS * m.sigma
-        if stands_alone and width and total <= POOL_AT_SIGMAS * m.sigma * np.sqrt(width):
-            number, total, width = number + 1, 0.0, 0  # do not smear a spike over what lies below it
-        pool[cell] = number
-        total += float(m.counts[cell])
-        width += 1
-        if total > POOL_AT_SIGMAS * m.sigma * np.sqrt(width):
-            number, total, width = number + 1, 0.0, 0
-    if width:
-        number += 1
-    if last < cells:
-        pool[last] = number
-    return pool
-
-
-def _onto_simplex(values: Floats, variance: Floats, total: float) -> Floats:
-    """The non-negative vector summing to ``total`` that is nearest in noise-weighted least squares:
-    x = max(0, values − t·variance), t by bisection on a monotone function."""
-    low = float(((values - total) / variance).min()) - 1.0
-    high = float((values / variance).max()) + 1.0
-    for _ in range(200):
-        middle = (low + high) / 2
-        if np.maximum(values - middle * variance, 0.0).sum() > total:
-            low = middle
+    rows = max(float((precision * totals).sum() / precision.sum()), 1.0)
+    counts, variance = [], []
+    met = blend(measured, public or (None,) * len(measured), rows=rows)
+    for m, column, told in zip(measured, columns, met, strict=True):
+        noisy = told.share * rows if told.public else m.counts.astype(np.float64)
+        values = noisy[: column.null] if column.ordered else noisy
+        variance.append(rows**2 / told.precision if told.public else m.variance)
+        sigma = float(np.sqrt(variance[-1]))
+        if column.ordered and column.null is not None:  # null is no neighbour of a number
+            share = min(max(float(noisy[column.null]), 1e-9 * rows), 0.999999 * rows)
+            rest = smoothed(values, sigma=sigma, total=rows - share, ordered=True)
+            counts.append(np.append(rest, share))
         else:
-            high = middle
-    out = np.maximum(values - high * variance, 0.0)
-    return out * (total / out.sum()) if out.sum() > 0 else np.full(len(values), total / len(values))
+            counts.append(smoothed(values, sigma=sigma, total=rows, ordered=column.ordered))
+    return OneWays(rows, float(precision.sum() ** -0.5), tuple(counts), tuple(variance))
 
 
 def equal_mass_groups(counts: Floats, wanted: int, *, null: int | None = None) -> Groups:
@@ -135,3 +96,27 @@ def _at_most(group: Groups, counts: Floats, wanted: int) -> Groups:
         i = int(np.argmin(mass[1:] + mass[:-1]))
         group = np.where(group > i, group - 1, group).astype(np.int32)
     return group
+
+
+def refinement(maps: Sequence[Groups | None], cells: int) -> Groups:
+    """The coarsest grouping of which every given one is a merging, numbered by first cell; None: every
+    cell by itself. Without any map there is one group."""
+    fine: Groups = np.zeros(cells, dtype=np.int32)
+    for grouping in maps:
+        if grouping is None:
+            return np.arange(cells, dtype=np.int32)
+        joined = fine.astype(np.int64) * (int(grouping.max()) + 1) + grouping
+        _, first, inverse = np.unique(joined, return_index=True, return_inverse=True)
+        rank = np.empty(len(first), dtype=np.int32)
+        rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+        fine = rank[inverse]
+    return fine
+
+
+def merged(fine: Groups, grouping: Groups | None) -> Groups:
+    """(fine groups,) map of fine groups to the groups of ``grouping``, which merges them."""
+    if grouping is None:
+        return np.arange(int(fine.max()) + 1, dtype=np.int32)
+    out = np.empty(int(fine.max()) + 1, dtype=np.int32)
+    out[fine] = grouping
+    return out

@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from privsynth.data.learned import NOTHING, Learned
 from privsynth.documents import canonical, sha256
 from privsynth.errors import ModelError
 
 FORMAT = 1
+LEVEL, VOTES, DEPENDENCY = "level", "votes", "dependency"
+DOMAIN = (LEVEL, VOTES, DEPENDENCY)
 Ints = npt.NDArray[np.int64]
 Groups = npt.NDArray[np.int32]
 
@@ -28,13 +31,17 @@ class Measurement:
     """One noisy table.
 
     Attributes:
-        stage: ``one-way``, ``pair`` or ``held-back`` (never fitted; for the gate).
+        stage: ``one-way``, ``pair`` or ``held-back`` (never fitted; for the gate); of a domain ``level`` (of a
+            column's tree, over stretches that the levels before it give), ``votes`` (for an open column's
+            released categories) or ``dependency`` (its cells, each by those of a column that it determines, in
+            one row).
         clique: column numbers, increasing.
         groups: per column of the clique a (cells,) map of cells to group numbers, or None for the cells
             themselves.
         counts: noisy integer table, one axis a column.
         sigma: standard deviation of the Gaussian before rounding (a dyadic number).
-        contribution: k, the L2 sensitivity of the exact table; the event is Gaussian(sigma / k).
+        contribution: k, the L2 sensitivity of the exact table; the event is Gaussian(sigma / k). Of votes the
+            sensitivity is √k.
     """
 
     stage: str
@@ -51,8 +58,8 @@ class Measurement:
 
     @property
     def mu_squared(self) -> Fraction:
-        """Exact GDP cost (k / sigma)²."""
-        return Fraction(self.contribution) ** 2 / Fraction(self.sigma) ** 2
+        """Exact GDP cost (k / sigma)²; of votes k / sigma²."""
+        return Fraction(self.contribution) ** (1 if self.stage == VOTES else 2) / Fraction(self.sigma) ** 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +67,26 @@ class MarginalTranscript:
     """All measurements of one fit, in the order in which they were made.
 
     Attributes:
-        measurements: the noisy tables.
+        measurements: the noisy tables over cells.
         recipe: identity of the recipe that asked for them.
         noise: ``os-secure`` or ``seeded``.
+        learned: the cells and categories that the domain stage gave.
+        domains: its noisy tables.
+        public: where public rows helped, their exact counts at the cells of each measurement, None of what no fit
+            sees; else empty.
     """
 
     measurements: tuple[Measurement, ...]
     recipe: str
     noise: str
+    learned: Learned = NOTHING
+    domains: tuple[Measurement, ...] = ()
+    public: tuple[Ints | None, ...] = ()
+
+    def helped(self, name: str) -> tuple[tuple[Measurement, Ints | None], ...]:
+        """The measurements of one stage, each with its public counts."""
+        known = self.public or (None,) * len(self.measurements)
+        return tuple((m, p) for m, p in zip(self.measurements, known, strict=True) if m.stage == name)
 
     def stage(self, name: str) -> tuple[Measurement, ...]:
         """The measurements of one stage."""
@@ -76,7 +95,7 @@ class MarginalTranscript:
     @property
     def mu_squared(self) -> Fraction:
         """Exact GDP cost of all of it: Σ (k / sigma)²."""
-        return sum((m.mu_squared for m in self.measurements), Fraction(0))
+        return sum((m.mu_squared for m in (*self.domains, *self.measurements)), Fraction(0))
 
     @property
     def sha256(self) -> str:
@@ -90,7 +109,7 @@ class MarginalTranscript:
         tensors: dict[str, npt.NDArray[Any]] = {}
         listed: list[dict[str, Any]] = []
         pool: dict[bytes, str] = {}
-        for i, m in enumerate(self.measurements):
+        for i, m in enumerate((*self.domains, *self.measurements)):
             tensors[f"counts.{i:05d}"] = np.ascontiguousarray(m.counts)
             names: list[str | None] = []
             for group in m.groups:
@@ -111,7 +130,11 @@ class MarginalTranscript:
                     "contribution": m.contribution,
                 }
             )
-        text = canonical({"format": FORMAT, "recipe": self.recipe, "noise": self.noise, "measurements": listed})
+        for i, exact in enumerate(self.public):
+            if exact is not None:
+                tensors[f"public.{i:05d}"] = np.ascontiguousarray(exact)
+        whole = {"format": FORMAT, "recipe": self.recipe, "noise": self.noise, "measurements": listed}
+        text = canonical({**whole, "domains": len(self.domains), "learned": self.learned.to_json()})
         return save(tensors, metadata={"transcript": text.decode()})
 
     @classmethod
@@ -125,12 +148,28 @@ class MarginalTranscript:
         try:
             if head["format"] != FORMAT:
                 raise ValueError
-            measurements = tuple(_measurement(entry, tensors, i) for i, entry in enumerate(head["measurements"]))
-            return cls(measurements, str(head["recipe"]), str(head["noise"]))
+            measured = tuple(_measurement(entry, tensors, i) for i, entry in enumerate(head["measurements"]))
+            learned, first = Learned.from_json(head["learned"]), int(head["domains"])
+            if not 0 <= first <= len(measured) or any(
+                (m.stage in DOMAIN) != (i < first) for i, m in enumerate(measured)
+            ):
+                raise ValueError
+            public = _public(measured[first:], tensors)
+            return cls(measured[first:], str(head["recipe"]), str(head["noise"]), learned, measured[:first], public)
         except (KeyError, TypeError, ValueError, IndexError):
             raise ModelError(
                 "not a transcript of this version", mend="restore it from the ledger or a backup"
             ) from None
+
+
+def _public(measured: Sequence[Measurement], tensors: Mapping[str, npt.NDArray[Any]]) -> tuple[Ints | None, ...]:
+    known = [tensors.get(f"public.{i:05d}") for i in range(len(measured))]
+    if all(exact is None for exact in known):
+        return ()
+    for m, exact in zip(measured, known, strict=True):
+        if exact is not None and (exact.dtype != np.int64 or exact.shape != m.counts.shape or (exact < 0).any()):
+            raise ValueError
+    return tuple(known)
 
 
 def _measurement(entry: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], i: int) -> Measurement:

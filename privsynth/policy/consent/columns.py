@@ -36,9 +36,7 @@ def by_columns(records: Records, policy: Policy, ask: Ask) -> npt.NDArray[np.boo
     _check_kind(records, rule, where)
     granted = {_text(value) for value in rule.granted}
     refusing = {
-        subject
-        for subject, value in zip(*records.ballots(rule.column), strict=True)
-        if _text(value) not in granted
+        subject for subject, value in zip(*records.ballots(rule.column), strict=True) if _text(value) not in granted
     }
     return np.array([isinstance(s, str) and s not in refusing for s in records.subjects], dtype=np.bool_)
 
@@ -54,7 +52,8 @@ def _check_kind(records: Records, rule: ConsentColumn, where: str) -> None:
             where=where,
             mend="declare it in the schema, for example as `{kind: text, dropped: true}`, stored as text",
         )
-    mapped = isinstance(column, Categorical) and column.outside not in (None, "null", "drop")
+    kept = ("null", "drop") if isinstance(column, Categorical) and column.open else (None, "null", "drop")
+    mapped = isinstance(column, Categorical) and column.outside not in kept
     if column.learned and (mapped or not isinstance(column, Boolean | Categorical)):
         raise ConsentError(
             f"the schema turns faulty values of column {rule.column!r} into other values",

@@ -62,7 +62,7 @@ def validate(
     """
     _check(model, split, synth, target)
     ledger.open_report(split.train.population)
-    codec = Codec(model.schema)
+    codec = model.codec
     train, holdout = _rows(split.train, codec), _rows(split.holdout, codec)
     drawn = synth if synth is not None else model.sample(max(len(train), FEWEST), seed=seed)
     synthetic = codec.encode(drawn.frame)
@@ -118,11 +118,17 @@ def _check(model: Model, split: Split, synth: Synthetic | None, target: str | No
                 where="validate(synth=)",
                 mend="leave synth out, or sample without where=",
             )
+        if synth.balance:
+            raise UsageError(
+                "the sample was drawn to chosen shares, which are not the holdout's",
+                where="validate(synth=)",
+                mend="leave synth out, or sample without balance=",
+            )
         if len(synth) < FEWEST:
             raise UsageError(
                 f"the sample has fewer than {FEWEST} rows", where="validate(synth=)", mend="draw as many as train has"
             )
-    if target is not None and target not in model.schema.learned:
+    if target is not None and target not in model.schema.modelled:
         raise UsageError(
             f"{target!r} is not a learned column", where="validate(target=)", mend="name a learned column of the schema"
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from privsynth.validate import page as html
 from privsynth.validate.bounds import advantage_bound, auc_bound, tpr_bound
 from privsynth.validate.membership.judge import detectable_auc
 from privsynth.validate.metric import Metric, Verdict
@@ -23,20 +24,6 @@ _MARKS = {
     Verdict.CONTRADICTS_GUARANTEE: "✗✗",
 }
 
-_STYLE = """
-body{font:14px/1.45 system-ui,sans-serif;color:#222;max-width:900px;margin:24px auto;padding:0 16px}
-h1{font-size:22px;margin:8px 0}h2{font-size:16px;margin:26px 0 6px;break-after:avoid}
-.mark{background:#b00020;color:#fff;padding:6px 12px;font-weight:600;position:sticky;top:0;z-index:1}
-.veil{position:fixed;inset:0;display:flex;align-items:center;justify-content:center;pointer-events:none;
-font-size:44px;color:#b00020;opacity:.07;transform:rotate(-28deg);white-space:nowrap}
-.verdict{border:2px solid #222;display:inline-block;padding:4px 12px;font-size:18px;font-weight:700}
-table{border-collapse:collapse;width:100%;font-size:12.5px}th,td{padding:3px 6px;border-bottom:1px solid #ddd;
-text-align:left;vertical-align:top}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.two{display:flex;gap:16px;flex-wrap:wrap}.box{border:1px solid #bbb;padding:6px 12px;flex:1 1 380px}
-svg{max-width:100%;height:auto;font:11px system-ui,sans-serif}small{color:#555}
-@page{size:A4;margin:14mm}@media print{.mark{position:static}svg,tr{break-inside:avoid}}
-"""
-
 
 def page(report: Report, *, watermark: str) -> str:
     """The whole page as text, under 500 kB whatever the table."""
@@ -46,7 +33,7 @@ def page(report: Report, *, watermark: str) -> str:
         f'<div class="mark">{escape(watermark)}</div><div class="veil" aria-hidden="true">{escape(watermark)}</div>',
         f"<h1>{escape(title)}</h1>",
         f'<p class="verdict">{_MARKS[report.verdict]} {report.verdict.value}</p>',
-        _items(report.reasons),
+        html.items(report.reasons),
         _meaning(report),
         '<div class="two">' + _guarantee(report) + _power(report) + "</div>",
         "<h2>Figures</h2>" + _figures(report.metrics),
@@ -58,13 +45,7 @@ def page(report: Report, *, watermark: str) -> str:
     if two_way:
         parts.append("<h2>Two-way tables</h2>" + plots.heat_map(two_way[0]))
     parts.append(_worst(report))
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    head = (
-        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f'<meta name="robots" content="noindex"><title>{escape(title)}: {escape(watermark)}</title>'
-    )
-    body = "".join(parts)
-    return f'<!doctype html><html lang="en"><head>{head}<style>{_STYLE}</style></head><body>{body}</body></html>\n'
+    return html.document(f"{title}: {watermark}", parts)
 
 
 def _meaning(report: Report) -> str:
@@ -82,13 +63,13 @@ def _meaning(report: Report) -> str:
             f"{attack.value.high:.3f}. That it fails is not proof: the proof is the guarantee below; the attack tests "
             "whether the software keeps it.",
         )
-    return _items(lines)
+    return html.items(lines)
 
 
 def _guarantee(report: Report) -> str:
     paid = report.receipt
     many = f"; a person with {paid.person_rows} rows has {paid.person_rows}·µ" if paid.person_rows > 1 else ""
-    return _box(
+    return html.box(
         "Guarantee",
         (
             f"ε = {paid.epsilon:g}, δ = {paid.delta:g} for the whole release; µ = {paid.mu_fit:.4g} for the fit",
@@ -113,7 +94,7 @@ def _power(report: Report) -> str:
     if report.attacked > 1:
         lines.append(f"an AUC of {detectable_auc(report.attacked):.3f} would be seen 8 times of 10 (false alarm 1%)")
     lines.append("ceilings of attacks are measured on verbatim copies of training rows: this check can fail")
-    return _box("Power", lines)
+    return html.box("Power", lines)
 
 
 def _figures(metrics: Sequence[Metric]) -> str:
@@ -157,11 +138,3 @@ def _worst(report: Report) -> str:
 
 def _number(column: int) -> str:
     return ' class="n"' if 0 < column < 7 else ""
-
-
-def _items(lines: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
-
-
-def _box(title: str, lines: Iterable[str]) -> str:
-    return f'<div class="box"><h2>{escape(title)}</h2>{_items(lines)}</div>'

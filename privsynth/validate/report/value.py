@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from privsynth.errors import StorageError
 from privsynth.privacy.events import Receipt
 from privsynth.validate.bounds import advantage_bound, auc_bound, tpr_bound
 from privsynth.validate.fidelity import Fidelity
 from privsynth.validate.membership.judge import detectable_auc
 from privsynth.validate.metric import Metric, Verdict
+from privsynth.validate.page import write
 from privsynth.validate.report.curve import Curve
 from privsynth.validate.utility import Score
 
@@ -112,20 +111,4 @@ class Report:
         """
         from privsynth.validate.report.html import page
 
-        target = Path(path)
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            opened = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                with os.fdopen(opened, "w", encoding="utf-8") as file:
-                    file.write(page(self, watermark=WATERMARK))
-                os.replace(beside, target)
-            finally:
-                beside.unlink(missing_ok=True)
-        except OSError as fault:
-            raise StorageError(
-                f"the report cannot be written ({fault.strerror})",
-                where=str(target),
-                mend="name a file in a folder that exists and that you may write",
-            ) from None
-        return target
+        return write(path, page(self, watermark=WATERMARK), what="report")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from privsynth.data.count import Counter
+from privsynth.data.records import Records
 from privsynth.errors import BudgetError, HoldError, SchemaError
 from privsynth.generators.marginals import MarginalModel, Marginals
 from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
@@ -240,9 +241,15 @@ class Leaky(Marginals):
     """A planted fault: the exact number of rows goes into the transcript beside the noise."""
 
     def _measure(
-        self, counter: Counter, *, hold: Hold, noise: NoiseSource, progress: Progress = SILENT
+        self,
+        counter: Counter,
+        *,
+        hold: Hold,
+        noise: NoiseSource,
+        public: Records | None = None,
+        progress: Progress = SILENT,
     ) -> MarginalTranscript:
-        honest = super()._measure(counter, hold=hold, noise=noise, progress=progress)
+        honest = super()._measure(counter, hold=hold, noise=noise, public=public, progress=progress)
         first = honest.measurements[0]
         exact = counter.count((0,), {}).sum()
         counts = first.counts.copy()

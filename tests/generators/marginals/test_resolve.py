@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from privsynth.data.codec import coded_column
 from privsynth.data.schema import Categorical, Integer
-from privsynth.generators.marginals.resolve import equal_mass_groups, one_ways
+from privsynth.generators.marginals.resolve import equal_mass_groups, merged, one_ways, refinement
 from privsynth.generators.marginals.transcript import Measurement
 
 AGE = coded_column("age", Integer(min=0, max=99))
@@ -79,3 +79,32 @@ def test_heavy_cells_stand_alone_and_the_rest_is_even() -> None:
     mass = np.bincount(groups, weights=counts)
     rest = np.delete(mass, groups[10])
     assert rest.max() <= 4 * rest[rest > 0].min()
+
+
+def test_null_is_no_neighbour_of_a_number() -> None:
+    """A null cell of most rows beside a faint range: neither shrinks to the other."""
+    column = coded_column("age", Integer(min=0, max=99, nullable=True))
+    rng = np.random.default_rng(2)
+    counts = np.rint(rng.normal(20, 20, 101)).astype(np.int64)
+    counts[100] = 8000
+    ones = one_ways([measured(counts, 20.0, 0)], (column,))
+    assert abs(ones.counts[0][100] - 8000) < 0.5
+    assert np.isclose(ones.counts[0][:100].sum(), ones.rows - ones.counts[0][100])
+
+
+@given(
+    maps=st.lists(st.lists(st.integers(0, 4), min_size=12, max_size=12), min_size=0, max_size=4),
+)
+def test_every_map_merges_the_refinement(maps: list[list[int]]) -> None:
+    arrays = [np.unique(m, return_inverse=True)[1].astype(np.int32) for m in maps]
+    fine = refinement(arrays, 12)
+    for grouping in arrays:
+        assert (merged(fine, grouping)[fine] == grouping).all()
+    together = {tuple(int(a[i]) for a in arrays) for i in range(12)}
+    assert int(fine.max()) + 1 == len(together), "no finer than it must be"
+    first = [int(np.flatnonzero(fine == g)[0]) for g in range(int(fine.max()) + 1)]
+    assert first == sorted(first), "numbered by first cell"
+
+
+def test_a_column_measured_whole_is_refined_to_its_cells() -> None:
+    assert refinement([np.zeros(5, dtype=np.int32), None], 5).tolist() == [0, 1, 2, 3, 4]

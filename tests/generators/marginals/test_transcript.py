@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from privsynth.data.learned import Learned
 from privsynth.errors import ModelError
 from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
 
@@ -39,6 +43,25 @@ def test_bytes_round_trip(made: list[Measurement]) -> None:
     for a, b in zip(made, again.measurements, strict=True):
         assert (a.counts == b.counts).all()
         assert (a.sigma, a.contribution, a.clique, a.stage) == (b.sigma, b.contribution, b.clique, b.stage)
+
+
+def test_what_was_learned_goes_along() -> None:
+    level, votes = (
+        Measurement(stage, (c,), (None,), np.arange(n, dtype=np.int64), 2.5, 3)
+        for stage, c, n in (("level", 0, 4), ("votes", 1, 0))
+    )
+    pair = Measurement("one-way", (0,), (None,), np.ones(2, dtype=np.int64), 2.5, 3)
+    learned = Learned(bins={"x": (0.1, 40.0)}, values={"w": ()}, maps={"y": (True, None)})
+    whole = MarginalTranscript((pair,), "recipe", "os-secure", learned, (level, votes))
+    again = MarginalTranscript.from_bytes(whole.to_bytes())
+    assert again.to_bytes() == whole.to_bytes()
+    assert again.learned == learned
+    assert [m.stage for m in again.domains] == ["level", "votes"]
+    assert [m.stage for m in again.measurements] == ["one-way"]
+    assert again.domains[1].counts.shape == (0,)
+    assert whole.mu_squared == (9 + 9 + 3) / Fraction(2.5) ** 2, "a subject moves votes by the root of k"
+    with pytest.raises(ModelError):
+        MarginalTranscript.from_bytes(replace(whole, domains=(level, pair)).to_bytes())
 
 
 def test_anything_else_is_refused() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,18 @@ import pytest
 
 import privsynth.validate
 from privsynth.data.codec import Codec
-from privsynth.data.records import Condition, HeldBack, Holdout, Model, Records, Split, Synthetic, Train
+from privsynth.data.records import (
+    Condition,
+    Draw,
+    HeldBack,
+    Holdout,
+    Model,
+    Published,
+    Records,
+    Split,
+    Synthetic,
+    Train,
+)
 from privsynth.data.schema import Schema
 from privsynth.errors import RequestDenied, StorageError, UsageError
 from privsynth.privacy.events import Receipt
@@ -87,14 +99,30 @@ class FakeModel:
     asked: list[str]
     id: str = "model-1"
     kind: str = "fake"
+    public_help: str | None = None
     schema: Schema = SCHEMA
     receipt: Receipt = RECEIPT
     transcript: NoTranscript = NoTranscript()
 
-    def sample(self, n: int, *, where: Condition | None = None, seed: int | None = None) -> Synthetic:
+    @property
+    def codec(self) -> Codec:
+        return Codec(self.schema)
+
+    def sample(
+        self,
+        n: int,
+        *,
+        where: Condition | None = None,
+        seed: int | None = None,
+        balance: Any = None,
+        draw: Draw = "even",
+    ) -> Synthetic:
         self.asked.append("sample")
         picked = self.rows.sample(n, replace=n > len(self.rows), random_state=seed).reset_index(drop=True)
-        return Synthetic(picked, self.schema, self.receipt, self.id, where or {})
+        return Synthetic(picked, self.schema, self.receipt, self.id, where or {}, balance=balance or {}, draw=draw)
+
+    def published(self) -> Published:
+        raise AssertionError("a report never publishes the transcript")
 
     def refits(self) -> bool:
         return True
@@ -213,9 +241,7 @@ def test_a_broken_model_is_told_by_fidelity_and_utility_and_not_by_the_attack() 
     assert by_id["utility.outcome.boosted trees.AUC"].value.high < by_id["utility.outcome.boosted trees.AUC"].floor
 
 
-def refused(
-    split: Split, model: FakeModel, *, synth: Synthetic | None = None, target: str | None = None
-) -> UsageError:
+def refused(split: Split, model: FakeModel, *, synth: Synthetic | None = None, target: str | None = None) -> UsageError:
     log = FakeLog([])
     with pytest.raises(UsageError) as caught:
         validate(model, split, ledger=log, synth=synth, target=target)
@@ -230,6 +256,7 @@ def test_what_does_not_belong_together_is_refused() -> None:
     assert "population" in refused(split_of(codes, codes, population="others"), model).what
     assert "another model" in refused(split, model, synth=replace(model, id="model-2").sample(60)).what
     assert "condition" in refused(split, model, synth=model.sample(60, where={"outcome": "v1"})).what
+    assert "shares" in refused(split, model, synth=model.sample(60, balance={"outcome": "equal"})).what
     assert "fewer than 20 rows" in refused(split, model, synth=model.sample(5)).what
     assert "not a learned column" in refused(split, model, target="patient").what
 

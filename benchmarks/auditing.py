@@ -1,0 +1,187 @@
+"""An attack on the measurement itself: what an onlooker of the noisy tables can tell at worst, from many runs.
+
+Two neighbouring tables, as far apart as k rows can make them: the subject's rows are alike and lie in cells that
+nobody else has. Onlooker and mechanism are run many times on each; the onlooker knows everything but the noise and
+says which table it was. How often he errs bounds the privacy parameters from below, by exact binomial limits
+(Clopper & Pearson 1934): a μ-GDP mechanism has Φ⁻¹(1 − false alarms) − Φ⁻¹(misses) ≤ μ at every rule (Dong, Roth &
+Su 2022), an (ε, δ) one hits ≤ e^ε·false alarms + δ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from privsynth.data.codec import Codec, Codes
+from privsynth.data.count import Counter, TableCounter
+from privsynth.data.schema import parse_schema
+from privsynth.generators.marginals import Marginals
+from privsynth.generators.marginals.measure import Till, measure
+from privsynth.generators.marginals.plan import Plan, lay_out
+from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
+from privsynth.privacy.budget import Budget
+from privsynth.privacy.noise import NoiseSource
+from privsynth.progress import SILENT
+from privsynth.validate.rates import clopper_pearson
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Run = Callable[[Codes], MarginalTranscript]
+
+SCHEMA = """\
+privsynth-schema: 1
+source: made/small
+subject: {{each row is a: visit, a person has at most: {k} rows}}
+columns:
+  a: {{kind: categorical, values: [u, v, w]}}
+  b: {{kind: categorical, values: [u, v, w, x]}}
+  c: {{kind: boolean}}
+"""
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """The fit's measurement without a ledger.
+
+    Attributes:
+        recipe: whose tables are bought.
+        mu: what they may cost.
+        rows: declared training rows.
+        contribution: k that the noise is scaled to; the recipe's schema has its own.
+        cap: what the till lets through, in μ².
+    """
+
+    recipe: Marginals
+    mu: float
+    rows: float
+    contribution: int
+    cap: Fraction
+    hold_back: bool = True
+
+    @property
+    def plan(self) -> Plan:
+        """What is to be bought."""
+        names = [c.name for c in Codec(self.recipe.schema).columns]
+        return lay_out(
+            names=names,
+            cells=self.cells,
+            mu=self.mu,
+            contribution=self.contribution,
+            rows=self.rows,
+            target=None if self.recipe.target is None else names.index(self.recipe.target),
+            workload=self.recipe.workload,
+            recipe="made",
+            hold_back=self.hold_back,
+        )
+
+    @property
+    def cells(self) -> list[int]:
+        """Of each column."""
+        return [c.cells for c in Codec(self.recipe.schema).columns]
+
+    def runs(self, noise: NoiseSource, *, counted: Callable[[Codes], Counter] | None = None) -> Run:
+        """The measurement of coded rows; each call draws fresh noise. ``counted`` stands in for the counter."""
+        plan, codec = self.plan, Codec(self.recipe.schema)
+        target = None if self.recipe.target is None else codec.index[self.recipe.target]
+        cells = self.cells
+
+        def run(codes: Codes) -> MarginalTranscript:
+            till = Till(
+                TableCounter(codes, cells) if counted is None else counted(codes),
+                contribution=self.contribution,
+                noise=noise,
+                cap=self.cap,
+                progress=SILENT,
+            )
+            queries = self.recipe.workload.queries
+            return measure(
+                till, plan, codec, target=target, queries=queries, recipe="made", noise=noise, progress=SILENT
+            )
+
+        return run
+
+
+def small(*, k: int = 2, mu: float = 3.0, rows: float = 1000.0) -> Mechanism:
+    """Three columns, every kind of stage but queries."""
+    recipe = Marginals(parse_schema(SCHEMA.format(k=k)), Budget(1.0, 1e-9), target="c")
+    return Mechanism(recipe, mu, rows, k, Fraction(mu) ** 2)
+
+
+def worst_neighbours(k: int) -> tuple[Codes, Codes]:
+    """Five rows, and the same with k rows more, alike and in cells that are empty otherwise."""
+    before = np.zeros((5, 3), dtype=np.int32)
+    return before, np.concatenate([before, np.full((k, 3), 1, dtype=np.int32)])
+
+
+def exact(codes: Codes, cells: Sequence[int], m: Measurement) -> Ints:
+    """What a noisy table was before its noise."""
+    groups = {c: g for c, g in zip(m.clique, m.groups, strict=True) if g is not None}
+    return TableCounter(codes, cells).count(m.clique, groups)
+
+
+# --- the onlooker --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found, at a stated chance that a sound mechanism is found worse than it is.
+
+    Attributes:
+        mu, epsilon: lower bounds.
+        by: the rule that gave ``mu``.
+        runs: of each table.
+    """
+
+    mu: float
+    epsilon: float
+    by: str
+    runs: int
+
+
+def scores(transcript: MarginalTranscript, before: Codes, after: Codes, cells: Sequence[int]) -> dict[str, float]:
+    """What the onlooker computes, each above 0 where it speaks for ``after``.
+
+    ``likelihood``: the logarithm of the likelihood ratio of all tables: Σ (y − x)·d/σ² − d·d/2σ², the best there is.
+    ``rows`` and ``first``: the noisy numbers of rows, of all tables together and of the first one: they find a number
+    of rows that got past the noise.
+    """
+    ratio, weighed, weight, first = 0.0, 0.0, 0.0, None
+    for m in transcript.measurements:
+        x = exact(before, cells, m)
+        d = exact(after, cells, m) - x
+        ratio += float(((m.counts - x) * d).sum() - 0.5 * (d * d).sum()) / m.sigma**2
+        over = float(m.counts.sum()) - (len(before) + len(after)) / 2
+        weighed, weight = weighed + over / (m.counts.size * m.variance), weight + 1 / (m.counts.size * m.variance)
+        first = over if first is None else first
+    return {"likelihood": ratio, "rows": weighed / weight, "first": first or 0.0}
+
+
+def audit(
+    run: Run, before: Codes, after: Codes, cells: Sequence[int], *, runs: int, mu: float, delta: float, alarm: float
+) -> Audit:
+    """Run the mechanism on both tables and bound μ and ε (at ``delta``) from below.
+
+    Args:
+        mu: as stated; it places the rules, fixed before anything is run.
+        alarm: the chance that a bound lies above the truth, over all rules together.
+    """
+    told = [[scores(run(codes), before, after, cells) for _ in range(runs)] for codes in (before, after)]
+    rules = [("likelihood", cut * mu * mu / 2) for cut in (-1.0, 0.0, 1.0)] + [("rows", 0.0), ("first", 0.0)]
+    level = 1 - alarm / len(rules)  # two-sided: one end of each of two rates is used
+    found = [Audit(0.0, 0.0, "", runs)]
+    for name, cut in rules:
+        alarms = sum(s[name] > cut for s in told[0])
+        misses = sum(s[name] <= cut for s in told[1])
+        one, two = (clopper_pearson(n, runs, level=level).high for n in (alarms, misses))
+        quantile = NormalDist().inv_cdf
+        apart = quantile(1 - one) - quantile(two) if max(one, two) < 1 else 0.0
+        odds = max((1 - two - delta) / one, (1 - one - delta) / two)
+        found.append(Audit(apart, math.log(odds) if odds > 0 else 0.0, name, runs))
+    best = max(found, key=lambda a: a.mu)
+    return Audit(best.mu, max(a.epsilon for a in found), best.by, runs)

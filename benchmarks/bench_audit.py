@@ -1,0 +1,62 @@
+"""How near an attack on the measurement comes to what is stated, and that it finds a cap exceeded by a tenth.
+
+Many runs on two neighbouring tables as far apart as two rows can make them (benchmarks/auditing.py). Lower bounds
+hold with a chance of 1e-6 to lie above the truth, over all rules of an audit together.
+
+    python -m benchmarks.bench_audit [--runs 15000]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from benchmarks.auditing import Mechanism, audit, small, worst_neighbours
+from benchmarks.records import Record, keep, table
+from privsynth.privacy.gdp import epsilon_of, mu_of
+from privsynth.privacy.noise import SeededNoise
+
+EPSILONS, DELTA, ALARM, K = (1.0, 3.0, 10.0, 20.0), 1e-9, 1e-6, 2
+PLANTED = 1.1
+
+
+def found(mechanism: Mechanism, stated: float, *, system: str, epsilon: float, runs: int, seed: int) -> list[Record]:
+    """The bounds of one mechanism beside what is stated of it."""
+    before, after = worst_neighbours(K)
+    run = mechanism.runs(SeededNoise(seed))
+    bound = audit(run, before, after, mechanism.cells, runs=runs, mu=stated, delta=DELTA, alarm=ALARM)
+    figures = {
+        "mu, stated": stated,
+        "mu, lower bound": bound.mu,
+        "epsilon of that mu": epsilon_of(bound.mu, delta=DELTA),
+        "epsilon, lower bound": bound.epsilon,
+    }
+    return [
+        Record("audit", "five rows and two more", system, epsilon, DELTA, seed, runs, metric, value, "")
+        for metric, value in figures.items()
+    ]
+
+
+def records(runs: int) -> Iterator[Record]:
+    """Of the mechanism at each epsilon, and of one that spends a tenth more μ than it says."""
+    for seed, epsilon in enumerate(EPSILONS):
+        mu = mu_of(epsilon, DELTA)
+        honest = small(k=K, mu=mu)
+        yield from found(honest, mu, system="privsynth", epsilon=epsilon, runs=runs, seed=seed)
+    more = PLANTED * mu
+    faulty = replace(small(k=K, mu=more), cap=Fraction(more) ** 2)
+    yield from found(faulty, mu, system="privsynth, cap exceeded", epsilon=epsilon, runs=runs, seed=len(EPSILONS))
+
+
+def main() -> None:
+    """Keep the records and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=15_000, help="of each of the two tables")
+    keep("audit", records(parser.parse_args().runs))
+    print(table("audit"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The measurement: the one step of the fit that reads counts, stage by stage against the hold's exact cap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from privsynth.data.codec import Codec
+from privsynth.data.count import Counter, Grouping
+from privsynth.errors import HoldError
+from privsynth.generators.marginals.plan import (
+    HELD_BACK_GROUPS,
+    TARGET_GROUPS,
+    Ask,
+    Plan,
+    loose_groups,
+    pair_groups,
+    triple_groups,
+)
+from privsynth.generators.marginals.resolve import OneWays, equal_mass_groups, one_ways
+from privsynth.generators.marginals.transcript import Ints, MarginalTranscript, Measurement
+from privsynth.generators.marginals.workload import Query
+from privsynth.privacy.noise import NoiseSource, SecureNoise
+from privsynth.progress import Progress
+
+Groupings = Mapping[int, Grouping]
+
+
+class Till:
+    """Buys noisy tables against the hold's exact cap: checks, then measures.
+
+    Sensitivity: adding or removing one subject changes at most k rows, each of which falls into one cell of
+    a table, so one exact table changes by at most k in L2 (all k rows in one cell). A table with rounded
+    Gaussian noise sigma is therefore exactly (k/sigma)-GDP, and Σ (k/sigma)² stays below the cap.
+    """
+
+    def __init__(
+        self, counter: Counter, *, contribution: int, noise: NoiseSource, cap: Fraction, progress: Progress
+    ) -> None:
+        self._counter = counter
+        self._contribution = contribution
+        self._noise = noise
+        self._left = cap
+        self._progress = progress
+        self.bought: list[Measurement] = []
+
+    def buy(self, ask: Ask, groups: Groupings) -> None:
+        """Measure one table, or refuse before reading it.
+
+        Raises:
+            HoldError: it would cost more than is left.
+        """
+        cost = Fraction(self._contribution) ** 2 / Fraction(ask.sigma) ** 2
+        if cost > self._left or not math.isfinite(ask.sigma):
+            raise HoldError("a table would cost more than the hold has left", mend="report this: plans never overspend")
+        self._left -= cost
+        exact = self._counter.count(ask.clique, {c: groups[c] for c in ask.clique if c in groups})
+        noisy = self._noise.add(exact, sigma=ask.sigma)
+        maps = tuple(groups.get(c) for c in ask.clique)
+        self.bought.append(Measurement(ask.stage, ask.clique, maps, noisy, ask.sigma, self._contribution))
+        self._progress.advance()
+
+
+def measure(
+    till: Till,
+    plan: Plan,
+    codec: Codec,
+    *,
+    target: int | None,
+    queries: Sequence[Query],
+    recipe: str,
+    noise: NoiseSource,
+    progress: Progress,
+    public: Counter | None = None,
+) -> MarginalTranscript:
+    """Every noisy table of the plan. Later stages read earlier noisy tables to choose their groups, never
+    the rows; what each costs is fixed in the plan. Noise counts as secure only from the secure source
+    itself, not by its word."""
+    progress.step("measure (paid)", len(plan.one_ways) + len(plan.held_back) + len(plan.joint))
+    for ask in plan.one_ways:
+        till.buy(ask, {})
+    ones = one_ways(till.bought, codec.columns, _public(till.bought, public))
+    stages = _Stages(plan, codec, ones, target=target, queries=queries)
+    for ask in plan.held_back:
+        till.buy(ask, stages.held_back)
+    for ask in plan.joint:
+        till.buy(ask, stages.groups(ask))
+    provenance = "os-secure" if type(noise) is SecureNoise else "seeded"
+    return MarginalTranscript(tuple(till.bought), recipe, provenance, public=_public(till.bought, public))
+
+
+def _public(bought: Sequence[Measurement], public: Counter | None) -> tuple[Ints | None, ...]:
+    """Exact tables of the public rows where the paid ones are; none of the held-back, which no fit sees."""
+    if public is None:
+        return ()
+    return tuple(
+        None
+        if m.stage == "held-back"
+        else public.count(m.clique, {c: g for c, g in zip(m.clique, m.groups, strict=True) if g is not None})
+        for m in bought
+    )
+
+
+class _Stages:
+    """The groups of each stage's columns, from the noisy one-ways."""
+
+    def __init__(
+        self, plan: Plan, codec: Codec, ones: OneWays, *, target: int | None, queries: Sequence[Query]
+    ) -> None:
+        self._codec = codec
+        self._ones = ones
+        self._target = target
+        self._queries = queries
+        sigma = {
+            stage: float(np.median([a.sigma for a in plan.joint if a.stage == stage]))
+            for stage in {a.stage for a in plan.joint}
+        }
+        self.held_back = self._even(HELD_BACK_GROUPS)
+        fine = pair_groups(rows=ones.rows, sigma=sigma["pair"]) if "pair" in sigma else None
+        self._pair = self._even(fine) if fine is not None else {}
+        self._triple: dict[int, Grouping] = {}
+        if "triple" in sigma and target is not None:
+            values = min(TARGET_GROUPS, codec.columns[target].cells)
+            wide = triple_groups(rows=ones.rows, sigma=sigma["triple"], target_groups=values)
+            self._triple = self._coarser(min(wide, fine or wide))
+            self._triple |= self._coarser(TARGET_GROUPS, only=target)
+        self._loose = (
+            self._coarser(loose_groups(rows=ones.rows, sigma=sigma["loose"], width=3)) if "loose" in sigma else {}
+        )
+
+    def groups(self, ask: Ask) -> Groupings:
+        """What the cells of each column of ``ask`` are merged to."""
+        match ask.stage:
+            case "pair":
+                return self._pair
+            case "triple":
+                return self._triple
+            case "loose":
+                return self._loose
+            case _:
+                return query_groups(self._queries[ask.query or 0], self._codec)
+
+    def _even(self, wanted: int) -> dict[int, Grouping]:
+        """Groups of equal noisy mass for each column of more cells than ``wanted``."""
+        return {
+            c: equal_mass_groups(self._ones.counts[c], wanted, null=column.null)
+            for c, column in enumerate(self._codec.columns)
+            if column.cells > wanted
+        }
+
+    def _coarser(self, wanted: int, only: int | None = None) -> dict[int, Grouping]:
+        """At most ``wanted`` groups of equal noisy mass, each a union of the pairs' groups."""
+        out: dict[int, Grouping] = {}
+        for c, column in enumerate(self._codec.columns):
+            if only is not None and c != only:
+                continue
+            fine = self._pair.get(c)
+            if fine is None:
+                fine = np.arange(column.cells, dtype=np.int32)
+            groups = int(fine.max()) + 1
+            if groups > wanted:
+                mass = np.bincount(fine, weights=self._ones.counts[c]).astype(np.float64)
+                null = None if column.null is None else groups - 1
+                out[c] = equal_mass_groups(mass, wanted, null=null)[fine]
+            elif c in self._pair:
+                out[c] = self._pair[c]
+        return out
+
+
+def query_groups(query: Query, codec: Codec) -> dict[int, Grouping]:
+    """Each column of a query as two groups: 0 outside its condition, 1 inside.
+
+    Raises:
+        ConditionError: a value outside its domain.
+        HoldError: the condition cuts through a cell.
+    """
+    out: dict[int, Grouping] = {}
+    for name, evidence in codec.evidence(query.where).items():
+        inside = evidence.weights > 0.5
+        if not np.isin(evidence.weights, (0.0, 1.0)).all() or inside.all() or not inside.any():
+            raise HoldError(
+                f"the query on {name!r} does not follow the column's cells",
+                where="Workload.queries",
+                mend="conditions whose ends are cell edges (see `bins` in the schema), and not the whole column",
+            )
+        out[codec.index[name]] = inside.astype(np.int32)
+    return out

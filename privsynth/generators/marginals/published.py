@@ -1,0 +1,239 @@
+"""The transcript as an artefact of its own: with it anyone refits the model, without ledger, rows or us.
+
+Two files: ``transcript.safetensors``, the noisy tables as they were deposited, and ``transcript.json``, which says in
+names what they are: the recipe, the receipt, and for each table its stage, columns, groups, noise, price and tensor.
+Publishing them costs nothing more, since all of it was paid for; what it means stands in docs/threat-model.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from privsynth.data.codec import Codec, CodedColumn
+from privsynth.documents import canonical, sha256
+from privsynth.documents.reading import read_bytes
+from privsynth.errors import ModelError, PrivsynthError, SeededNoise, StorageError
+from privsynth.generators.marginals.model import MarginalModel
+from privsynth.generators.marginals.recipe import Marginals
+from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement, read_safetensors
+from privsynth.privacy.events import Receipt
+from privsynth.progress import SILENT, Progress
+
+FORMAT = 1
+TABLES, LISTING = "transcript.safetensors", "transcript.json"
+MOST_LISTING = 256 * 2**20
+MOST_TABLES = 2 * 2**30
+_AGAIN = "get both files again from where they were published"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PublishedTranscript:
+    """A transcript with what a refit needs. Make one with ``model.published()`` or :func:`load_transcript`.
+
+    Attributes:
+        recipe: that asked for the tables.
+        receipt: what was paid for them.
+        transcript: the tables.
+        model: id of the model that its owner fitted to them.
+    """
+
+    recipe: Marginals
+    receipt: Receipt
+    transcript: MarginalTranscript
+    model: str
+
+    def __repr__(self) -> str:
+        tables = len(self.transcript.measurements)
+        return f"PublishedTranscript({self.receipt.source!r}, {tables} tables, epsilon={self.receipt.epsilon:g})"
+
+    def refit(self, *, progress: Progress = SILENT) -> MarginalModel:
+        """The model: free, from these tables alone. On the same kind of machine it is the owner's to the bit, and
+        its ``id`` is :attr:`model`."""
+        return self.recipe.refit(self.transcript, self.receipt, progress=progress)
+
+    def to_json(self) -> dict[str, Any]:
+        """The listing."""
+        raw = self.transcript.to_bytes()
+        head, _ = read_safetensors(raw, "transcript")
+        measured = (*self.transcript.domains, *self.transcript.measurements)
+        columns = Codec(self.recipe.schema, self.transcript.learned).columns
+        return {
+            "privsynth-transcript": FORMAT,
+            "model": self.model,
+            "recipe": self.recipe.describe(),
+            "receipt": self.receipt.to_json(),
+            "noise": self.transcript.noise,
+            "mu squared": float(self.transcript.mu_squared),
+            "columns": [{"name": c.name, "cells": list(c.labels())} for c in columns],
+            "learned": self.transcript.learned.to_json(),
+            "measurements": [
+                _listed(m, i, named, columns) | self._public(i)
+                for i, (m, named) in enumerate(zip(measured, head["measurements"], strict=True))
+            ],
+            "tensors": {"file": TABLES, "sha256": sha256(raw), "size": len(raw)},
+        }
+
+    def _public(self, i: int) -> dict[str, str]:
+        """The tensor of a table's public counts, if it has any."""
+        at = i - len(self.transcript.domains)
+        known = at >= 0 and bool(self.transcript.public) and self.transcript.public[at] is not None
+        return {"public": f"public.{at:05d}"} if known else {}
+
+    def files(self) -> dict[str, bytes]:
+        """Both files, by name.
+
+        Raises:
+            SeededNoise: noise that anyone can subtract.
+        """
+        if self.receipt.noise != "os-secure" or self.transcript.noise != "os-secure":
+            raise SeededNoise(
+                "the noise of these tables was seeded, and anyone can subtract it",
+                mend="fit without a `noise` argument",
+            )
+        return {LISTING: canonical(self.to_json()), TABLES: self.transcript.to_bytes()}
+
+    def write(self, folder: str | Path) -> Path:
+        """Write both files as a new folder, whole or not at all.
+
+        Raises:
+            StorageError: the folder exists or cannot be written. SeededNoise: as of :meth:`files`.
+        """
+        place, files = Path(folder), self.files()
+        if os.path.lexists(place):
+            raise StorageError("exists already", where=str(place), mend="name a new folder for the transcript")
+        draft = place.with_name(f".{place.name}.{os.getpid()}.new")
+        try:
+            draft.mkdir(parents=True)
+            for name, raw in files.items():
+                (draft / name).write_bytes(raw)
+            draft.rename(place)
+        except OSError as fault:
+            raise StorageError(
+                f"the transcript cannot be written ({fault.strerror})",
+                where=str(place),
+                mend="check the disk and rights",
+            ) from None
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return place
+
+
+def publish(model: MarginalModel) -> PublishedTranscript:
+    """The transcript of a fitted model, with what a refit needs."""
+    return PublishedTranscript(Marginals.from_description(model.recipe), model.receipt, model.transcript, model.id)
+
+
+def load_transcript(folder: str | Path) -> PublishedTranscript:
+    """The transcript in a folder: what :meth:`PublishedTranscript.write` wrote, or ``transcript`` of a release.
+
+    Of a release call ``verify`` first: it tells whose it is. Here only what the two files say of each other is
+    checked, and that they can be fitted.
+
+    Raises:
+        ModelError: missing, altered, too large or of another version.
+    """
+    place = Path(folder)
+    raw = read_bytes(place / LISTING, error=ModelError, kind="transcript", limit=MOST_LISTING)
+    tables = read_bytes(place / TABLES, error=ModelError, kind="transcript", limit=MOST_TABLES)
+    try:
+        told = json.loads(raw)
+        if not isinstance(told, dict) or told.get("privsynth-transcript") != FORMAT:
+            raise ModelError("not a transcript of this version", where=str(place), mend="use the version that wrote it")
+        if told["tensors"] != {"file": TABLES, "sha256": sha256(tables), "size": len(tables)}:
+            raise ValueError
+        found = PublishedTranscript(
+            Marginals.from_description(told["recipe"]),
+            Receipt.from_json(told["receipt"]),
+            MarginalTranscript.from_bytes(tables),
+            str(told["model"]),
+        )
+        _check(found)
+        if found.transcript.to_bytes() != tables or canonical(found.to_json()) != raw:
+            raise ValueError
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError, PrivsynthError) as wrong:
+        if isinstance(wrong, ModelError) and wrong.where:
+            raise
+        raise ModelError(
+            "the transcript was altered, or its two files do not belong together", where=str(place), mend=_AGAIN
+        ) from None
+    return found
+
+
+def _listed(m: Measurement, i: int, named: Mapping[str, Any], columns: Sequence[CodedColumn]) -> dict[str, Any]:
+    """One table in names; ``maps`` name the tensors that map cells to groups, null where every cell stands alone."""
+    return {
+        "stage": m.stage,
+        "columns": [columns[c].name for c in m.clique],
+        "groups": list(m.counts.shape),
+        "maps": named["groups"],
+        "sigma": m.sigma,
+        "contribution": m.contribution,
+        "mu squared": float(m.mu_squared),
+        "tensor": f"counts.{i:05d}",
+    }
+
+
+def _check(found: PublishedTranscript) -> None:
+    """Whether recipe, receipt and tables belong together and can be fitted.
+
+    Raises:
+        ValueError: they do not.
+    """
+    recipe, receipt, transcript = found.recipe, found.receipt, found.transcript
+    same = (
+        recipe.identity == receipt.recipe == transcript.recipe
+        and receipt.schema == recipe.schema.sha256
+        and receipt.noise == transcript.noise
+        and float(transcript.mu_squared) <= receipt.mu_fit**2 * (1 + 1e-9)
+    )
+    columns = Codec(recipe.schema, transcript.learned).columns
+    _check_public(found)
+    if not same or [m.clique for m in transcript.stage("one-way")] != [(c,) for c in range(len(columns))]:
+        raise ValueError
+    for m in transcript.measurements:
+        _check_table(m, columns, receipt.contribution)
+
+
+def _check_public(found: PublishedTranscript) -> None:
+    """Whether each table that is fitted comes with all rows of the public table, where one is declared.
+
+    Raises:
+        ValueError: it does not.
+    """
+    declared, transcript = found.recipe.public, found.transcript
+    if declared is None and not transcript.public:
+        return
+    if declared is None or len(transcript.public) != len(transcript.measurements):
+        raise ValueError
+    for m, public in zip(transcript.measurements, transcript.public, strict=True):
+        rows = None if public is None else int(public.sum())
+        if rows != (None if m.stage == "held-back" else declared.rows):
+            raise ValueError
+
+
+def _check_table(m: Measurement, columns: Sequence[CodedColumn], contribution: int) -> None:
+    """Whether a table is one of these columns, at groups that its maps give.
+
+    Raises:
+        ValueError, IndexError: it is not.
+    """
+    if m.contribution != contribution or any(a >= b for a, b in zip(m.clique, m.clique[1:], strict=False)):
+        raise ValueError
+    if not m.clique or m.clique[0] < 0:
+        raise ValueError
+    for c, g, size in zip(m.clique, m.groups, m.counts.shape, strict=True):
+        cells = columns[c].cells
+        if g is None:
+            fits = size == cells
+        else:
+            fits = g.shape == (cells,) and bool(np.array_equal(np.unique(g), np.arange(size)))
+        if not fits:
+            raise ValueError
