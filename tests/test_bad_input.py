@@ -56,8 +56,6 @@ def test_the_check_of_one_line_fires() -> None:
     assert not is_one_clear_line(Said(2, "", "privsynth: no. Mend: do\nand more\n"))
 
 
-
-
 # --- content ---------------------------------------------------------------------------------------
 
 FUTURE = pd.Timestamp("2099-01-01")

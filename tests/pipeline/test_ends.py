@@ -14,9 +14,7 @@ def test_used_up_attempts_are_told_before_paying(finished: Desk) -> None:
     policy = finished.folder / "policy.yaml"
     policy.write_text(re.sub(r"max attempts: \d+", "max attempts: 1", policy.read_text()))
     other = finished.folder / "other.yaml"
-    other.write_text(
-        re.sub(r"^(out|model): .*$", r"\1: another-\1/", finished.study.read_text(), flags=re.MULTILINE)
-    )
+    other.write_text(re.sub(r"^(out|model): .*$", r"\1: another-\1/", finished.study.read_text(), flags=re.MULTILINE))
     spent = finished.spent()
     for command in ("plan", "run"):
         said = cli(command, other, "--json")

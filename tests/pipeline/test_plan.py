@@ -97,9 +97,15 @@ def test_a_source_that_nobody_registered_has_a_price_and_no_noise(desk: Desk) ->
 def test_a_plan_and_a_budget_register_nothing(finished: Desk) -> None:
     """A policy that is being written names a new source: what would freeze it is a run, not a question."""
     before = (finished.folder / "ledger.db").read_bytes()
-    finished.edit("policy.yaml", ("  lab/other:", "  lab/new:\n    population: new-people\n    subjects: 4000\n"
-        "    holdout: 0.25\n    unit: person\n    neighbours: add-or-remove\n"
-        "    contribution: {max rows per subject: 2}\n  lab/other:"))
+    finished.edit(
+        "policy.yaml",
+        (
+            "  lab/other:",
+            "  lab/new:\n    population: new-people\n    subjects: 4000\n"
+            "    holdout: 0.25\n    unit: person\n    neighbours: add-or-remove\n"
+            "    contribution: {max rows per subject: 2}\n  lab/other:",
+        ),
+    )
     finished.edit("schema.yaml", ("source: lab/visits", "source: lab/new"))
     told = cli("plan", finished.study, "--json").json
     assert (told["admitted"], [line["before"] for line in told["lines"]]) == (True, [0.0, 0.0])

@@ -170,7 +170,7 @@ def test_a_balance_may_be_a_list_of_values_and_shares(desk: Desk) -> None:
         ("{sex: [F, M]}", "equal"),
         ("{sex: 3}", "equal"),
         ("{sex: {F: 0.5}}", "sum to 1"),
-        ("{age: {\"20..40\": 0.5, \"40..60\": 0.5}}", "once"),
+        ('{age: {"20..40": 0.5, "40..60": 0.5}}', "once"),
     ],
 )
 def test_an_impossible_balance_is_told_at_its_line(desk: Desk, written: str, mend: str) -> None:

@@ -22,9 +22,7 @@ def test_what_is_published(world: Any) -> None:
     assert all("/" not in finding["where"] for finding in published)
 
 
-@pytest.mark.parametrize(
-    "value", [{}, {"findings": [{"rule": "x"}]}, {"findings": 3}, {"findings": None}]
-)
+@pytest.mark.parametrize("value", [{}, {"findings": [{"rule": "x"}]}, {"findings": 3}, {"findings": None}])
 def test_other_values_are_no_claims(value: dict[str, Any]) -> None:
     with pytest.raises(LedgerError):
         Claims.from_json(value)

@@ -100,9 +100,7 @@ def test_no_trials_say_nothing() -> None:
 def test_accuracy_interval_follows_the_spread_of_subjects() -> None:
     hits = np.repeat([True, False, True, True], 50)
     plain = accuracy_interval(share(hits))
-    assert (plain.low, plain.high) == pytest.approx(
-        (wilson(0.75, 199).low, wilson(0.75, 199).high), abs=1e-6
-    )
+    assert (plain.low, plain.high) == pytest.approx((wilson(0.75, 199).low, wilson(0.75, 199).high), abs=1e-6)
     clustered = accuracy_interval(share(hits, np.repeat(np.arange(40), 5)))
     assert clustered.high - clustered.low > 2 * (plain.high - plain.low)
     certain = accuracy_interval(share(np.ones(30, dtype=bool)))
