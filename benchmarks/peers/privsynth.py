@@ -12,9 +12,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import dp_accounting.pld  # noqa: F401  loaded before the clock starts, as every peer's library is
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch  # noqa: F401
 
 import privsynth as ps
 from benchmarks.peers.protocol import Draw, Fit, Job, main
