@@ -138,6 +138,7 @@ def test_every_command_answers_machines_with_one_object(finished: Desk) -> None:
     numbers = answered["plan"].json
     assert all(isinstance(sigma, float) for sigma in numbers["noise"].values()) and set(numbers["noise"]) == {
         "one-way",
+        "level",
         "held-back",
         "pair",
         "triple",

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from privsynth.data.codec import Codec
 from privsynth.data.evidence import Between, Evidence, Floats, as_json, scalar
-from privsynth.data.listed import CodedColumn, Listed
+from privsynth.data.listed import CodedColumn, Listed, OpenListed
 from privsynth.data.ranged import Ranged
 from privsynth.errors import ConditionError
 
@@ -150,6 +150,8 @@ def _evidence(column: CodedColumn, value: Any, place: str) -> Evidence:
 
 def _overlap(column: CodedColumn, values: Sequence[Any], evidence: Sequence[Evidence]) -> bool:
     """Whether two of the values share more than nothing of a cell."""
+    if isinstance(column, OpenListed) and column.released is None:
+        return len(set(values)) < len(values)  # nothing is known of its cells yet
     together = column.evidence(list(values)).weights
     if isinstance(column, Ranged):
         return bool(np.any(sum(e.weights for e in evidence) > together * (1 + 1e-9) + 1e-12))

@@ -17,19 +17,21 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from privsynth.data.codec import Learned, Listed, Ranged, coded_column
 from privsynth.data.columns import Categorical, Date, Datetime, Integer, Real
+from privsynth.data.learned import NOTHING
 from privsynth.data.ranged import cells_are_learned, ranged_column
 from privsynth.data.rules import Determines
 from privsynth.data.schema import Schema
+from privsynth.errors import HoldError
 from privsynth.generators.marginals.transcript import DEPENDENCY, LEVEL, VOTES, Measurement
 from privsynth.privacy.gdp import threshold_of
-from privsynth.privacy.noise import dyadic_at_least, total_variation
+from privsynth.privacy.noise import NoiseSource, dyadic_at_least, total_variation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,12 +144,44 @@ def domain_error(asks: Sequence[DomainAsk]) -> Fraction:
     return sum((ask.cells * total_variation(ask.sigma) for ask in asks), Fraction(0))
 
 
-class Purse(Protocol):
-    """What pays: checks the cap, then reads and adds noise."""
+@dataclass(frozen=True, eq=False)
+class Domains:
+    """What the domain stage gave.
+
+    Attributes:
+        learned: cells, categories and maps.
+        measured: its noisy tables.
+    """
+
+    learned: Learned = NOTHING
+    measured: tuple[Measurement, ...] = ()
+
+    @property
+    def mu_squared(self) -> Fraction:
+        """Exact GDP cost."""
+        return sum((m.mu_squared for m in self.measured), Fraction(0))
+
+
+NO_DOMAINS = Domains()
+
+
+class Purse:
+    """Pays for tables against the hold's exact cap: checks, then reads and adds noise."""
+
+    def __init__(self, noise: NoiseSource, *, cap: Fraction) -> None:
+        self._noise = noise
+        self._left = cap
 
     def take(self, exact: Callable[[], Ints], *, sigma: float, cost: Fraction) -> Ints:
-        """The noisy form of an exact table, which is not read unless its ``cost`` in μ² is left."""
-        ...
+        """The noisy form of an exact table, which is not read unless its ``cost`` in μ² is left.
+
+        Raises:
+            HoldError: it is not.
+        """
+        if cost > self._left:
+            raise HoldError("a table would cost more than the hold has left", mend="report this: plans never overspend")
+        self._left -= cost
+        return self._noise.add(exact(), sigma=sigma)
 
 
 def learn_domains(
@@ -159,7 +193,7 @@ def learn_domains(
     *,
     contribution: int,
     delta: float,
-) -> tuple[Learned, tuple[Measurement, ...]]:
+) -> Domains:
     """Buy every domain of the plan.
 
     Neighbours: add or remove one subject, with her at most k rows. Public: the schema, the asks, ``delta`` (the
@@ -188,7 +222,7 @@ def learn_domains(
             bins[ask.column] = learn_edges(column, partial(stage.level, ask, position, missing))
         elif isinstance(column.column, Categorical):
             values[ask.column] = stage.vote(ask, stored, subjects, rest=column.column.rest, delta=delta / opened)
-    return Learned(*(MappingProxyType(part) for part in (bins, values, maps))), tuple(stage.measured)
+    return Domains(Learned(*(MappingProxyType(part) for part in (bins, values, maps))), tuple(stage.measured))
 
 
 class _Stage:

@@ -11,6 +11,7 @@ import numpy as np
 from privsynth.data.codec import Codec
 from privsynth.data.count import Counter, Grouping
 from privsynth.errors import HoldError
+from privsynth.generators.marginals.domains import NO_DOMAINS, Domains
 from privsynth.generators.marginals.plan import (
     HELD_BACK_GROUPS,
     TARGET_GROUPS,
@@ -75,6 +76,7 @@ def measure(
     noise: NoiseSource,
     progress: Progress,
     public: Counter | None = None,
+    domains: Domains = NO_DOMAINS,
 ) -> MarginalTranscript:
     """Every noisy table of the plan. Later stages read earlier noisy tables to choose their groups, never
     the rows; what each costs is fixed in the plan. Noise counts as secure only from the secure source
@@ -89,7 +91,8 @@ def measure(
     for ask in plan.joint:
         till.buy(ask, stages.groups(ask))
     provenance = "os-secure" if type(noise) is SecureNoise else "seeded"
-    return MarginalTranscript(tuple(till.bought), recipe, provenance, public=_public(till.bought, public))
+    known = _public(till.bought, public)
+    return MarginalTranscript(tuple(till.bought), recipe, provenance, domains.learned, domains.measured, known)
 
 
 def _public(bought: Sequence[Measurement], public: Counter | None) -> tuple[Ints | None, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from privsynth.documents import sha256
+from privsynth.generators.marginals.domains import DomainAsk, domain_error
 from privsynth.generators.marginals.workload import Clique, Workload
 from privsynth.privacy.noise import dyadic_at_least, dyadic_below, total_variation
 
@@ -49,16 +50,19 @@ class Plan:
         one_ways: one table a column, in column order.
         held_back: tables that the fit never sees.
         joint: pairs, then triples with the target, then other triples and queries; possibly none.
+        domains: what learning cells, categories and dependencies costs at most; bought first.
     """
 
     one_ways: tuple[Ask, ...]
     held_back: tuple[Ask, ...]
     joint: tuple[Ask, ...]
+    domains: tuple[DomainAsk, ...] = ()
 
     def sigmas(self) -> dict[str, tuple[float, float]]:
         """Least and greatest sigma of each stage, in the order of the stages."""
         out: dict[str, tuple[float, float]] = {}
-        for ask in (*self.one_ways, *self.held_back, *self.joint):
+        asked: list[Ask | DomainAsk] = [*self.domains, *self.one_ways, *self.held_back, *self.joint]
+        for ask in asked:
             low, high = out.get(ask.stage, (math.inf, 0.0))
             out[ask.stage] = (min(low, ask.sigma), max(high, ask.sigma))
         return out
@@ -66,7 +70,8 @@ class Plan:
     def mu_squared(self, contribution: int) -> Fraction:
         """Exact GDP cost Σ (k/σ)²."""
         asks = (*self.one_ways, *self.held_back, *self.joint)
-        return _cost(asks, contribution)
+        domains = sum((ask.tables * ask.cost(contribution) for ask in self.domains), Fraction(0))
+        return domains + _cost(asks, contribution)
 
 
 def lay_out(
@@ -188,16 +193,16 @@ def _held_back(columns: int, target: int | None, recipe: str) -> tuple[Clique, .
     return tuple(sorted(ranked))
 
 
-def sampler_error(plan: Plan, cells: Sequence[int]) -> Fraction:
-    """At most Σ total variation over every count that the plan and a gate draw."""
+def sampler_error(plan: Plan, cells: Sequence[int], *, at: float | None = None) -> Fraction:
+    """At most Σ total variation over every count that the plan and a gate draw; ``at``: were each sigma so large."""
     error = GATE_DRAWS * total_variation(GATE_SIGMA)
     for ask in plan.one_ways:
-        error += cells[ask.clique[0]] * total_variation(ask.sigma)
+        error += cells[ask.clique[0]] * total_variation(at or ask.sigma)
     for ask in plan.held_back:
-        error += HELD_BACK_GROUPS ** len(ask.clique) * total_variation(ask.sigma)
+        error += HELD_BACK_GROUPS ** len(ask.clique) * total_variation(at or ask.sigma)
     for ask in plan.joint:
-        error += math.prod(min(cells[c], MOST_GROUPS) for c in ask.clique) * total_variation(ask.sigma)
-    return error
+        error += math.prod(min(cells[c], MOST_GROUPS) for c in ask.clique) * total_variation(at or ask.sigma)
+    return error + domain_error(plan.domains)
 
 
 def pair_groups(*, rows: float, sigma: float) -> int:

@@ -12,8 +12,8 @@ schema, the recipe's fields, the policy's declared number of subjects. N is neve
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Any
 
@@ -25,6 +25,15 @@ from privsynth.data.records import Records, Train
 from privsynth.data.schema import Schema
 from privsynth.documents import identity
 from privsynth.errors import BudgetError, HoldError, MissingExtra, ModelError, SchemaError
+from privsynth.generators.marginals.domains import (
+    NO_DOMAINS,
+    Domains,
+    Purse,
+    lay_out_domains,
+    learn_domains,
+    most_cells,
+    open_columns,
+)
 from privsynth.generators.marginals.estimate import estimate
 from privsynth.generators.marginals.measure import Till, measure, query_groups
 from privsynth.generators.marginals.model import MarginalModel
@@ -36,7 +45,8 @@ from privsynth.ledger.store import Hold
 from privsynth.privacy.accountant import Prices, mu_squared
 from privsynth.privacy.budget import Budget
 from privsynth.privacy.events import Provenance, Receipt
-from privsynth.privacy.noise import NoiseSource, SecureNoise
+from privsynth.privacy.gdp import root_down
+from privsynth.privacy.noise import MAX_SIGMA, NoiseSource, SecureNoise
 from privsynth.progress import SILENT, Progress
 
 DEVICES = ("cpu", "cuda")
@@ -78,18 +88,25 @@ class Marginals:
             raise SchemaError(
                 f"public is {self.public!r}", where="Marginals.public", mend="PublicHelp.of(rows, note=...)"
             )
-        self.workload.check(list(self.schema.learned))
+        self.workload.check(list(self.schema.modelled))
         if self.workload.queries:
             codec = Codec(self.schema)
             for query in self.workload.queries:
+                for name in query.where:
+                    if most_cells(self.schema, name) is not None:
+                        raise SchemaError(
+                            f"a query on {name!r}, whose cells are learned",
+                            where="Workload.queries",
+                            mend="declare its `bins` or values in the schema, or `cells: equal`",
+                        )
                 query_groups(query, codec)
         if self.device not in DEVICES:
             raise BudgetError(f"device is {self.device!r}", where="Marginals.device", mend=" or ".join(DEVICES))
-        if self.target is not None and self.target not in self.schema.learned:
+        if self.target is not None and self.target not in self.schema.modelled:
             raise SchemaError(
                 f"target {self.target!r} is not a learned column",
                 where="Marginals.target",
-                mend=f"one of {', '.join(self.schema.learned)}",
+                mend=f"one of {', '.join(self.schema.modelled)}",
             )
         for name, value, top in (("components", self.components, 10_000), ("steps", self.steps, 100_000)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= top):
@@ -120,7 +137,7 @@ class Marginals:
     @property
     def selects(self) -> bool:
         """Whether the schema has open category sets."""
-        return any(getattr(c, "open", False) for c in self.schema.learned.values())
+        return bool(open_columns(self.schema))
 
     def describe(self) -> dict[str, Any]:
         """Every field as JSON values."""
@@ -198,8 +215,6 @@ class Marginals:
             raise HoldError("the records were read by another schema than the recipe's", mend="read them by this one")
         _check_rows(train, hold)
         _check_public(self.public, public, schema=self.schema.sha256)
-        codec = Codec(self.schema)
-        counter = TableCounter(codec.encode(train.records.frame), [c.cells for c in codec.columns])
         self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
         hold.open_fit(
             recipe=self.identity,
@@ -208,7 +223,9 @@ class Marginals:
             recipient=train.recipient,
             benchmark=train.benchmark,
         )
-        transcript = self._measure(counter, hold=hold, noise=source, public=public, progress=progress)
+        domains = self._learn(train, hold=hold, noise=source, progress=progress)
+        counter = _counter(train.records, Codec(self.schema, domains.learned))
+        transcript = self._measure(counter, hold=hold, noise=source, public=public, progress=progress, domains=domains)
         hold.deposit(transcript.to_bytes())
         return self.refit(transcript, self.receipt(hold, transcript), progress=progress)
 
@@ -216,6 +233,25 @@ class Marginals:
         """What was paid for a transcript, for the model to carry."""
         noise: Provenance = "os-secure" if transcript.noise == "os-secure" else "seeded"
         return hold.receipt(noise=noise, schema=self.schema.sha256, person_rows=self.schema.subject.person_rows)
+
+    def _learn(self, train: Train, *, hold: Hold, noise: NoiseSource, progress: Progress) -> Domains:
+        """The cells and categories that the schema leaves to the fit, bought from the raw rows. Once, from ``fit``,
+        after the hold is opened."""
+        asks = lay_out_domains(self.schema, mu=hold.prices.mu_fit, contribution=self.contribution)
+        if not asks:
+            return NO_DOMAINS
+        progress.step("learn the domains (paid)", len(asks))
+        domains = learn_domains(
+            train.records.frame,
+            train.records.subjects,
+            self.schema,
+            asks,
+            Purse(noise, cap=mu_squared(hold.prices.fit)),
+            contribution=hold.contribution,
+            delta=hold.prices.delta_open,
+        )
+        progress.advance(len(asks))
+        return domains
 
     def _measure(
         self,
@@ -225,37 +261,62 @@ class Marginals:
         noise: NoiseSource,
         public: Records | None = None,
         progress: Progress = SILENT,
+        domains: Domains = NO_DOMAINS,
     ) -> MarginalTranscript:
-        """Every noisy table that the hold's μ_fit buys: the only step that reads counts. Once, from ``fit``,
-        after the hold is opened."""
-        plan = self.plan(mu=hold.prices.mu_fit, rows=hold.training_subjects, hold_back=hold.prices.mu_gate > 0)
+        """Every noisy table over cells that the rest of the hold's μ_fit buys: the only step that reads their
+        counts. Once, from ``fit``, after the domains."""
+        codec = Codec(self.schema, domains.learned)
+        plan = self.plan(
+            mu=hold.prices.mu_fit, rows=hold.training_subjects, hold_back=hold.prices.mu_gate > 0, domains=domains
+        )
         return measure(
             Till(
                 counter,
                 contribution=hold.contribution,
                 noise=noise,
-                cap=mu_squared(hold.prices.fit),
+                cap=mu_squared(hold.prices.fit) - domains.mu_squared,
                 progress=progress,
             ),
             plan,
-            Codec(self.schema),
+            codec,
             target=self._target,
             queries=self.workload.queries,
             recipe=self.identity,
             noise=noise,
             progress=progress,
-            public=None if public is None else _counter(public, Codec(self.schema)),
+            public=None if public is None else _counter(public, codec),
+            domains=domains,
         )
 
     @property
     def _target(self) -> int | None:
-        return None if self.target is None else list(self.schema.learned).index(self.target)
+        return None if self.target is None else list(self.schema.modelled).index(self.target)
 
-    def plan(self, *, mu: float, rows: float, hold_back: bool = True) -> Plan:
-        """How ``mu`` would be laid out for ``rows`` declared training subjects: public, free."""
+    def plan(self, *, mu: float, rows: float, hold_back: bool = True, domains: Domains | None = None) -> Plan:
+        """How ``mu`` would be laid out for ``rows`` declared training subjects: public, free.
+
+        Args:
+            domains: what the domain stage gave; None before it: then it costs all it may, and every learned
+                column has the most cells that it may.
+        """
+        if domains is None:
+            asks = lay_out_domains(self.schema, mu=mu, contribution=self.contribution)
+            spent = sum((ask.tables * ask.cost(self.contribution) for ask in asks), Fraction(0))
+            cells = self._most_cells()
+        else:
+            asks, spent = (), domains.mu_squared
+            cells = [c.cells for c in Codec(self.schema, domains.learned).columns]
+        left = root_down(Fraction(mu) ** 2 - spent) if spent else mu
+        return replace(self._lay_out(left, rows, cells, hold_back), domains=asks)
+
+    def _most_cells(self) -> list[int]:
+        """The cells of each column, of learned ones the most that they may get."""
+        return [most_cells(self.schema, c.name) or c.cells for c in Codec(self.schema).columns]
+
+    def _lay_out(self, mu: float, rows: float, cells: Sequence[int], hold_back: bool) -> Plan:
         return lay_out(
-            names=list(self.schema.learned),
-            cells=[c.cells for c in Codec(self.schema).columns],
+            names=list(self.schema.modelled),
+            cells=cells,
             mu=mu,
             contribution=self.contribution,
             rows=rows,
@@ -276,7 +337,11 @@ class Marginals:
             BudgetError: it does not fit, or a sigma is beyond the sampler's range.
         """
         plan = self.plan(mu=prices.mu_fit, rows=rows, hold_back=prices.mu_gate > 0)
-        error = sampler_error(plan, [c.cells for c in Codec(self.schema).columns])
+        cells = self._most_cells()
+        error = sampler_error(plan, cells)
+        if plan.domains:  # what they leave is laid out anew: no more tables than the whole would buy, at any sigma
+            whole = self._lay_out(prices.mu_fit, rows, cells, prices.mu_gate > 0)
+            error = sampler_error(replace(whole, domains=plan.domains), cells, at=MAX_SIGMA)
         factor = 1 + Fraction(math.exp(min(cap_epsilon, 700.0)) * (1 + 1e-12))
         if factor * error > Fraction(prices.delta_noise):
             raise BudgetError(
@@ -299,7 +364,8 @@ class Marginals:
             from privsynth.generators.marginals.mixture import fit_mixture
         except ImportError:
             raise MissingExtra("fitting needs torch", mend="pip install 'privsynth[generate]'") from None
-        found = estimate(transcript, Codec(self.schema).columns, target=self._target, steps=self.steps)
+        columns = Codec(self.schema, transcript.learned).columns
+        found = estimate(transcript, columns, target=self._target, steps=self.steps)
         mixture = fit_mixture(
             found.targets,
             components=self.components or found.components,

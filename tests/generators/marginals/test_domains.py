@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -27,6 +26,7 @@ from privsynth.generators.marginals.domains import (
     DomainAsk,
     Grid,
     Level,
+    Purse,
     count_votes,
     domain_error,
     lay_out_domains,
@@ -55,18 +55,18 @@ RANGES: dict[str, Column] = {
 }
 
 
-@dataclass
-class Open:
+class Open(Purse):
     """A purse without a bottom: seeded noise, every cost noted."""
 
-    noise: SeededNoise = field(default_factory=lambda: SeededNoise(3))
-    costs: list[Fraction] = field(default_factory=list)
-    exact: list[Ints] = field(default_factory=list)
+    def __init__(self) -> None:
+        super().__init__(SeededNoise(3), cap=Fraction(10**9))
+        self.costs: list[Fraction] = []
+        self.exact: list[Ints] = []
 
     def take(self, exact: Callable[[], Ints], *, sigma: float, cost: Fraction) -> Ints:
         self.costs.append(cost)
         self.exact.append(exact())
-        return self.noise.add(self.exact[-1], sigma=sigma)
+        return super().take(lambda: self.exact[-1], sigma=sigma, cost=cost)
 
 
 def coded(name: str) -> Ranged:
@@ -212,7 +212,8 @@ def test_of_categories_that_are_not_released_nothing_is_kept() -> None:
     schema, frame, subjects = open_world()
     asks = lay_out_domains(schema, mu=0.5, contribution=3)
     purse = Open()
-    learned, measured = learn_domains(frame, subjects, schema, asks, purse, contribution=3, delta=1e-12)
+    domains = learn_domains(frame, subjects, schema, asks, purse, contribution=3, delta=1e-12)
+    learned, measured = domains.learned, domains.measured
     assert learned.values == {"ward": ("north", "south")}
     votes = next(m for m in measured if m.stage == "votes")
     assert votes.counts.shape == (2,)
@@ -224,10 +225,10 @@ def test_a_plan_of_domains_pays_what_it_says() -> None:
     schema, frame, subjects = open_world()
     asks = lay_out_domains(schema, mu=0.5, contribution=3)
     purse = Open()
-    _, measured = learn_domains(frame, subjects, schema, asks, purse, contribution=3, delta=1e-12)
+    domains = learn_domains(frame, subjects, schema, asks, purse, contribution=3, delta=1e-12)
     most = sum((ask.tables * ask.cost(3) for ask in asks), Fraction(0))
     assert sum(purse.costs, Fraction(0)) <= most <= Fraction(0.5) ** 2 * Fraction(1, 2)
-    assert sum((m.mu_squared for m in measured), Fraction(0)) == sum(purse.costs, Fraction(0))
+    assert domains.mu_squared == sum(purse.costs, Fraction(0))
     assert domain_error(asks) > 0
     assert [ask.column for ask in asks] == ["ward", "hours"]
     assert asks[0].cost(3) == Fraction(3) / Fraction(asks[0].sigma) ** 2
@@ -384,7 +385,7 @@ def test_which_columns_are_learned(said: dict[str, Any], learned: bool) -> None:
 def test_a_learned_column_has_no_more_cells_than_planned() -> None:
     schema, frame, subjects = open_world()
     asks = lay_out_domains(schema, mu=2.0, contribution=3)
-    learned, _ = learn_domains(frame, subjects, schema, asks, Open(), contribution=3, delta=1e-12)
+    learned = learn_domains(frame, subjects, schema, asks, Open(), contribution=3, delta=1e-12).learned
     for column in Codec(schema, learned).columns:
         assert column.cells <= (most_cells(schema, column.name) or column.cells)
     assert coded_column("hours", schema.columns["hours"], learned).cells > 5
@@ -413,7 +414,8 @@ def test_a_dependency_is_learned_from_one_table() -> None:
     asks = lay_out_domains(whole, mu=0.3, contribution=1)
     assert [ask.stage for ask in asks] == ["votes", "dependency", "dependency"]
     purse = Open()
-    learned, measured = learn_domains(records.frame, records.subjects, whole, asks, purse, contribution=1, delta=1e-12)
+    domains = learn_domains(records.frame, records.subjects, whole, asks, purse, contribution=1, delta=1e-12)
+    learned, measured = domains.learned, domains.measured
     assert learned.values == {"floor": ("1", "2")}
     assert learned.maps == {"site": ("N", "S", "N", "N", "S"), "high": (False, True, True)}
     assert purse.exact[1].sum() == purse.exact[2].sum() == 9000, "every row is in one cell of each table"
@@ -428,5 +430,5 @@ def test_a_dependency_that_noise_drowns_takes_the_most_frequent_value() -> None:
     whole = Schema.from_json({**made.schema(columns).to_json(), "determines": ["ward -> site"]})
     frame = read_table(pd.DataFrame({"ward": [True] * 500 + [False] * 3, "site": ["S"] * 500 + ["N"] * 3}), whole)
     asks = lay_out_domains(whole, mu=0.1, contribution=1)
-    learned, _ = learn_domains(frame.frame, frame.subjects, whole, asks, Open(), contribution=1, delta=1e-12)
+    learned = learn_domains(frame.frame, frame.subjects, whole, asks, Open(), contribution=1, delta=1e-12).learned
     assert learned.maps == {"site": ("S", "S")}

@@ -9,9 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
+from privsynth.errors import BudgetError
 from privsynth.generators.marginals.plan import Plan, lay_out, loose_groups, pair_groups, sampler_error, triple_groups
 from privsynth.generators.marginals.workload import Query, Workload
 
@@ -52,15 +53,19 @@ def plan_of(
 def test_a_plan_never_overspends(
     cells: list[int], mu: float, k: int, rows: float, hold_back: bool, up_to: int, with_target: bool
 ) -> None:
-    plan = plan_of(
-        cells,
-        mu=mu,
-        k=k,
-        rows=rows,
-        hold_back=hold_back,
-        target=0 if with_target else None,
-        workload=Workload(up_to=up_to),
-    )
+    try:
+        plan = plan_of(
+            cells,
+            mu=mu,
+            k=k,
+            rows=rows,
+            hold_back=hold_back,
+            target=0 if with_target else None,
+            workload=Workload(up_to=up_to),
+        )
+    except BudgetError as refused:
+        assert "sigma" in str(refused), "only noise beyond the sampler's range is refused"
+        reject()
     spent = plan.mu_squared(k)
     assert spent == sum(
         Fraction(k) ** 2 / Fraction(a.sigma) ** 2 for a in (*plan.one_ways, *plan.held_back, *plan.joint)

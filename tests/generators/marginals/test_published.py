@@ -60,7 +60,8 @@ def test_the_listing_says_in_names_what_the_tensors_are(model: MarginalModel, fo
     }  # fmt: skip
     assert [c["name"] for c in told["columns"]] == [c.name for c in model.codec.columns]
     spent = 0.0
-    for entry, m in zip(told["measurements"], model.transcript.measurements, strict=True):
+    measured = (*model.transcript.domains, *model.transcript.measurements)
+    for entry, m in zip(told["measurements"], measured, strict=True):
         assert entry["columns"] == [model.codec.columns[c].name for c in m.clique]
         assert (entry["stage"], entry["sigma"], entry["groups"]) == (m.stage, m.sigma, list(m.counts.shape))
         assert (tensors[entry["tensor"]] == m.counts).all()

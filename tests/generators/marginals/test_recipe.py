@@ -17,6 +17,7 @@ from privsynth.data.count import Counter
 from privsynth.data.records import Records
 from privsynth.errors import BudgetError, HoldError, SchemaError
 from privsynth.generators.marginals import MarginalModel, Marginals
+from privsynth.generators.marginals.domains import NO_DOMAINS, Domains
 from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
 from privsynth.ledger.store import Hold, Status
 from privsynth.privacy.accountant import mu_squared
@@ -248,14 +249,15 @@ class Leaky(Marginals):
         noise: NoiseSource,
         public: Records | None = None,
         progress: Progress = SILENT,
+        domains: Domains = NO_DOMAINS,
     ) -> MarginalTranscript:
-        honest = super()._measure(counter, hold=hold, noise=noise, public=public, progress=progress)
+        honest = super()._measure(counter, hold=hold, noise=noise, public=public, progress=progress, domains=domains)
         first = honest.measurements[0]
         exact = counter.count((0,), {}).sum()
         counts = first.counts.copy()
         counts[0] += exact % 2
         planted = Measurement(first.stage, first.clique, first.groups, counts, first.sigma, first.contribution)
-        return MarginalTranscript((planted, *honest.measurements[1:]), honest.recipe, honest.noise)
+        return replace(honest, measurements=(planted, *honest.measurements[1:]))
 
 
 def test_a_planted_exact_count_is_caught(tmp_path: Path) -> None:
