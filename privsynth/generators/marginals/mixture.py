@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from privsynth.errors import MissingExtra
 from privsynth.generators.marginals.targets import Block, Floats, Loose, Targets
 from privsynth.progress import Progress
 
@@ -45,6 +46,18 @@ class Mixture:
         """(R, groups) of one column."""
         start = sum(self.sizes[:column])
         return self.tables[:, start : start + self.sizes[column]]
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine lacks, before anything is paid for a fit on it.
+
+    Raises:
+        MissingExtra: no CUDA device, or torch built without it.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise MissingExtra(
+            "no CUDA device that torch can use on this machine", mend='device="cpu", or a machine with a GPU'
+        )
 
 
 def fit_mixture(

@@ -12,7 +12,7 @@ from fractions import Fraction
 from privsynth.documents import sha256
 from privsynth.generators.marginals.domains import DomainAsk, domain_error
 from privsynth.generators.marginals.workload import Clique, Workload
-from privsynth.privacy.noise import dyadic_at_least, dyadic_below, total_variation
+from privsynth.privacy.noise import MAX_SIGMA, dyadic_at_least, dyadic_below, total_variation
 
 HELD_BACK_SHARE = 0.05
 HELD_BACK_TABLES = 8
@@ -20,9 +20,11 @@ HELD_BACK_GROUPS = 3
 MOST_GROUPS = 100
 TARGET_GROUPS = 4
 """A target of more values is merged to so many in the triples."""
-GATE_DRAWS, GATE_SIGMA = 10_000, 1024.0
-"""More counts than a gate draws, at more noise: their share of the sampler's error is set aside."""
+GATE_DRAWS = 10_000
+"""More counts than a gate draws; at the most noise there is, their share of the sampler's error is set aside."""
 LEAST_ONE_WAYS, MOST_ONE_WAYS = 0.2, 0.7
+WIDEST_SHARE = 64.0
+"""A one-way gets at most so many times the μ² of another: eight times its noise."""
 TRIPLE_SHARE, LOOSE_SHARE = 0.35, 0.3
 NOISE_LIMITS = {"pair": 0.2, "triple": 0.04, "loose": 0.04}
 """No stage whose smallest useful table (two groups a column) has more noise than this share of the rows."""
@@ -92,8 +94,9 @@ def lay_out(
     ``rows`` is the declared number of training subjects (public). A one-way of K cells has error about
     0.4·K·σ/N, so that shares of μ² go with K^(2/3) (steps of √2, for noise tables to be shared). One-ways
     get 0.4·(8000 / (rows·μ/k))^0.3 of it, within 0.2 and 0.7: the more, the heavier the noise. Of the rest
-    pairs share by weight; triples with the target get 35%. A stage that noise alone would drown is left
-    out, and its share falls to what is before it. Which cliques are held back is drawn from the recipe's
+    pairs, triples with the target and other triples share as 1 : 0.54 : 0.43 (alone beside the pairs: 35% or
+    30%), queries by their weights next to those of the pairs; within a stage by weight. A stage that noise
+    alone would drown is left out, and its share falls to the others. Which cliques are held back is drawn from the recipe's
     identity: no data in it. Sigmas lie on the noise grid; the sum of (k/σ)² never exceeds μ².
     """
     whole = Fraction(mu) ** 2 * _SAFE
@@ -106,8 +109,11 @@ def lay_out(
     stages = _stages(names, budget, contribution, rows, target, workload, recipe, limits)
     if not stages:
         one_share = 1.0 - held_share
-    sizes: dict[Clique, float] = {(c,): 2.0 ** (round(4 / 3 * math.log2(k)) / 2) for c, k in enumerate(cells)}
-    ones = _spread("one-way", sizes, whole * Fraction(one_share), contribution)
+    sizes = [2.0 ** (round(4 / 3 * math.log2(k)) / 2) for k in cells]
+    least = max(sizes) / WIDEST_SHARE
+    ones = _spread(
+        "one-way", {(c,): max(size, least) for c, size in enumerate(sizes)}, whole * Fraction(one_share), contribution
+    )
     back = _spread("held-back", dict.fromkeys(held, 1.0), whole * Fraction(held_share), contribution)
     left = whole - _cost(ones, contribution) - _cost(back, contribution)
     joint: list[Ask] = []
@@ -173,7 +179,11 @@ def _spread(stage: str, weights: Mapping[Clique, float], budget: Fraction, contr
     for weight, cliques in sorted(classes.items(), key=lambda c: (len(c[1]), c[0])):
         part = Fraction(weight) * len(cliques)
         share = left * part / total
-        high = dyadic_at_least(contribution * math.sqrt(len(cliques) / float(share)) * (1 + 1e-12))
+        even = contribution * math.sqrt(len(cliques) / float(share)) * (1 + 1e-12)
+        if even > MAX_SIGMA and stage not in ("one-way", "held-back"):
+            total -= part  # so little weight that noise has no table: not measured
+            continue
+        high = dyadic_at_least(even)
         low = dyadic_below(high)
         dear, cheap = (Fraction(contribution) ** 2 / Fraction(s) ** 2 for s in (low, high))
         more = int((share - cheap * len(cliques)) / (dear - cheap)) if dear > cheap else 0
@@ -195,7 +205,7 @@ def _held_back(columns: int, target: int | None, recipe: str) -> tuple[Clique, .
 
 def sampler_error(plan: Plan, cells: Sequence[int], *, at: float | None = None) -> Fraction:
     """At most Σ total variation over every count that the plan and a gate draw; ``at``: were each sigma so large."""
-    error = GATE_DRAWS * total_variation(GATE_SIGMA)
+    error = GATE_DRAWS * total_variation(MAX_SIGMA)
     for ask in plan.one_ways:
         error += cells[ask.clique[0]] * total_variation(at or ask.sigma)
     for ask in plan.held_back:

@@ -24,7 +24,7 @@ from privsynth.data.count import Counter, TableCounter
 from privsynth.data.records import Records, Train
 from privsynth.data.schema import Schema
 from privsynth.documents import identity
-from privsynth.errors import BudgetError, HoldError, MissingExtra, ModelError, SchemaError
+from privsynth.errors import BudgetError, ConditionError, HoldError, MissingExtra, ModelError, SchemaError
 from privsynth.generators.marginals.domains import (
     NO_DOMAINS,
     Domains,
@@ -177,7 +177,7 @@ class Marginals:
                 device=value["device"],
                 public=PublicHelp.from_json(value["public"]) if "public" in value else None,
             )
-        except (KeyError, TypeError, ValueError, SchemaError):
+        except (KeyError, TypeError, ValueError, SchemaError, ConditionError):
             raise ModelError("not a recipe of this version", mend="use the version that wrote it") from None
 
     @property
@@ -216,6 +216,7 @@ class Marginals:
         _check_rows(train, hold)
         _check_public(self.public, public, schema=self.schema.sha256)
         self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
+        self._check_machine()
         hold.open_fit(
             recipe=self.identity,
             source=train.source,
@@ -228,6 +229,18 @@ class Marginals:
         transcript = self._measure(counter, hold=hold, noise=source, public=public, progress=progress, domains=domains)
         hold.deposit(transcript.to_bytes())
         return self.refit(transcript, self.receipt(hold, transcript), progress=progress)
+
+    def _check_machine(self) -> None:
+        """Whether the free fit can run here, before anything is paid.
+
+        Raises:
+            MissingExtra: no torch, or no such device.
+        """
+        try:
+            from privsynth.generators.marginals.mixture import check_device
+        except ImportError:
+            raise MissingExtra("fitting needs torch", mend="pip install 'privsynth[generate]'") from None
+        check_device(self.device)
 
     def receipt(self, hold: Hold, transcript: MarginalTranscript) -> Receipt:
         """What was paid for a transcript, for the model to carry."""
@@ -360,10 +373,9 @@ class Marginals:
         """
         if transcript.recipe != self.identity or receipt.recipe != self.identity:
             raise HoldError("the transcript belongs to another recipe", mend="refit with the recipe that bought it")
-        try:
-            from privsynth.generators.marginals.mixture import fit_mixture
-        except ImportError:
-            raise MissingExtra("fitting needs torch", mend="pip install 'privsynth[generate]'") from None
+        self._check_machine()
+        from privsynth.generators.marginals.mixture import fit_mixture
+
         columns = Codec(self.schema, transcript.learned).columns
         found = estimate(transcript, columns, target=self._target, steps=self.steps)
         mixture = fit_mixture(

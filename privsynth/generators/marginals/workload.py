@@ -163,9 +163,11 @@ class Workload:
 
 
 def _wanted(value: Any) -> Any:
-    return Between(value["from"], value["to"]) if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return Between(value["from"], value["to"])
+    return [_wanted(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _check_weight(weight: float, where: str) -> None:
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1e6:
-        raise SchemaError(f"a weight is {weight!r}", where=where, mend="a number from 0 to 1,000,000")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not (weight == 0 or 1e-3 <= weight <= 1e6):
+        raise SchemaError(f"a weight is {weight!r}", where=where, mend="0, or a number from 0.001 to 1,000,000")

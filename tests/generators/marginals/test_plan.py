@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
+from privsynth.data.codec import Between
 from privsynth.errors import BudgetError
 from privsynth.generators.marginals.plan import Plan, lay_out, loose_groups, pair_groups, sampler_error, triple_groups
 from privsynth.generators.marginals.workload import Query, Workload
@@ -178,6 +180,25 @@ def test_what_a_plan_tells_of_its_noise() -> None:
     assert all(low <= high for low, high in told.values())
 
 
+def test_a_weight_too_small_for_any_noise_table_is_not_measured() -> None:
+    asked = Workload(weights=((("c0", "c1"), 0.001),))
+    plan = plan_of(mu=0.004, workload=asked, rows=1e7)
+    pairs = [a.clique for a in plan.joint if a.stage == "pair"]
+    assert (0, 1) not in pairs
+    assert len(pairs) == 14
+
+
+def test_a_workload_survives_its_json_form() -> None:
+    asked = Workload(
+        up_to=3,
+        weights=((("c0", "c1"), 2.0),),
+        queries=(Query({"c0": [Between(1, 2), Between(5, 6)], "c1": None}), Query({"c2": Between(None, 3)}, 0.5)),
+    )
+    again = Workload.from_json(json.loads(json.dumps(asked.to_json())))
+    assert again.to_json() == asked.to_json()
+    assert again.queries[0].where["c0"] == [Between(1, 2), Between(5, 6)]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -186,6 +207,7 @@ def test_what_a_plan_tells_of_its_noise() -> None:
         dict(weights=((("a",), 1.0),)),
         dict(weights=((("a", "a"), 1.0),)),
         dict(weights=((("a", "b"), -1.0),)),
+        dict(weights=((("a", "b"), 1e-9),)),
         dict(weights=((("a", "b"), math.nan),)),
         dict(target_weight=math.inf),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -12,13 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from privsynth.data.count import Counter
 from privsynth.data.records import Records
-from privsynth.errors import BudgetError, HoldError, SchemaError
+from privsynth.errors import BudgetError, HoldError, MissingExtra, SchemaError
 from privsynth.generators.marginals import MarginalModel, Marginals
 from privsynth.generators.marginals.domains import NO_DOMAINS, Domains
 from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
+from privsynth.generators.marginals.workload import Query, Workload
 from privsynth.ledger.store import Hold, Status
 from privsynth.privacy.accountant import mu_squared
 from privsynth.privacy.budget import Budget
@@ -294,3 +297,29 @@ def test_fields_are_public_and_checked(world: World) -> None:
         Marginals(world.schema, Budget(1.0, 1e-9), components=True)
     assert world.recipe.describe()["schema"] == world.schema.to_json()
     assert world.recipe.identity != replace(world.recipe, target=None).identity
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
+def test_a_device_that_is_not_there_is_told_before_paying(world: World) -> None:
+    recipe = replace(world.recipe, device="cuda")
+    hold = world.ledger.reserve(recipe, purpose=PURPOSE, recipient=RECIPIENT, consent="register")
+    with pytest.raises(MissingExtra, match="CUDA"):
+        recipe.fit(world.split.train, hold)
+    assert world.ledger.status(hold.id) is Status.RESERVED
+
+
+def test_a_recipe_is_its_description(world: World) -> None:
+    """Whatever a recipe asks, its description gives it back: else a model could never be refitted or gated."""
+    asked = Workload(up_to=3, queries=(Query({"sex": ["F", "M"]}), Query({"sex": "F", "ill": True}, 2.0)))
+    for recipe in (world.recipe, replace(world.recipe, workload=asked, target=None)):
+        again = Marginals.from_description(json.loads(json.dumps(recipe.describe())))
+        assert again.identity == recipe.identity
+
+
+def test_a_workload_with_queries_and_all_triples_is_fitted_and_refits(world: World) -> None:
+    asked = Workload(up_to=3, queries=(Query({"sex": "F", "ill": True}, 5.0),))
+    recipe = replace(world.recipe, workload=asked)
+    hold = world.ledger.reserve(recipe, purpose=PURPOSE, recipient=RECIPIENT, consent="register")
+    model = recipe.fit(world.split.train, hold)
+    assert {"query", "loose"} <= {m.stage for m in model.transcript.measurements}
+    assert model.refits()
