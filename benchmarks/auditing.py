@@ -1,5 +1,8 @@
 """An attack on the measurement itself: what an onlooker of the noisy tables can tell at worst, from many runs.
 
+What is attacked is ``measure`` under its ``Till``: every stage of the tables over cells. Left out: learned domains,
+public help, and ``Marginals.fit`` around them, with its hold and its shares of μ²; the tests of those are their own.
+
 Two neighbouring tables, as far apart as k rows can make them: the subject's rows are alike and lie in cells that
 nobody else has. Onlooker and mechanism are run many times on each; the onlooker knows everything but the noise and
 says which table it was. How often he errs bounds the privacy parameters from below, by exact binomial limits
@@ -25,6 +28,7 @@ from privsynth.generators.marginals import Marginals
 from privsynth.generators.marginals.measure import Till, measure
 from privsynth.generators.marginals.plan import Plan, lay_out
 from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
+from privsynth.generators.marginals.workload import Query, Workload
 from privsynth.privacy.budget import Budget
 from privsynth.privacy.noise import NoiseSource
 from privsynth.progress import SILENT
@@ -42,6 +46,7 @@ columns:
   a: {{kind: categorical, values: [u, v, w]}}
   b: {{kind: categorical, values: [u, v, w, x]}}
   c: {{kind: boolean}}
+  d: {{kind: boolean}}
 """
 
 
@@ -108,15 +113,16 @@ class Mechanism:
 
 
 def small(*, k: int = 2, mu: float = 3.0, rows: float = 1000.0) -> Mechanism:
-    """Three columns, every kind of stage but queries."""
-    recipe = Marginals(parse_schema(SCHEMA.format(k=k)), Budget(1.0, 1e-9), target="c")
+    """Four columns and a query: every kind of stage of the tables over cells."""
+    workload = Workload(up_to=3, queries=(Query({"a": "v", "b": ["v", "w"]}),))
+    recipe = Marginals(parse_schema(SCHEMA.format(k=k)), Budget(1.0, 1e-9), target="c", workload=workload)
     return Mechanism(recipe, mu, rows, k, Fraction(mu) ** 2)
 
 
 def worst_neighbours(k: int) -> tuple[Codes, Codes]:
     """Five rows, and the same with k rows more, alike and in cells that are empty otherwise."""
-    before = np.zeros((5, 3), dtype=np.int32)
-    return before, np.concatenate([before, np.full((k, 3), 1, dtype=np.int32)])
+    before = np.zeros((5, 4), dtype=np.int32)
+    return before, np.concatenate([before, np.full((k, 4), 1, dtype=np.int32)])
 
 
 def exact(codes: Codes, cells: Sequence[int], m: Measurement) -> Ints:

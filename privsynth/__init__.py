@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from privsynth.data.schema import load_schema
     from privsynth.data.tables import read_table
-    from privsynth.generators.marginals import Marginals, PublicHelp, load_model, load_transcript
+    from privsynth.generators.marginals import Marginals, PublicHelp, load_model, load_transcript, read_public
     from privsynth.ledger.store import open_ledger
     from privsynth.policy.consent import filter_consent
     from privsynth.policy.document import load_policy
@@ -35,6 +35,7 @@ __all__ = [
     "load_schema",
     "load_transcript",
     "open_ledger",
+    "read_public",
     "read_table",
     "validate",
     "verify",
@@ -51,6 +52,7 @@ _HOMES = {
     "load_schema": "privsynth.data.schema",
     "load_transcript": "privsynth.generators.marginals",
     "open_ledger": "privsynth.ledger.store",
+    "read_public": "privsynth.generators.marginals",
     "read_table": "privsynth.data.tables",
     "validate": "privsynth.validate.report",
     "verify": "privsynth.release.verify",

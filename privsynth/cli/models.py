@@ -50,10 +50,11 @@ def transcript(
     json_: JSON = False,
     quiet: QUIET = False,
 ) -> None:
-    """Write what anyone needs to fit a model again.
+    """Write what is needed to fit a model again, for inside.
 
-    Two files: the noisy tables, and a listing that says in names what they are. Free: all of it was paid for. They
-    are not signed, and handing them on is the policy's to decide: a release carries them where it says so.
+    Two files: the noisy tables, and a listing that says in names what they are. Free: all of it was paid for. Like
+    the model's folder they stay inside: no gate has seen them and nobody signed them. To hand them on, let the policy
+    say `release: {transcript: published}`: each release then carries them.
 
     Example:  privsynth transcript release.model/ --out transcript/
     """
@@ -63,8 +64,10 @@ def transcript(
     published = load_model(model).published()
     written = published.write(out)
     tables = len(published.transcript.domains) + len(published.transcript.measurements)
-    screen.answer("transcript", {"written": str(written), "model": published.model, "tables": tables})
+    told = {"written": str(written), "model": published.model, "tables": tables, "gated": published.gated}
+    screen.answer("transcript", told)
     screen.say(f"transcript: {written} ({tables:,} noisy tables of model {published.model[:16]})")
+    screen.say("inside only: not gated, not signed; what may leave is what a release carries")
 
 
 def _print_diagnostics(screen: Screen, told: Diagnostics) -> None:

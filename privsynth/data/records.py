@@ -43,6 +43,7 @@ class Records:
         faults: counts of content faults by (column, rule), kept inside.
         roll: a column as stored, on every row of the file, for consent alone: a row that was dropped for
             its content still says no. Gone once consent is read; None for records made by hand.
+        file: device and number of the file that was read, for ``fit`` to refuse it as a public table; None of a frame.
     """
 
     schema: Schema
@@ -50,6 +51,7 @@ class Records:
     subjects: npt.NDArray[np.object_]
     faults: Mapping[tuple[str, str], int] = field(default_factory=dict)
     roll: Callable[[str], Ballots] | None = None
+    file: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.schema.source!r})"
@@ -66,7 +68,8 @@ class Records:
         subjects = self.subjects[mask]
         if self.schema.subject.column is None:
             subjects = numbered(subjects)
-        return Records(self.schema, self.frame.loc[mask].reset_index(drop=True), subjects, self.faults)
+        frame = self.frame.loc[mask].reset_index(drop=True)
+        return Records(self.schema, frame, subjects, self.faults, file=self.file)
 
 
 def numbered(ids: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
@@ -295,8 +298,8 @@ class Transcript(Protocol):
 class Published(Protocol):
     """A transcript as files of its own."""
 
-    def files(self) -> Mapping[str, bytes]:
-        """``transcript.safetensors``, and ``transcript.json`` that says what it holds."""
+    def files(self, *, gated: bool = False) -> Mapping[str, bytes]:
+        """``transcript.safetensors``, and ``transcript.json`` that says what it holds; ``gated`` of a release."""
         ...
 
 
@@ -363,7 +366,7 @@ class Model(Protocol):
         ...
 
     def published(self) -> Published:
-        """The transcript as files that may be published."""
+        """The transcript as files of its own."""
         ...
 
     def save(self, folder: str | Path) -> None:
@@ -373,10 +376,10 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class HeldBack:
-    """Mean total-variation error bound over held-back cliques.
+    """How far a model is from its held-back cliques: an upper bound of the total-variation error.
 
     Attributes:
-        estimate: mean over cliques of the noise-debiased upper estimate of the TVD.
+        estimate: root mean square over cliques of the bound on each one's error, with the noise's share taken out.
         upper: one-sided 95% upper bound with the measurement noise in it.
         cliques: which.
     """

@@ -8,6 +8,7 @@ such rows.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -31,7 +32,7 @@ from privsynth.errors import DataError, MissingExtra
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Fault", "check_table", "csv_header", "read_table", "violations"]
+__all__ = ["Fault", "check_table", "csv_header", "file_of", "read_table", "violations"]
 
 _LISTED = 10
 
@@ -104,7 +105,15 @@ def _read(data: str | Path | pd.DataFrame, schema: Schema) -> tuple[Records, _Fa
         frame = frame.loc[kept].reset_index(drop=True)
     subjects = ids[kept] if ids is not None else _row_ids(frame, schema)
     roll = _roll(stored, ids, kept, subjects)
-    return Records(schema, frame, subjects, MappingProxyType(faults.counts()), roll), faults
+    return Records(schema, frame, subjects, MappingProxyType(faults.counts()), roll, file_of(data)), faults
+
+
+def file_of(data: str | Path | pd.DataFrame) -> tuple[int, int] | None:
+    """Which file it is, whatever its name; None of a frame."""
+    if not isinstance(data, str | os.PathLike):
+        return None
+    found = os.stat(data)
+    return found.st_dev, found.st_ino
 
 
 def _roll(

@@ -158,7 +158,7 @@ def population_of(entry: Entry) -> Population:
 
 
 def bought_of(entry: Entry) -> Bought:
-    """The hold that a ``reserve`` entry records."""
+    """The hold that a ``reserve`` entry records; before there were open columns none took a delta for them."""
     body = entry.body
     return Bought(
         id=body["hold"],
@@ -170,7 +170,7 @@ def bought_of(entry: Entry) -> Bought:
         mu_fit=float(body["mu fit"]),
         mu_gate=float(body["mu gate"]),
         delta_noise=float(body["delta noise"]),
-        delta_open=float(body["delta open"]),
+        delta_open=float(body.get("delta open", 0.0)),
         event=body["event"],
         reserved=entry.time,
         first_of_population=body["first of population"],

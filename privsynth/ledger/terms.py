@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from privsynth.privacy.events import Priced
 
 _TEXT_LIMIT = 256
+_LATER = {"selects": False, "public_help": False}
+"""What terms had no word for before: an entry without it was written when there was none."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ class Terms:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Terms:
-        """The terms that :meth:`to_json` wrote; anything else is a :class:`LedgerError`."""
+        """The terms that :meth:`to_json` wrote, of this version or an earlier one; anything else is a
+        :class:`LedgerError`."""
+        value = {**_LATER, **value}
         if set(value) != {f.name for f in fields(cls)}:
             raise LedgerError("an entry's terms are of another version", mend="use the version that wrote the ledger")
         return cls(

@@ -14,11 +14,11 @@ import pydantic
 
 from privsynth.data.balance import read_balance
 from privsynth.data.codec import Between, Codec
-from privsynth.data.records import Draw, Records
+from privsynth.data.records import Draw
 from privsynth.data.schema import Schema, load_schema
 from privsynth.documents import Document, Strict, build, identity, load_yaml, refuse_todo
 from privsynth.errors import BudgetError, ConditionError, SchemaError, StudyError
-from privsynth.generators.marginals.public import PublicHelp, read_public
+from privsynth.generators.marginals.public import PublicHelp, PublicRows, read_public
 from privsynth.generators.marginals.recipe import Marginals
 from privsynth.pipeline.conditions import named_shares
 from privsynth.policy.decide import ConsentKind
@@ -59,7 +59,7 @@ class MarginalsSpec(Strict):
     steps: int = 300
     public: PublicSpec | None = None
 
-    def recipe(self, schema: Schema, public: Records | None = None) -> Marginals:
+    def recipe(self, schema: Schema, public: PublicRows | None = None) -> Marginals:
         """The recipe it describes; ``public`` are the rows of its public table."""
         return Marginals(
             schema,
@@ -162,7 +162,7 @@ class Study:
     schema: Schema
     policy: Policy
     recipe: Marginals
-    public: Records | None = None
+    public: PublicRows | None = None
 
     def path(self, name: str) -> Path:
         """A path of the file, from the study's folder."""
@@ -275,7 +275,7 @@ def load_study(path: str | Path) -> Study:
     return Study(file, document, folder, schema, policy, _recipe(file, schema, document, public), public)
 
 
-def _public(file: StudyFile, schema: Schema, folder: Path, document: Document) -> Records | None:
+def _public(file: StudyFile, schema: Schema, folder: Path, document: Document) -> PublicRows | None:
     """The rows of the public table that the generator names: part of the recipe, by their digest.
 
     Raises:
@@ -293,7 +293,7 @@ def _public(file: StudyFile, schema: Schema, folder: Path, document: Document) -
     return read_public(public, schema)
 
 
-def _recipe(file: StudyFile, schema: Schema, document: Document, public: Records | None) -> Marginals:
+def _recipe(file: StudyFile, schema: Schema, document: Document, public: PublicRows | None) -> Marginals:
     """The recipe; what is wrong with one of its fields is told at the study's line."""
     try:
         return file.generator.recipe(schema, public)

@@ -1,4 +1,5 @@
-"""The only door out: synthetic rows, card, statement and manifest, signed as one and written at once.
+"""The only door out of the house: rows, card, statement, manifest and, where the policy says so, the transcript, signed
+as one and written at once. A model's folder and an exported transcript are inside files.
 
 What is signed is what is written: all bytes are made in memory, listed in the manifest, named in an
 in-toto Statement v1, and signed in a DSSE envelope. Form: docs/verify.md.

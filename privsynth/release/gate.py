@@ -65,7 +65,7 @@ class Approved:
             synth=again,
             generator=self.model.kind,
             public_help=self.model.public_help,
-            transcript=self.model.published().files() if self.policy.publishes_transcript else {},
+            transcript=self.model.published().files(gated=True) if self.policy.publishes_transcript else {},
         )
 
     def _again(self, synth: Synthetic, *, seed: int) -> Synthetic:

@@ -9,7 +9,8 @@ What must hold, in this order; the first that does not is a :class:`BundleError`
 5. The folder holds these files and no other, no link, no empty folder.
 6. Every file has its size and SHA-256, read in pieces.
 7. The policy and schema shipped are those that the predicate names; the recipient is the one asked for.
-8. A transcript is there if and only if that policy publishes it, and names the predicate's model and receipt.
+8. A transcript is there if and only if that policy publishes it, says that it was gated, and names the predicate's
+   model and receipt and that receipt's recipe.
 
 What it does not show: that the figures in the statement are true. The signature says who answers for that.
 """
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from privsynth.documents import sha256
+from privsynth.documents import identity, sha256
 from privsynth.errors import BundleError, UsageError
 from privsynth.privacy.events import Receipt
 from privsynth.release.manifest import MAX_MANIFEST, Manifest, check_file, read_file, walk
@@ -187,11 +188,16 @@ def _transcript(root: Path, signed: dict[str, str], predicate: Predicate, receip
     if not inside:
         return False
     told = parse_canonical(read_file(root / LISTING, limit=MAX_LISTING), where=str(root / LISTING))
-    named = (told.get("model"), told.get("receipt"), told.get("tensors")) if isinstance(told, dict) else ()
     size = (root / TABLES).stat().st_size
     tensors = {"file": TABLES.rpartition("/")[2], "sha256": signed[TABLES], "size": size}
-    if named != (predicate.model, receipt.to_json(), tensors):
-        raise BundleError("the transcript of another model", where=str(root / LISTING), mend="ask its sender")
+    own = {"model": predicate.model, "receipt": receipt.to_json(), "tensors": tensors}
+    where = str(root / LISTING)
+    if not isinstance(told, dict) or {key: told.get(key) for key in own} != own:
+        raise BundleError("the transcript of another model", where=where, mend="ask its sender")
+    if identity(told.get("recipe")) != receipt.recipe:
+        raise BundleError("the transcript's recipe is not the receipt's", where=where, mend="ask its sender")
+    if told.get("gated") is not True:
+        raise BundleError("the transcript says that no gate has seen it", where=where, mend="ask its sender")
     return True
 
 

@@ -64,6 +64,22 @@ def test_terms_come_back_as_they_were(entries: list[Entry]) -> None:
             Terms.from_json({**hold.terms.to_json(), "discount": 0.5})
 
 
+def test_a_hold_of_an_earlier_version_is_read(entries: list[Entry]) -> None:
+    """Written before open columns and public help: the fields are not there, and mean none."""
+    entry = next(e for e in entries if e.kind == "reserve")
+    terms = {k: v for k, v in entry.body["terms"].items() if k not in ("selects", "public_help")}
+    earlier = {k: v for k, v in entry.body.items() if k != "delta open"} | {"terms": terms}
+    assert len(earlier) == len(entry.body) - 1
+    assert len(terms) == len(entry.body["terms"]) - 2
+    at = entries.index(entry)
+    last = follow(entries[at - 1], "reserve", earlier, log="main", actor=entry.actor, now=NOON)
+    hold = fold([*entries[:at], last]).holds[entry.body["hold"]]
+    assert hold == replace(fold(entries).holds[hold.id], reserved=hold.reserved)
+    assert (hold.delta_open, hold.terms.selects, hold.terms.public_help) == (0.0, False, False)
+    with pytest.raises(LedgerError, match="terms"):
+        Terms.from_json({k: v for k, v in terms.items() if k != "neighbours"})
+
+
 @pytest.mark.parametrize("kind", ["genesis", "register", "source", "reserve", "fit", "measured", "approve"])
 def test_no_entry_happens_twice(entries: list[Entry], kind: str) -> None:
     body = next(dict(e.body) for e in entries if e.kind == kind)

@@ -65,7 +65,8 @@ def test_card_and_statement_say_so_and_nothing_else_is_in_it(received: Path) -> 
     for path in (release / "transcript").iterdir():
         assert SECRET.encode() not in path.read_bytes()
     assert verify(received / "second").transcript is not None
-    assert load_transcript(received / "second" / "transcript").model == load_model(received / "model").id
+    second = load_transcript(received / "second" / "transcript")
+    assert second.gated and second.model == load_model(received / "model").id
 
 
 @pytest.mark.parametrize("name", ["transcript.json", "transcript.safetensors"])
@@ -98,7 +99,11 @@ def test_it_is_written_from_a_model_folder_alone(finished: Desk) -> None:
     out, model = finished.folder / "tables", finished.folder / "model"
     said = cli("transcript", model, "--out", out, "--json")
     assert (said.code, said.json["written"]) == (0, str(out))
-    assert load_transcript(out).refit().id == said.json["model"]
+    assert said.json["gated"] is False
+    assert json.loads((out / "transcript.json").read_bytes())["gated"] is False
+    found = load_transcript(out)
+    assert not found.gated and found.refit().id == said.json["model"]
+    assert "inside only" in cli("transcript", model, "--out", finished.folder / "told").out
     again = cli("transcript", model, "--out", out, "--json")
     assert (again.code, again.json["error"]) == (2, "StorageError")
     assert cli("transcript", finished.folder, "--out", finished.folder / "y", "--json").json["error"] == "ModelError"

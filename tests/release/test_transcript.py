@@ -15,6 +15,7 @@ from privsynth.release.verify import verify
 from privsynth.signing import write_trust
 
 TABLES = b"noisy tables"
+RECIPE = {"kind": "marginals", "steps": 300}
 TENSORS = {"file": "transcript.safetensors", "sha256": sha256(TABLES), "size": len(TABLES)}
 
 
@@ -23,13 +24,20 @@ def policy(word: str | None) -> dict[str, Any]:
 
 
 def carried(world: Any, **changes: Any) -> dict[str, bytes]:
-    told = {"model": "ab" * 32, "receipt": world.receipt.to_json(), "tensors": TENSORS, **changes}
+    told = {
+        "model": "ab" * 32,
+        "gated": True,
+        "recipe": RECIPE,
+        "receipt": world.receipt.to_json(),
+        "tensors": TENSORS,
+        **changes,
+    }
     return {"transcript.json": canonical(told), "transcript.safetensors": TABLES}
 
 
 def bundle(world: Any, folder: Path, transcript: Mapping[str, bytes], word: str | None) -> Path:
     asked = policy(word)
-    receipt = replace(world.receipt, policy=identity(asked))
+    receipt = replace(world.receipt, policy=identity(asked), recipe=identity(RECIPE))
     release = world.release(
         policy=asked,
         policy_sha256=identity(asked),
@@ -44,7 +52,13 @@ def bundle(world: Any, folder: Path, transcript: Mapping[str, bytes], word: str 
 
 
 def own(world: Any, word: str = "published") -> dict[str, bytes]:
-    return carried(world, receipt={**world.receipt.to_json(), "policy": identity(policy(word))})
+    return carried(world, receipt=paid(world, word))
+
+
+def paid(world: Any, word: str = "published") -> dict[str, Any]:
+    """The receipt that :func:`bundle` signs."""
+    told = replace(world.receipt, policy=identity(policy(word)), recipe=identity(RECIPE))
+    return {**told.to_json()}
 
 
 def test_what_the_policy_publishes_is_carried_and_found(world: Any, tmp_path: Path) -> None:
@@ -79,9 +93,22 @@ def test_what_is_published_cannot_be_left_out_or_be_more(world: Any, tmp_path: P
     ids=str,
 )
 def test_a_signed_listing_of_another_model_is_refused(world: Any, tmp_path: Path, changes: dict[str, Any]) -> None:
-    receipt = {**world.receipt.to_json(), "policy": identity(policy("published"))}
-    written = bundle(world, tmp_path, carried(world, **{"receipt": receipt, **changes}), "published")
+    written = bundle(world, tmp_path, carried(world, **{"receipt": paid(world), **changes}), "published")
     with pytest.raises(BundleError, match="the transcript of another model"):
+        verify(written)
+
+
+@pytest.mark.parametrize("recipe", [{**RECIPE, "steps": 301}, {}, None, "12" * 32], ids=str)
+def test_a_listing_of_another_recipe_than_was_paid_for_is_refused(world: Any, tmp_path: Path, recipe: object) -> None:
+    written = bundle(world, tmp_path, carried(world, receipt=paid(world), recipe=recipe), "published")
+    with pytest.raises(BundleError, match="recipe is not the receipt's"):
+        verify(written)
+
+
+@pytest.mark.parametrize("gated", [False, None, 1, "true"], ids=str)
+def test_an_inside_file_is_no_part_of_a_release(world: Any, tmp_path: Path, gated: object) -> None:
+    written = bundle(world, tmp_path, carried(world, receipt=paid(world), gated=gated), "published")
+    with pytest.raises(BundleError, match="no gate has seen it"):
         verify(written)
 
 

@@ -2,8 +2,8 @@
 
 from privsynth.generators.marginals.disk import load_model
 from privsynth.generators.marginals.model import MarginalModel
-from privsynth.generators.marginals.public import PublicHelp
+from privsynth.generators.marginals.public import PublicHelp, read_public
 from privsynth.generators.marginals.published import load_transcript
 from privsynth.generators.marginals.recipe import Marginals
 
-__all__ = ["MarginalModel", "Marginals", "PublicHelp", "load_model", "load_transcript"]
+__all__ = ["MarginalModel", "Marginals", "PublicHelp", "load_model", "load_transcript", "read_public"]

@@ -268,19 +268,22 @@ class MarginalModel:
         wanted = list(combinations(shares))
         for _, given in wanted:
             if not np.isfinite(self._log_evidence({**evidence, **given})[1]):
-                held = ", ".join(f"{name} {self._allowed(name, e)}" for name, e in given.items())
                 raise ConditionError(
-                    f"the model gives these rows probability 0: {held}",
+                    f"the model gives these rows probability 0: {self._named(given)}",
                     where="balance",
                     mend="leave out a value, or loosen `where`",
                 )
         counts = allot(n, [share for share, _ in wanted], rng=rng)
         parts = [
-            self._draw_keeping(int(rows), {**evidence, **given}, rng, draw)
+            self._draw_keeping(int(rows), {**evidence, **given}, rng, draw, combination=self._named(given))
             for rows, (_, given) in zip(counts, wanted, strict=True)
             if rows
         ]
         return shuffled(joined(parts), rng)
+
+    def _named(self, combination: Mapping[str, Evidence]) -> str:
+        """A combination of a balance in words."""
+        return ", ".join(f"{name} {self._allowed(name, e)}" for name, e in combination.items())
 
     def _allowed(self, name: str, evidence: Evidence) -> str:
         """The cells that an evidence allows, in words."""
@@ -288,7 +291,13 @@ class MarginalModel:
         return " or ".join(label for label, w in zip(labels, evidence.weights, strict=True) if w > 0)
 
     def _draw_keeping(
-        self, n: int, evidence: Mapping[str, Evidence], rng: np.random.Generator, draw: Draw
+        self,
+        n: int,
+        evidence: Mapping[str, Evidence],
+        rng: np.random.Generator,
+        draw: Draw,
+        *,
+        combination: str | None = None,
     ) -> pd.DataFrame:
         """``n`` rows that keep every structural zero and order, block by block."""
         weights = self._condition(evidence)
@@ -297,7 +306,7 @@ class MarginalModel:
         def drawn(size: int, draw: Draw) -> pd.DataFrame:
             return self._kept(draw_codes(size, weights, given, rng=rng, draw=draw), rng, evidence)
 
-        return joined([filled(size, drawn, rng, draw) for size in blocks(n)])
+        return joined([filled(size, drawn, rng, draw, combination=combination) for size in blocks(n)])
 
     def _kept(self, codes: Codes, rng: np.random.Generator, evidence: Mapping[str, Evidence]) -> pd.DataFrame:
         """The rows of these cells that keep every structural zero and order."""

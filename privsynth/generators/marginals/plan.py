@@ -96,8 +96,8 @@ def lay_out(
     get 0.4·(8000 / (rows·μ/k))^0.3 of it, within 0.2 and 0.7: the more, the heavier the noise. Of the rest
     pairs, triples with the target and other triples share as 1 : 0.54 : 0.43 (alone beside the pairs: 35% or
     30%), queries by their weights next to those of the pairs; within a stage by weight. A stage that noise
-    alone would drown is left out, and its share falls to the others. Which cliques are held back is drawn from the recipe's
-    identity: no data in it. Sigmas lie on the noise grid; the sum of (k/σ)² never exceeds μ².
+    alone would drown is left out, and its share falls to the others. Which cliques are held back is drawn
+    from the recipe's identity: no data in it. Sigmas lie on the noise grid; the sum of (k/σ)² never exceeds μ².
     """
     whole = Fraction(mu) ** 2 * _SAFE
     signal = max(rows * mu / contribution, 1e-9)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from privsynth.data.records import Records
 from privsynth.data.schema import Schema
-from privsynth.data.tables import read_table
+from privsynth.data.tables import file_of, read_table
 from privsynth.documents import canonical
 from privsynth.errors import HoldError, SchemaError
 from privsynth.generators.marginals.transcript import Measurement
@@ -71,23 +71,42 @@ class PublicHelp:
             )
 
     @classmethod
-    def of(cls, public: Records, *, note: str) -> PublicHelp:
-        """The declaration of rows that were read by the recipe's schema."""
-        return cls(digest(public), len(public.frame), note)
-
-    def check(self, public: Records, *, schema: str) -> None:
-        """Refuse rows other than the declared.
+    def of(cls, public: PublicRows, *, note: str) -> PublicHelp:
+        """The declaration of rows that :func:`read_public` gave.
 
         Raises:
-            HoldError: read by another schema, or not these.
+            SchemaError: other rows, such as records.
         """
-        if public.schema.sha256 != schema:
+        if not isinstance(public, PublicRows):
+            raise SchemaError(
+                f"a {type(public).__name__} is no public table", where="PublicHelp.of", mend="rows of `read_public`"
+            )
+        return cls(digest(public), len(public.frame), note)
+
+    def check(self, public: PublicRows, *, train: Records) -> None:
+        """Refuse rows other than the declared, and those that are the private ones.
+
+        The file's name, copies and links aside, is compared without its contents. Contents are compared for equality
+        with the whole training side only, whose rows a secret coin for each subject chose: who has not read them
+        cannot name them. A test of fewer rows, or of more, would tell for nothing who is in the data.
+
+        Raises:
+            HoldError: no public rows, read by another schema, not these, or private ones.
+        """
+        if not isinstance(public, PublicRows):
+            raise HoldError(f"a {type(public).__name__} is no public table", mend="give the rows of `read_public`")
+        if public.schema.sha256 != train.schema.sha256:
             raise HoldError(
                 "the public rows were read by another schema than the recipe's", mend="read them by this one"
             )
         if len(public.frame) != self.rows or digest(public) != self.sha256:
             raise HoldError(
                 "the public rows are not those that the recipe declares", mend="give the rows of `PublicHelp.of`"
+            )
+        if (public.file is not None and public.file == train.file) or _same_rows(public.frame, train):
+            raise HoldError(
+                "the public rows are the private ones, whose exact counts would leave",
+                mend="declare a table that anybody may see",
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -104,20 +123,45 @@ class PublicHelp:
         return cls(**{key: value[key] for key in ("sha256", "rows", "note")})
 
 
-def read_public(path: str | Path, schema: Schema) -> Records:
-    """The rows of a public table by the schema of the private one. A Parquet file, such as a release's, may lack the
-    columns that no fit learns.
+@dataclass(frozen=True, repr=False, eq=False)
+class PublicRows:
+    """Rows that their user says anybody may see. Made by :func:`read_public` alone, and never of records.
+
+    Attributes:
+        schema: of the private table, by which they were read.
+        frame: the learned columns, conformed.
+        file: device and number of the file that was read; None of a frame.
+    """
+
+    schema: Schema
+    frame: pd.DataFrame
+    file: tuple[int, int] | None = None
+
+    def __repr__(self) -> str:
+        return f"PublicRows({len(self.frame)} rows for {self.schema.source!r})"
+
+
+def read_public(data: str | Path | pd.DataFrame, schema: Schema) -> PublicRows:
+    """Read a table that anybody may see by the schema of the private one: a CSV or Parquet file, or a frame. A Parquet
+    file, such as a release's, may lack the columns that no fit learns.
 
     Raises:
         DataError: a structural fault.
     """
-    place = Path(path)
-    if place.suffix.lower() != ".parquet" or not place.is_file():
-        return read_table(place, schema)
+    return PublicRows(schema, _read(data, schema).frame[list(schema.modelled)], file_of(data))
+
+
+def _read(data: str | Path | pd.DataFrame, schema: Schema) -> Records:
+    """The rows as records, with numbers where a Parquet file lacks a column that no fit learns."""
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if isinstance(data, pd.DataFrame):
+        return read_table(data, schema)
+    place = Path(data)
+    if place.suffix.lower() != ".parquet" or not place.is_file():
+        return read_table(place, schema)
     try:
         held = set(pq.read_schema(place).names)
         absent = [name for name, column in schema.columns.items() if not column.learned and name not in held]
@@ -130,7 +174,19 @@ def read_public(path: str | Path, schema: Schema) -> Records:
     return read_table(frame.assign(**dict.fromkeys(absent, numbers)), schema)
 
 
-def digest(public: Records) -> str:
+def _same_rows(public: pd.DataFrame, train: Records) -> bool:
+    """Whether both hold the same rows, each as often, in whatever order. O(rows · log rows) where they are as many."""
+    import pandas as pd
+
+    names, n = list(train.schema.modelled), len(public)
+    if n == 0 or n != len(train.frame):
+        return False
+    both = [pd.factorize(pd.concat([public[name], train.frame[name]], ignore_index=True))[0] for name in names]
+    left, right = (np.column_stack([codes[part] for codes in both]) for part in (slice(n), slice(n, None)))
+    return np.array_equal(left[np.lexsort(left.T)], right[np.lexsort(right.T)])
+
+
+def digest(public: PublicRows) -> str:
     """SHA-256 over names and values of the learned columns, row by row in their order; how they are stored does not
     change it."""
     whole = hashlib.sha256()

@@ -2,7 +2,9 @@
 
 Two files: ``transcript.safetensors``, the noisy tables as they were deposited, and ``transcript.json``, which says in
 names what they are: the recipe, the receipt, and for each table its stage, columns, groups, noise, price and tensor.
-Publishing them costs nothing more, since all of it was paid for; what it means stands in docs/threat-model.md.
+Publishing them costs nothing more, since all of it was paid for; what it means stands in docs/threat-model.md. They
+leave in a signed release, where the policy says so. Written alone they are an inside file, like a model's folder: no
+gate has seen them, nobody signed them, and the listing says ``"gated": false``.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +45,14 @@ class PublishedTranscript:
         receipt: what was paid for them.
         transcript: the tables.
         model: id of the model that its owner fitted to them.
+        gated: whether its listing says that it left in a release, after the gate; who signed that, ``verify`` tells.
     """
 
     recipe: Marginals
     receipt: Receipt
     transcript: MarginalTranscript
     model: str
+    gated: bool = False
 
     def __repr__(self) -> str:
         tables = len(self.transcript.measurements)
@@ -68,6 +72,7 @@ class PublishedTranscript:
         return {
             "privsynth-transcript": FORMAT,
             "model": self.model,
+            "gated": self.gated,
             "recipe": self.recipe.describe(),
             "receipt": self.receipt.to_json(),
             "noise": self.transcript.noise,
@@ -87,8 +92,11 @@ class PublishedTranscript:
         known = at >= 0 and bool(self.transcript.public) and self.transcript.public[at] is not None
         return {"public": f"public.{at:05d}"} if known else {}
 
-    def files(self) -> dict[str, bytes]:
+    def files(self, *, gated: bool = False) -> dict[str, bytes]:
         """Both files, by name.
+
+        Args:
+            gated: of a release, which a gate has let through; an inside file otherwise.
 
         Raises:
             SeededNoise: noise that anyone can subtract.
@@ -98,10 +106,11 @@ class PublishedTranscript:
                 "the noise of these tables was seeded, and anyone can subtract it",
                 mend="fit without a `noise` argument",
             )
-        return {LISTING: canonical(self.to_json()), TABLES: self.transcript.to_bytes()}
+        told = replace(self, gated=self.gated or gated)
+        return {LISTING: canonical(told.to_json()), TABLES: self.transcript.to_bytes()}
 
     def write(self, folder: str | Path) -> Path:
-        """Write both files as a new folder, whole or not at all.
+        """Write both files as a new folder, whole or not at all: an inside file, unsigned. A release carries its own.
 
         Raises:
             StorageError: the folder exists or cannot be written. SeededNoise: as of :meth:`files`.
@@ -135,7 +144,9 @@ def load_transcript(folder: str | Path) -> PublishedTranscript:
     """The transcript in a folder: what :meth:`PublishedTranscript.write` wrote, or ``transcript`` of a release.
 
     Of a release call ``verify`` first: it tells whose it is. Here only what the two files say of each other is
-    checked, and that they can be fitted.
+    checked, and that they can be fitted: without a signature they prove nothing, not even that anything was paid.
+    Compare ``refit().id`` with the model that a signed statement names, never with :attr:`PublishedTranscript.model`
+    alone.
 
     Raises:
         ModelError: missing, altered, too large or of another version.
@@ -154,6 +165,7 @@ def load_transcript(folder: str | Path) -> PublishedTranscript:
             Receipt.from_json(told["receipt"]),
             MarginalTranscript.from_bytes(tables),
             str(told["model"]),
+            gated=told["gated"] is True,
         )
         _check(found)
         if found.transcript.to_bytes() != tables or canonical(found.to_json()) != raw:

@@ -38,7 +38,7 @@ from privsynth.generators.marginals.estimate import estimate
 from privsynth.generators.marginals.measure import Till, measure, query_groups
 from privsynth.generators.marginals.model import MarginalModel
 from privsynth.generators.marginals.plan import Plan, lay_out, sampler_error
-from privsynth.generators.marginals.public import PublicHelp
+from privsynth.generators.marginals.public import PublicHelp, PublicRows
 from privsynth.generators.marginals.transcript import MarginalTranscript
 from privsynth.generators.marginals.workload import Workload
 from privsynth.ledger.store import Hold
@@ -193,7 +193,7 @@ class Marginals:
         hold: Hold,
         *,
         noise: NoiseSource | None = None,
-        public: Records | None = None,
+        public: PublicRows | None = None,
         progress: Progress = SILENT,
     ) -> MarginalModel:
         """Measure, make the transcript durable, then fit it.
@@ -203,18 +203,18 @@ class Marginals:
             hold: bought for exactly this recipe, source, purpose and recipient; opened once.
             noise: None for the operating system's secure source. A seeded source is for tests: the
                 model says so and no gate passes it.
-            public: the rows of the public table that the recipe declares.
+            public: the rows of the public table that the recipe declares, as ``read_public`` gives them.
 
         Raises:
-            HoldError: public rows other than the declared; another recipe, source, purpose or recipient, or a hold
-                already opened.
+            HoldError: public rows other than the declared, or private ones; another recipe, source, purpose or
+                recipient, or a hold already opened.
             LedgerError, StorageError: the ledger cannot record it; nothing was measured.
         """
         source = noise if noise is not None else SecureNoise()
         if train.schema.sha256 != self.schema.sha256:
             raise HoldError("the records were read by another schema than the recipe's", mend="read them by this one")
         _check_rows(train, hold)
-        _check_public(self.public, public, schema=self.schema.sha256)
+        _check_public(self.public, public, train=train.records)
         self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
         self._check_machine()
         hold.open_fit(
@@ -272,7 +272,7 @@ class Marginals:
         *,
         hold: Hold,
         noise: NoiseSource,
-        public: Records | None = None,
+        public: PublicRows | None = None,
         progress: Progress = SILENT,
         domains: Domains = NO_DOMAINS,
     ) -> MarginalTranscript:
@@ -400,16 +400,16 @@ class Marginals:
         )
 
 
-def _counter(records: Records, codec: Codec) -> Counter:
+def _counter(records: Records | PublicRows, codec: Codec) -> Counter:
     """Counts these rows by the cells of ``codec``."""
     return TableCounter(codec.encode(records.frame), [c.cells for c in codec.columns])
 
 
-def _check_public(declared: PublicHelp | None, given: Records | None, *, schema: str) -> None:
-    """Refuse a public table other than the declared, before the hold is opened.
+def _check_public(declared: PublicHelp | None, given: PublicRows | None, *, train: Records) -> None:
+    """Refuse a public table other than the declared, or one of private rows, before the hold is opened.
 
     Raises:
-        HoldError: one is given and none declared, one is declared and none given, or they differ.
+        HoldError: one is given and none declared, one is declared and none given, they differ, or it is private.
     """
     if declared is None and given is not None:
         raise HoldError(
@@ -418,7 +418,7 @@ def _check_public(declared: PublicHelp | None, given: Records | None, *, schema:
     if declared is not None and given is None:
         raise HoldError("the recipe declares a public table", mend="give its rows: `fit(..., public=rows)`")
     if declared is not None and given is not None:
-        declared.check(given, schema=schema)
+        declared.check(given, train=train)
 
 
 def _check_rows(train: Train, hold: Hold) -> None:

@@ -31,10 +31,11 @@ class Measurement:
     """One noisy table.
 
     Attributes:
-        stage: ``one-way``, ``pair`` or ``held-back`` (never fitted; for the gate); of a domain ``level`` (of a
-            column's tree, over stretches that the levels before it give), ``votes`` (for an open column's
-            released categories) or ``dependency`` (its cells, each by those of a column that it determines, in
-            one row).
+        stage: ``one-way``, ``held-back`` (never fitted; for the gate), ``pair``, ``triple`` (with the target),
+            ``loose`` (another triple) or ``query`` (a count of the workload: inside its condition and outside);
+            of a domain ``level`` (of a column's tree, over stretches that the levels before it give), ``votes``
+            (for an open column's released categories) or ``dependency`` (its cells, each by those of a column
+            that it determines, in one row).
         clique: column numbers, increasing.
         groups: per column of the clique a (cells,) map of cells to group numbers, or None for the cells
             themselves.

@@ -13,16 +13,20 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
+from privsynth.data.count import Counter
 from privsynth.data.records import Records
 from privsynth.data.schema import parse_schema
-from privsynth.data.tables import read_table
+from privsynth.data.tables import file_of, read_table
 from privsynth.errors import HoldError, ModelError, SchemaError
 from privsynth.generators.marginals import MarginalModel, Marginals, PublicHelp, load_model, load_transcript
-from privsynth.generators.marginals.public import blend, digest
+from privsynth.generators.marginals.domains import NO_DOMAINS, Domains
+from privsynth.generators.marginals.public import PublicRows, blend, digest, read_public
 from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
-from privsynth.ledger.store import Status
+from privsynth.ledger.store import Hold, Status
 from privsynth.privacy.accountant import mu_squared
-from privsynth.privacy.noise import SeededNoise
+from privsynth.privacy.noise import NoiseSource, SecureNoise, SeededNoise
+from privsynth.progress import SILENT, Progress
+from tests.generators.marginals.test_recipe import Recorder, Replay
 from tests.world import POLICY, PURPOSE, RECIPIENT, SCHEMA, World, build, rows
 
 PEOPLE = 40_000
@@ -34,8 +38,8 @@ LARGE = (
 )
 
 
-def read(frame: pd.DataFrame) -> Records:
-    return read_table(frame, parse_schema(SCHEMA))
+def read(frame: pd.DataFrame) -> PublicRows:
+    return read_public(frame, parse_schema(SCHEMA))
 
 
 def other_law(frame: pd.DataFrame) -> pd.DataFrame:
@@ -46,7 +50,7 @@ def other_law(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def helped(world: World, public: Records | None, *, noise: SeededNoise | None = None) -> MarginalModel:
+def helped(world: World, public: PublicRows | None, *, noise: SeededNoise | None = None) -> MarginalModel:
     """A fit of the world's recipe with this public table."""
     declared = None if public is None else PublicHelp.of(public, note="made up")
     recipe = replace(world.recipe, public=declared)
@@ -165,7 +169,7 @@ def test_without_a_public_table_nothing_changes(public: npt.NDArray[np.int64] | 
 # --- what it is in the books -------------------------------------------------------------------------
 
 
-def test_it_is_no_part_of_what_is_private(world: World) -> None:
+def test_receipt_and_price_are_those_of_a_fit_without_it(world: World) -> None:
     """Receipt, price and statement are those of the same fit without it; only the recipe's identity differs."""
     public = read(rows(500, seed=9))
     model = helped(world, public)
@@ -183,6 +187,100 @@ def test_it_is_no_part_of_what_is_private(world: World) -> None:
 
 def _both(model: MarginalModel) -> tuple[tuple[Measurement, ...], tuple[npt.NDArray[np.int64] | None, ...]]:
     return model.transcript.measurements, model.transcript.public
+
+
+def _replayed(
+    folder: Path, frame: pd.DataFrame, public: PublicRows, kind: type[Marginals], noise: NoiseSource
+) -> bytes:
+    """The transcript of a fit of these private rows with this public table."""
+    folder.mkdir()
+    own = build(folder, frame=frame, policy=ALLOWED)
+    help_ = PublicHelp.of(public, note="made up")
+    recipe = kind(own.schema, own.recipe.budget, target="ill", steps=60, components=60, public=help_)
+    hold = own.ledger.reserve(recipe, purpose=PURPOSE, recipient=RECIPIENT, consent="register")
+    return recipe.fit(own.split.train, hold, noise=noise, public=public).transcript.to_bytes()
+
+
+class CountsPrivate(Marginals):
+    """A planted fault: the public tables are counted over the private rows."""
+
+    def _measure(
+        self,
+        counter: Counter,
+        *,
+        hold: Hold,
+        noise: NoiseSource,
+        public: PublicRows | None = None,
+        progress: Progress = SILENT,
+        domains: Domains = NO_DOMAINS,
+    ) -> MarginalTranscript:
+        told = super()._measure(counter, hold=hold, noise=noise, public=public, progress=progress, domains=domains)
+        planted = tuple(
+            None
+            if p is None
+            else counter.count(m.clique, {c: g for c, g in zip(m.clique, m.groups, strict=True) if g is not None})
+            for m, p in zip(told.measurements, told.public, strict=True)
+        )
+        return replace(told, public=planted)
+
+
+@pytest.mark.parametrize(("kind", "same"), [(Marginals, True), (CountsPrivate, False)], ids=["ours", "planted fault"])
+def test_replayed_outputs_and_the_same_public_rows_give_the_same_bytes(
+    kind: type[Marginals], same: bool, tmp_path: Path
+) -> None:
+    """Whatever of the private rows entered with the public tables would show: the second table lacks a person, and its
+    ledger tosses other coins, so that its training side is another."""
+    frame, public = rows(), read(rows(500, seed=9))
+    neighbour = frame[frame["person"] != "p00000"].reset_index(drop=True)
+    recorder = Recorder(SecureNoise())
+    first = _replayed(tmp_path / "a", frame, public, kind, recorder)
+    second = _replayed(tmp_path / "b", neighbour, public, kind, Replay(list(recorder.outputs)))
+    assert (first == second) is same
+
+
+def test_private_rows_are_no_public_table(world: World, tmp_path: Path) -> None:
+    """Records, the training side's rows in any order, and the file of the private rows by any name, before the hold."""
+    train = world.split.train
+    with pytest.raises(SchemaError, match="Records is no public table"):
+        PublicHelp.of(train.records, note="x")  # type: ignore[arg-type]
+    frame = rows(300, seed=9)
+    frame.to_parquet(tmp_path / "private.parquet")
+    (tmp_path / "link.parquet").symlink_to(tmp_path / "private.parquet")
+    (tmp_path / "hard.parquet").hardlink_to(tmp_path / "private.parquet")
+    read_from = replace(train, records=replace(train.records, file=file_of(tmp_path / "private.parquet")))
+    own = train.records.frame.assign(person="p", note="else")
+    shuffled = own.sample(frac=1, random_state=3).reset_index(drop=True)
+    for side, public, words in (
+        (train, train.records, "Records is no public table"),
+        (train, read(own), "private ones"),
+        (train, read(shuffled), "private ones"),
+        (read_from, read_public(tmp_path / "link.parquet", world.schema), "private ones"),
+        (read_from, read_public(tmp_path / "hard.parquet", world.schema), "private ones"),
+    ):
+        note = PublicHelp.of(public, note="x") if isinstance(public, PublicRows) else PublicHelp("0" * 64, 1, "x")
+        recipe = replace(world.recipe, public=note)
+        hold = world.ledger.reserve(recipe, purpose=PURPOSE, recipient=RECIPIENT, consent="register")
+        with pytest.raises(HoldError, match=words):
+            recipe.fit(side, hold, public=public)  # type: ignore[arg-type]
+        assert world.ledger.status(hold.id) is Status.RESERVED
+
+
+def test_who_is_in_the_data_cannot_be_asked_by_a_public_table(world: World) -> None:
+    """One row fewer, one more, one twice: no refusal, which would be a free and exact answer."""
+    own = world.split.train.records.frame.assign(person="p", note="else")
+    twice = pd.concat([own.iloc[1:], own.iloc[1:2]], ignore_index=True)
+    assert not own.iloc[0].drop(["person", "note"]).equals(own.iloc[1].drop(["person", "note"]))
+    for frame in (own.iloc[:1], own.iloc[1:], pd.concat([own, own.iloc[:1]], ignore_index=True), twice):
+        public = read(frame.reset_index(drop=True))
+        PublicHelp.of(public, note="x").check(public, train=world.split.train.records)
+
+
+def test_records_know_their_file_through_consent_and_split(tmp_path: Path) -> None:
+    rows(20).to_parquet(tmp_path / "t.parquet")
+    records = read_table(tmp_path / "t.parquet", parse_schema(SCHEMA))
+    assert records.file == file_of(tmp_path / "t.parquet") is not None
+    assert records.keep(np.ones(len(records.frame), dtype=np.bool_)).file == records.file
+    assert read_table(rows(20), parse_schema(SCHEMA)).file is None
 
 
 def test_a_refit_needs_the_transcript_alone(world: World, tmp_path: Path) -> None:
@@ -224,7 +322,7 @@ def test_a_published_transcript_holds_the_declared_rows_or_is_refused(world: Wor
             load_transcript(forged.write(tmp_path / name))
 
 
-Declare = Callable[[Records], PublicHelp | None]
+Declare = Callable[[PublicRows], PublicHelp | None]
 
 
 @pytest.mark.parametrize(
@@ -243,12 +341,12 @@ def test_what_is_not_declared_is_refused_before_the_hold_is_opened(
 ) -> None:
     frame = rows(300, seed=9)
     changed = frame.assign(age=frame["age"].where(frame.index > 0, 98 - frame["age"].iloc[0]))
-    tables: dict[str | None, Records | None] = {
+    tables: dict[str | None, PublicRows | None] = {
         None: None,
         "own": read(frame),
         "changed": read(changed),
         "shorter": read(frame.iloc[1:]),
-        "other schema": read_table(frame, parse_schema(SCHEMA.replace("max: 99", "max: 120"))),
+        "other schema": read_public(frame, parse_schema(SCHEMA.replace("max: 99", "max: 120"))),
     }
     recipe = replace(world.recipe, public=declare(read(frame)))
     hold = world.ledger.reserve(recipe, purpose=PURPOSE, recipient=RECIPIENT, consent="register")
@@ -263,7 +361,7 @@ def test_the_digest_is_of_the_values_and_not_of_their_storage(tmp_path: Path) ->
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.to_parquet(tmp_path / "t.parquet", index=False)
     schema = parse_schema(SCHEMA)
-    assert digest(read_table(tmp_path / "t.csv", schema)) == digest(read_table(tmp_path / "t.parquet", schema)) == own
+    assert digest(read_public(tmp_path / "t.csv", schema)) == digest(read_public(tmp_path / "t.parquet", schema)) == own
     assert digest(read(frame.assign(person="p", note="else"))) == own, "ids and dropped columns are not learned"
     changes: dict[str, Any] = {
         "age": frame["age"].where(frame.index != 7, 0 if frame["age"][7] else 1),

@@ -53,6 +53,8 @@ def test_the_listing_says_in_names_what_the_tensors_are(model: MarginalModel, fo
     told, tensors = json.loads(raw), load((folder / TABLES).read_bytes())
     assert canonical(told) == raw
     assert {p.name for p in folder.iterdir()} == {LISTING, TABLES}
+    assert told["gated"] is False
+    assert json.loads(model.published().files(gated=True)[LISTING]) == {**told, "gated": True}
     assert told["receipt"] == json.loads(canonical(model.receipt.to_json()))
     assert told["recipe"] == json.loads(canonical(model.recipe))
     assert told["tensors"] == {
@@ -136,6 +138,8 @@ SPOILT: dict[str, Callable[[Path], object]] = {
     "a recipe that is no recipe": edit(lambda t: t.update(recipe=[])),
     "another digest": edit(lambda t: t["tensors"].update(sha256="0" * 64)),
     "a path that leads away": edit(lambda t: t["tensors"].update(file="../transcript.safetensors")),
+    "said to be gated in words": edit(lambda t: t.update(gated="yes")),
+    "not said whether gated": edit(lambda t: t.pop("gated")),
     "a key too many": edit(lambda t: t.update(extra=1)),
 }
 

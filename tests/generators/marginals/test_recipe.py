@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from privsynth.data.count import Counter
-from privsynth.data.records import Records
 from privsynth.errors import BudgetError, HoldError, MissingExtra, SchemaError
 from privsynth.generators.marginals import MarginalModel, Marginals
 from privsynth.generators.marginals.domains import NO_DOMAINS, Domains
+from privsynth.generators.marginals.public import PublicRows
 from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
 from privsynth.generators.marginals.workload import Query, Workload
 from privsynth.ledger.store import Hold, Status
@@ -250,7 +250,7 @@ class Leaky(Marginals):
         *,
         hold: Hold,
         noise: NoiseSource,
-        public: Records | None = None,
+        public: PublicRows | None = None,
         progress: Progress = SILENT,
         domains: Domains = NO_DOMAINS,
     ) -> MarginalTranscript:

@@ -326,8 +326,16 @@ def test_a_combination_that_cannot_be_is_named(model: MarginalModel) -> None:
         replace(m, tables=tables).sample(10, balance={"sex": {"F": 0.5, None: 0.5}})
     assert error.value.where == "balance"
     assert replace(m, tables=tables).sample(10, balance={"sex": {"F": 1, None: 0}}, seed=1).frame["sex"].notna().all()
-    with pytest.raises(ConditionError, match="almost no rows"):
-        model.sample(10, balance={"sex": {"X": 1.0}}, where={"ill": True})
+
+
+def test_a_combination_that_the_rules_forbid_is_named(model: MarginalModel) -> None:
+    """Structural zeros leave it no row, though the model gives it a probability."""
+    with pytest.raises(ConditionError, match="leave sex M, ill true almost no rows") as error:
+        small(model, rules=RULES).sample(10, balance={"sex": {"F": 0.5, "M": 0.5}, "ill": {True: 0.5, False: 0.5}})
+    assert error.value.where == "balance"
+    with pytest.raises(ConditionError, match="the condition almost no rows") as error:
+        small(model, rules=RULES).sample(10, where={"sex": "M", "ill": True})
+    assert error.value.where == "where"
 
 
 def test_a_part_is_decoded_within_its_range(model: MarginalModel) -> None:
