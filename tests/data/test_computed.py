@@ -75,7 +75,8 @@ def test_real_rows_that_break_a_computed_rule_stay_and_are_listed_inside() -> No
     whole, _, frame = drawn(60)
     wrong = frame.assign(t=frame["t"].where(frame.index != 0, 3).astype("Int64"), z=frame["z"])
     wrong.loc[1, "z"] = 29.9
-    wrong.loc[2, ["zip", "state"]] = [1, "Q"]
+    wrong.loc[2, "zip"] = 1
+    wrong.loc[2, "state"] = "Q"
     wrong.loc[0, ["a", "b"]] = [9, 9]
     records = read_table(wrong, whole)
     assert len(records.frame) == 60

@@ -141,7 +141,7 @@ def test_open_rows_are_named_by_their_whole_text() -> None:
 def test_texts_that_nobody_could_review_are_outside() -> None:
     frame = pd.DataFrame({"ward": ["A", "x\x00y", " ", "null", "a" * 2000, None]})
     kept = read_table(frame, made.schema({"ward": WARD}))
-    assert kept.frame["ward"].astype(object).where(kept.frame["ward"].notna(), None).tolist() == [
+    assert [None if pd.isna(v) else v for v in kept.frame["ward"]] == [
         "A",
         *["elsewhere"] * 4,
         None,
@@ -175,7 +175,7 @@ def test_a_bad_line_is_refused_with_its_place(column: dict[str, Any], what: str)
 
 
 def test_never_names_no_value_of_an_open_column() -> None:
-    columns = {"ward": WARD, "ill": {"kind": "boolean"}}
+    columns: dict[str, Any] = {"ward": WARD, "ill": {"kind": "boolean"}}
     with pytest.raises(SchemaError, match="no value of it is public"):
         made.schema(columns, never=[{"ward": "A", "ill": True}])
 

@@ -6,6 +6,7 @@ import copy
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,12 @@ def test_a_refusal_holds_rule_ids_only(hold: Hold, rules: list[str]) -> None:
 
 @pytest.mark.parametrize("other", ["recipe", "source", "purpose", "recipient"])
 def test_a_fit_is_for_what_was_bought(ledger: Ledger, hold: Hold, other: str) -> None:
-    own = {"recipe": hold.recipe, "source": hold.source, "purpose": hold.purpose, "recipient": hold.recipient}
+    own: dict[str, Any] = {
+        "recipe": hold.recipe,
+        "source": hold.source,
+        "purpose": hold.purpose,
+        "recipient": hold.recipient,
+    }
     with pytest.raises(HoldError, match=other):
         hold.open_fit(**{**own, other: "something else"})
     assert ledger.status(hold.id) is Status.RESERVED

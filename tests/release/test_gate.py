@@ -94,8 +94,8 @@ UNPAID = (
 
 def _granted(world: World) -> Granted:
     records = read_table(rows(), world.schema)
-    use = {"purpose": PURPOSE, "recipient": RECIPIENT}
-    return filter_consent(records, world.policy, register=world.folder / "consent.csv", **use)
+    register = world.folder / "consent.csv"
+    return filter_consent(records, world.policy, register=register, purpose=PURPOSE, recipient=RECIPIENT)
 
 
 def test_a_benchmark_s_split_is_refused_whoever_fitted(tmp_path: Path) -> None:

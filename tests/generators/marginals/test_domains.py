@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -50,8 +51,8 @@ RANGES: dict[str, Column] = {
     "cost": Real(min=0, max=5000, decimals=2),
     "gain": Integer(min=0, max=99_999),
     "weight": Integer(min=-500_000, max=1_500_000, nullable=True),
-    "seen": Date(min="1900-01-01", max="2030-12-31"),
-    "at": Datetime(min="2015-01-01 00:00:00", max="2024-12-31 23:59:59"),
+    "seen": Date(min=dt.date(1900, 1, 1), max=dt.date(2030, 12, 31)),
+    "at": Datetime(min=dt.datetime(2015, 1, 1), max=dt.datetime(2024, 12, 31, 23, 59, 59)),
 }
 
 
@@ -198,7 +199,7 @@ def open_world(n: int = 4000) -> tuple[Schema, pd.DataFrame, npt.NDArray[np.obje
     frame = pd.DataFrame(
         {
             "person": [f"p{i // 3}" for i in range(n)],
-            "ward": rng.choice(["north", "south", None], n),
+            "ward": rng.choice(np.array(["north", "south", None], dtype=object), n),
             "hours": hours(n),
             "ill": rng.random(n) < 0.5,
         }
@@ -396,7 +397,7 @@ def test_a_learned_column_has_no_more_cells_than_planned() -> None:
 
 def test_a_dependency_is_learned_from_one_table() -> None:
     """Each ward has its site; a ward that nobody visits takes the most frequent site."""
-    columns = {
+    columns: dict[str, dict[str, Any]] = {
         "ward": {"kind": "categorical", "values": ["a", "b", "c", "none"], "nullable": True},
         "floor": {"kind": "categorical", "open": True},
         "site": {"kind": "categorical", "values": ["N", "S"]},
@@ -405,7 +406,7 @@ def test_a_dependency_is_learned_from_one_table() -> None:
     schema = made.schema(columns)
     whole = Schema.from_json({**schema.to_json(), "determines": ["ward -> site", "floor -> high"]})
     rng = np.random.default_rng(8)
-    ward = rng.choice(["a", "b", "c", None], 9000, p=[0.5, 0.2, 0.2, 0.1])
+    ward = rng.choice(np.array(["a", "b", "c", None], dtype=object), 9000, p=[0.5, 0.2, 0.2, 0.1])
     floor = rng.choice(["1", "2", "rare"], 9000, p=[0.5, 0.499, 0.001])
     frame = pd.DataFrame({"ward": ward, "floor": floor})
     frame["site"] = frame["ward"].map({"a": "N", "b": "S", "c": "N"}).fillna("S")
@@ -426,7 +427,10 @@ def test_a_dependency_is_learned_from_one_table() -> None:
 
 
 def test_a_dependency_that_noise_drowns_takes_the_most_frequent_value() -> None:
-    columns = {"ward": {"kind": "boolean"}, "site": {"kind": "categorical", "values": ["N", "S"]}}
+    columns: dict[str, dict[str, Any]] = {
+        "ward": {"kind": "boolean"},
+        "site": {"kind": "categorical", "values": ["N", "S"]},
+    }
     whole = Schema.from_json({**made.schema(columns).to_json(), "determines": ["ward -> site"]})
     frame = read_table(pd.DataFrame({"ward": [True] * 500 + [False] * 3, "site": ["S"] * 500 + ["N"] * 3}), whole)
     asks = lay_out_domains(whole, mu=0.1, contribution=1)

@@ -46,7 +46,7 @@ def wide_rows(people: int = 4000) -> pd.DataFrame:
     frame = rows(people)
     rng = np.random.default_rng(11)
     n = len(frame)
-    ward = rng.choice(["north", "south", "east", None], n, p=[0.4, 0.3, 0.2, 0.1]).astype(object)
+    ward = rng.choice(np.array(["north", "south", "east", None], dtype=object), n, p=[0.4, 0.3, 0.2, 0.1])
     ward[0] = "Ward of Ms Miller"
     base = rng.choice([100, 250, 1999], n)
     extra = np.where(rng.random(n) < 0.5, 0, rng.integers(0, 5000, n))

@@ -28,7 +28,7 @@ def histogram(kind: str) -> Floats:
             out = np.where(np.arange(100) % 10 == 0, 900.0, 10.0)
         case _:
             out = rng.pareto(1.2, 100)
-    return out * (10_000 / out.sum())
+    return np.asarray(out * (10_000 / out.sum()))
 
 
 def error(estimate: Floats, truth: Floats) -> float:
