@@ -28,10 +28,10 @@ from privsynth.data.learned import NOTHING
 from privsynth.data.ranged import cells_are_learned, ranged_column
 from privsynth.data.rules import Determines
 from privsynth.data.schema import Schema
-from privsynth.errors import HoldError
+from privsynth.generators.marginals.purse import Purse
 from privsynth.generators.marginals.transcript import DEPENDENCY, LEVEL, VOTES, Measurement
 from privsynth.privacy.gdp import threshold_of
-from privsynth.privacy.noise import NoiseSource, dyadic_at_least, total_variation
+from privsynth.privacy.noise import dyadic_at_least, total_variation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,25 +163,6 @@ class Domains:
 
 
 NO_DOMAINS = Domains()
-
-
-class Purse:
-    """Pays for tables against the hold's exact cap: checks, then reads and adds noise."""
-
-    def __init__(self, noise: NoiseSource, *, cap: Fraction) -> None:
-        self._noise = noise
-        self._left = cap
-
-    def take(self, exact: Callable[[], Ints], *, sigma: float, cost: Fraction) -> Ints:
-        """The noisy form of an exact table, which is not read unless its ``cost`` in μ² is left.
-
-        Raises:
-            HoldError: it is not.
-        """
-        if cost > self._left:
-            raise HoldError("a table would cost more than the hold has left", mend="report this: plans never overspend")
-        self._left -= cost
-        return self._noise.add(exact(), sigma=sigma)
 
 
 def learn_domains(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
@@ -21,6 +20,7 @@ from privsynth.generators.marginals.plan import (
     pair_groups,
     triple_groups,
 )
+from privsynth.generators.marginals.purse import Purse
 from privsynth.generators.marginals.resolve import OneWays, equal_mass_groups, one_ways
 from privsynth.generators.marginals.transcript import Ints, MarginalTranscript, Measurement
 from privsynth.generators.marginals.workload import Query
@@ -43,8 +43,7 @@ class Till:
     ) -> None:
         self._counter = counter
         self._contribution = contribution
-        self._noise = noise
-        self._left = cap
+        self._purse = Purse(noise, cap=cap)
         self._progress = progress
         self.bought: list[Measurement] = []
 
@@ -55,11 +54,8 @@ class Till:
             HoldError: it would cost more than is left.
         """
         cost = Fraction(self._contribution) ** 2 / Fraction(ask.sigma) ** 2
-        if cost > self._left or not math.isfinite(ask.sigma):
-            raise HoldError("a table would cost more than the hold has left", mend="report this: plans never overspend")
-        self._left -= cost
-        exact = self._counter.count(ask.clique, {c: groups[c] for c in ask.clique if c in groups})
-        noisy = self._noise.add(exact, sigma=ask.sigma)
+        held = {c: groups[c] for c in ask.clique if c in groups}
+        noisy = self._purse.take(lambda: self._counter.count(ask.clique, held), sigma=ask.sigma, cost=cost)
         maps = tuple(groups.get(c) for c in ask.clique)
         self.bought.append(Measurement(ask.stage, ask.clique, maps, noisy, ask.sigma, self._contribution))
         self._progress.advance()

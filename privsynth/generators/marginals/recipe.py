@@ -28,7 +28,6 @@ from privsynth.errors import BudgetError, ConditionError, HoldError, MissingExtr
 from privsynth.generators.marginals.domains import (
     NO_DOMAINS,
     Domains,
-    Purse,
     lay_out_domains,
     learn_domains,
     most_cells,
@@ -39,6 +38,7 @@ from privsynth.generators.marginals.measure import Till, measure, query_groups
 from privsynth.generators.marginals.model import MarginalModel
 from privsynth.generators.marginals.plan import Plan, lay_out, sampler_error
 from privsynth.generators.marginals.public import PublicHelp, PublicRows
+from privsynth.generators.marginals.purse import Purse
 from privsynth.generators.marginals.transcript import MarginalTranscript
 from privsynth.generators.marginals.workload import Workload
 from privsynth.ledger.store import Hold

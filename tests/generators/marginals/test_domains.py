@@ -27,7 +27,6 @@ from privsynth.generators.marginals.domains import (
     DomainAsk,
     Grid,
     Level,
-    Purse,
     count_votes,
     domain_error,
     lay_out_domains,
@@ -39,6 +38,7 @@ from privsynth.generators.marginals.domains import (
     released,
     shortest_decimal,
 )
+from privsynth.generators.marginals.purse import Purse
 from privsynth.privacy.gdp import threshold_of
 from privsynth.privacy.noise import SeededNoise
 from tests.data import made

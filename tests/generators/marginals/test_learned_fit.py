@@ -15,7 +15,7 @@ from privsynth.data.schema import parse_schema
 from privsynth.data.tables import violations
 from privsynth.errors import ConditionError, SchemaError
 from privsynth.generators.marginals import MarginalModel, Marginals, load_model
-from privsynth.generators.marginals.domains import Purse
+from privsynth.generators.marginals.purse import Purse
 from privsynth.generators.marginals.transcript import MarginalTranscript
 from privsynth.generators.marginals.workload import Query, Workload
 from privsynth.privacy.accountant import mu_squared
