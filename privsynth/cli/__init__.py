@@ -10,16 +10,17 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import typer
 
 from privsynth.cli.bundles import keys_new, verify
-from privsynth.cli.door import INTERRUPTED, end, flush, let_go
+from privsynth.cli.door import INTERRUPTED, end, flush, leave, let_go
 from privsynth.cli.drafts import data_check, init, policy_check, schema_check
 from privsynth.cli.models import inspect, transcript
 from privsynth.cli.road import budget, demo, plan, report, run, sample
 
-__all__ = ["app", "main"]
+__all__ = ["app", "console", "main"]
 
 PIPE_CLOSED = 141
 app = typer.Typer(
@@ -80,3 +81,12 @@ def main() -> None:
         sys.exit(PIPE_CLOSED)
     except (Exception, KeyboardInterrupt) as fault:  # noqa: BLE001 - the last door: a text could hold a record
         end(fault, as_json=as_json)
+
+
+def console() -> NoReturn:
+    """The installed command: ``main`` in a process of its own, which then ends at once with its exit code."""
+    try:
+        main()
+    except SystemExit as ended:
+        leave(ended.code if isinstance(ended.code, int) else 0)
+    leave(0)

@@ -1,5 +1,5 @@
 """``python -m privsynth.cli``."""
 
-from privsynth.cli import main
+from privsynth.cli import console
 
-main()
+console()

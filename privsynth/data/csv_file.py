@@ -86,7 +86,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
             raise broken
         table = arrow_csv.read_csv(
             path,
-            read_options=arrow_csv.ReadOptions(encoding="utf8", block_size=BLOCK_BYTES),
+            read_options=arrow_csv.ReadOptions(encoding="utf8", block_size=BLOCK_BYTES, use_threads=False),
             parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
             convert_options=arrow_csv.ConvertOptions(
                 include_columns=columns,

@@ -177,7 +177,7 @@ def _parquet(path: Path, schema: Schema) -> _Raw:
             kinds = {field.name: field.type for field in file.schema_arrow}
             _check_names(file.schema_arrow.names, schema, where)
             needed = [n for n in _needed(list(kinds), schema) if _kept(n, kinds[n], schema)]
-            table = file.read(columns=needed)
+            table = file.read(columns=needed, use_threads=False)
         table.validate(full=True)
         return {n: table.column(n) for n in needed}
     except (pa.ArrowException, OSError, ValueError, KeyError):

@@ -79,9 +79,10 @@ def _table(path: Path, raw: bytes) -> pa.Table:
     except ImportError:
         raise MissingExtra("reading a public file needs pyarrow", mend="pip install 'privsynth[generate]'") from None
     readers: dict[str, Callable[[], pa.Table]] = {
-        ".parquet": lambda: parquet.ParquetFile(pa.BufferReader(raw)).read(),
+        ".parquet": lambda: parquet.ParquetFile(pa.BufferReader(raw)).read(use_threads=False),
         ".csv": lambda: csv.read_csv(
             pa.BufferReader(raw),
+            read_options=csv.ReadOptions(use_threads=False),
             parse_options=csv.ParseOptions(newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 column_types=dict.fromkeys(_names(raw), pa.string()), null_values=[""], strings_can_be_null=True
@@ -101,7 +102,9 @@ def _names(raw: bytes) -> Sequence[str]:
     import pyarrow as pa
     from pyarrow import csv
 
-    with csv.open_csv(pa.BufferReader(raw), parse_options=csv.ParseOptions(newlines_in_values=True)) as reader:
+    options = csv.ParseOptions(newlines_in_values=True)
+    alone = csv.ReadOptions(use_threads=False)
+    with csv.open_csv(pa.BufferReader(raw), read_options=alone, parse_options=options) as reader:
         return [str(name) for name in reader.schema.names]
 
 

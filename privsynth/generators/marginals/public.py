@@ -167,7 +167,7 @@ def _read(data: str | Path | pd.DataFrame, schema: Schema) -> Records:
         absent = [name for name, column in schema.columns.items() if not column.learned and name not in held]
         if not absent or held.isdisjoint(schema.columns):
             return read_table(place, schema)
-        frame = pq.read_table(place).to_pandas(types_mapper=pd.ArrowDtype)
+        frame = pq.read_table(place, use_threads=False).to_pandas(types_mapper=pd.ArrowDtype, use_threads=False)
     except (pa.ArrowException, OSError):
         return read_table(place, schema)  # which says what is wrong with it
     numbers = pd.Series([str(i) for i in range(len(frame))], index=frame.index, dtype="string")
