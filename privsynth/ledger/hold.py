@@ -167,8 +167,7 @@ class Hold:
     def training_subjects(self) -> float:
         """How many subjects the fit may expect, as declared and frozen: subjects × (1 − holdout). Public."""
         with self.ledger.reading() as session:
-            frozen = session.balance().populations[self.population].frozen
-        return int(frozen["subjects"]) * (1 - float(frozen["holdout"]))
+            return session.balance().populations[self.population].training_subjects
 
     @property
     def cap_epsilon(self) -> float:

@@ -94,12 +94,13 @@ class Ledger:
         Raises:
             RequestDenied: the policy says no; every refusing rule is named.
             BudgetExhausted: a budget line cannot pay; the mend says what it still buys.
+            BudgetError: a fit at this price could not be laid out (its noise is beyond the sampler's range).
             HoldError: the request id was used with other terms.
         """
         terms = terms_of(recipe, self.policy, purpose=purpose, recipient=recipient, actor=self.actor, consent=consent)
         name = secrets.token_hex(16) if request is None else one_line(request, name="request")
         with self.writing() as session:
-            sold = sell(session, self.policy, terms, request=name)
+            sold = sell(session, self.policy, recipe, terms, request=name)
         if isinstance(sold, PrivsynthError):
             raise sold
         return hold_of(sold, ledger=self)

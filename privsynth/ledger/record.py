@@ -50,6 +50,11 @@ class Population:
         line = self.frozen[f"budget over {over}"]
         return float(line["epsilon"]), float(line["delta"])
 
+    @property
+    def training_subjects(self) -> float:
+        """How many subjects a fit may expect, as declared: subjects × (1 − holdout). Public."""
+        return int(self.frozen["subjects"]) * (1 - float(self.frozen["holdout"]))
+
     def fresh(self, over: Over) -> Filter:
         """The line's filter before anything was spent.
 

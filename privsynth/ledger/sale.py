@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from privsynth.policy.decide import Decision
     from privsynth.policy.document import Policy
     from privsynth.privacy.accountant import Prices
+    from privsynth.privacy.events import Priced
 
 _DIGITS = 3
 _LEAST_EPSILON = 1e-4
@@ -100,14 +101,14 @@ def quote(policy: Policy, balance: Balance, terms: Terms, *, today: date) -> Quo
     )
 
 
-def sell(session: Session, policy: Policy, terms: Terms, *, request: str) -> Bought | PrivsynthError:
+def sell(session: Session, policy: Policy, recipe: Priced, terms: Terms, *, request: str) -> Bought | PrivsynthError:
     """Append the hold and return it; or append the refusal and return it, for the caller to raise once durable.
 
     A request id that was sold before returns its hold if the terms are the same.
 
     Raises:
         HoldError: the request id was sold with other terms.
-        BudgetError: a price for which there is no usable noise.
+        BudgetError: a price for which there is no usable noise, or at which the recipe could not be fitted.
     """
     from privsynth.policy.decide import decide
 
@@ -131,6 +132,8 @@ def sell(session: Session, policy: Policy, terms: Terms, *, request: str) -> Bou
         session.append("exhausted", {**asked, "population": population, "lines": named}, log="attempts")
         return _exhausted(short, terms, buys=_still_buys(policy, lines, terms))
 
+    frozen = balance.populations[population]
+    recipe.check_sampler(prices, rows=frozen.training_subjects, cap_epsilon=frozen.cap("population")[0])
     earlier = [hold for hold in balance.holds.values() if hold.population == population]
     hold = secrets.token_hex(16)
     session.append(

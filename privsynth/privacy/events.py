@@ -20,6 +20,8 @@ from privsynth.privacy.budget import Budget, Neighbours
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
 
+    from privsynth.privacy.accountant import Prices
+
 Provenance = Literal["os-secure", "seeded"]
 
 
@@ -115,6 +117,14 @@ class Priced(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Every public field, schema included, as JSON values; its hash is the recipe's identity."""
+        ...
+
+    def check_sampler(self, prices: Prices, *, rows: float, cap_epsilon: float) -> object:
+        """Whether a fit at these prices could be laid out for ``rows`` declared training subjects: public, free.
+
+        Raises:
+            BudgetError: its noise is beyond the sampler's range, or costs more delta than is set aside for it.
+        """
         ...
 
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privsynth.data.schema import parse_schema
-from privsynth.errors import BudgetExhausted, HoldError, LedgerError, RequestDenied, UsageError
+from privsynth.errors import BudgetError, BudgetExhausted, HoldError, LedgerError, RequestDenied, UsageError
 from privsynth.ledger.ledger import Ledger, quote_unopened
 from privsynth.ledger.sale import event_of, largest
-from privsynth.privacy.accountant import mu_squared, share_out
+from privsynth.privacy.accountant import Prices, mu_squared, share_out
 from privsynth.privacy.filters import make_filter
 from tests.ledger.world import (
     ANALYST,
@@ -102,6 +102,28 @@ def test_only_a_requester_may_ask(tmp_path: Path) -> None:
     for actor in (READER, "stranger@st-anna.example"):
         with pytest.raises(RequestDenied, match="PS-ROL-001"):
             opened(tmp_path, actor=actor).reserve(recipe(), **USE)
+
+
+def test_a_recipe_that_could_not_be_fitted_is_not_sold(ledger: Ledger) -> None:
+    """Asked with the declared sizes and the prices of the sale, after policy and budget; nothing is written."""
+    asked: list[tuple[float, float, float]] = []
+
+    class Unfit(Recipe):
+        """Its noise would be beyond every sampler."""
+
+        def check_sampler(self, prices: Prices, *, rows: float, cap_epsilon: float) -> None:
+            asked.append((prices.mu, rows, cap_epsilon))
+            raise BudgetError("no such noise", mend="a larger epsilon")
+
+    before = kinds(ledger), kinds(ledger, "attempts")
+    with pytest.raises(BudgetError, match="no such noise"):
+        ledger.reserve(Unfit(), **USE)
+    sold = ledger.reserve(recipe(), **USE)
+    assert asked == [(sold.prices.mu, sold.training_subjects, sold.cap_epsilon)]
+    assert (kinds(ledger)[:-1], kinds(ledger, "attempts")) == before
+    with pytest.raises(RequestDenied):  # the policy's word comes first
+        ledger.reserve(Unfit(), purpose="none", recipient=USE["recipient"])
+    assert len(asked) == 1
 
 
 def test_an_exhausted_line_is_named_with_what_it_still_buys(ledger: Ledger) -> None:

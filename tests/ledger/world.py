@@ -15,7 +15,7 @@ from privsynth.ledger.ledger import Ledger
 from privsynth.ledger.record import Line
 from privsynth.ledger.store import _TABLES, open_ledger
 from privsynth.policy.document import Policy, parse_policy
-from privsynth.privacy.accountant import mu_squared
+from privsynth.privacy.accountant import Prices, mu_squared
 from privsynth.privacy.budget import Budget
 from privsynth.privacy.events import decode
 from privsynth.privacy.filters import GdpFilter
@@ -105,6 +105,9 @@ class Recipe:
     def describe(self) -> dict[str, Any]:
         """Its public fields."""
         return {"kind": self.kind, "epsilon": self.budget.epsilon, "delta": self.budget.delta, "target": self.target}
+
+    def check_sampler(self, prices: Prices, *, rows: float, cap_epsilon: float) -> None:
+        """Any price will do."""
 
 
 def recipe(epsilon: float = 1.0, delta: float = 1e-9, **fields: Any) -> Recipe:

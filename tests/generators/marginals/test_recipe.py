@@ -299,6 +299,14 @@ def test_fields_are_public_and_checked(world: World) -> None:
     assert world.recipe.identity != replace(world.recipe, target=None).identity
 
 
+def test_a_fit_that_cannot_be_laid_out_is_not_sold(world: World) -> None:
+    """Noise beyond the sampler's range: the ledger says so before anything is bought."""
+    recipe = replace(world.recipe, budget=Budget(1e-4, 1e-12))
+    with pytest.raises(BudgetError, match="sigma"):
+        world.ledger.reserve(recipe, purpose=PURPOSE, recipient=RECIPIENT, consent="register", request="small")
+    assert world.ledger.find("small") is None
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
 def test_a_device_that_is_not_there_is_told_before_paying(world: World) -> None:
     recipe = replace(world.recipe, device="cuda")
