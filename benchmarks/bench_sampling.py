@@ -10,61 +10,22 @@ exact ones (never to real rows), over all columns and all pairs, at as many rows
 from __future__ import annotations
 
 import argparse
-import itertools
-import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import get_args
 
 import numpy as np
 
-from benchmarks.bench_marginals import DELTA, POLICY, Task, tasks
+from benchmarks.bench_marginals import DELTA, errors, tasks
+from benchmarks.fitting import fit_all
 from benchmarks.records import Record, keep, table
-from privsynth.data.codec import Codes
 from privsynth.data.records import Draw
 from privsynth.generators.marginals import MarginalModel, Marginals
 from privsynth.generators.marginals.draw import draw_codes
-from privsynth.ledger.store import open_ledger
-from privsynth.policy.consent import filter_consent
-from privsynth.policy.document import load_policy
 from privsynth.privacy.budget import Budget
 
 EPSILON, ROWS, MANY = 1.0, 48_842, 1_000_000
-
-
-def fitted(task: Task) -> MarginalModel:
-    """The model, by secure noise, under a policy and ledger of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        text = POLICY.format(
-            name=task.name,
-            source=task.schema.source,
-            subjects=len(task.records.frame) // 1000 * 1000,
-            unit=task.schema.subject.each_row_is_a or "person",
-        )
-        (Path(folder) / "policy.yaml").write_text(text)
-        policy = load_policy(Path(folder) / "policy.yaml")
-        ledger = open_ledger(f"sqlite:///{folder}/ledger.db", policy, actor="bench@bench.example")
-        split = filter_consent(task.records, policy, purpose="bench", recipient="bench").split(ledger)
-        recipe = Marginals(task.schema, Budget(EPSILON, DELTA), target=task.target)
-        hold = ledger.reserve(recipe, purpose="bench", recipient="bench", consent="none")
-        return recipe.fit(split.train, hold)
-
-
-def distances(model: MarginalModel, codes: Codes) -> tuple[float, float]:
-    """(tvd1, tvd2) of the rows to the model's exact tables."""
-    cells = [model.cells(c) for c in range(codes.shape[1])]
-    one, two = [], []
-    for c, exact in enumerate(cells):
-        drawn = np.bincount(codes[:, c], minlength=exact.shape[1]) / len(codes)
-        one.append(np.abs(drawn - model.weights @ exact).sum() / 2)
-    for i, j in itertools.combinations(range(codes.shape[1]), 2):
-        width = cells[j].shape[1]
-        flat = codes[:, i].astype(np.int64) * width + codes[:, j]
-        drawn = np.bincount(flat, minlength=cells[i].shape[1] * width) / len(codes)
-        two.append(np.abs(drawn - (cells[i].T @ (model.weights[:, None] * cells[j])).ravel()).sum() / 2)
-    return float(np.mean(one)), float(np.mean(two))
 
 
 def rate(rows: int, work: Callable[[], object]) -> float:
@@ -86,7 +47,7 @@ def measure(name: str, model: MarginalModel, *, seed: int) -> list[Record]:
         rng = np.random.default_rng(seed)
 
         codes = partial(draw_codes, weights=model.weights, tables=cells, rng=rng, draw=draw)
-        tvd1, tvd2[draw] = distances(model, codes(ROWS))
+        tvd1, tvd2[draw] = errors(model, codes(ROWS))
         found += [(draw, ROWS, "tvd1 to the model", tvd1, ""), (draw, ROWS, "tvd2 to the model", tvd2[draw], "")]
         for n in (ROWS, MANY):
             found.append((draw, n, f"codes, {n:,} rows", rate(n, partial(codes, n)), "rows/s"))
@@ -106,7 +67,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="print the figures and keep none")
     asked = parser.parse_args()
     task = tasks()[-1]
-    model = fitted(task)
+    model, _ = fit_all(Marginals(task.schema, Budget(EPSILON, DELTA), target=task.target), task.records)
     for seed in range(asked.seeds):
         records = measure(task.name, model, seed=seed)
         if asked.dry:

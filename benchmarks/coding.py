@@ -267,6 +267,13 @@ TABLES: dict[str, Callable[[Path], CodedTable]] = {
     "bank_marketing": partial(
         _parquet, "bank_marketing/bank_additional_full.parquet", "bank_marketing", target="y", positive=("yes",)
     ),
+    "arrhythmia_wide": partial(
+        _parquet,
+        "arrhythmia_wide/arrhythmia.parquet",
+        "arrhythmia_wide",
+        target="class",
+        positive=tuple(range(2, 17)),  # 1 is a normal heart, 2 to 16 are its disorders
+    ),
 }
 
 

@@ -53,9 +53,35 @@ def measured(name: str) -> set[tuple[str, str, float | None, int]]:
     return {(row["data"], row["system"], row["epsilon"], row["seed"]) for row in _rows(name)}
 
 
-def table(name: str) -> str:
-    """``results/NAME.jsonl`` as a Markdown table: over the seeds of each figure's newest commit, the mean and
-    the least and greatest value."""
+@dataclass(frozen=True)
+class Figure:
+    """One figure over its seeds, of the newest commit that measured it.
+
+    Attributes:
+        data, system, epsilon, n, metric, unit: as in :class:`Record`.
+        values: one a seed.
+        machine, commit, date: of the measurement.
+    """
+
+    data: str
+    epsilon: float | None
+    metric: str
+    n: int
+    unit: str
+    system: str
+    values: tuple[float, ...]
+    machine: str
+    commit: str
+    date: str
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return sum(self.values) / len(self.values)
+
+
+def figures(name: str) -> list[Figure]:
+    """What ``results/NAME.jsonl`` holds, in order of data, epsilon, metric, n and system."""
     newest: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = {}
     for row in _rows(name):
         key = tuple(row[field] for field in ("data", "epsilon", "metric", "n", "unit", "system"))
@@ -63,18 +89,27 @@ def table(name: str) -> str:
         if any((other["commit"], other["date"]) != (row["commit"], row["date"]) for other in held.values()):
             held.clear()
         held[row["seed"]] = row  # measured again: the later counts
+    out = []
+    for key in sorted(newest, key=_in_order):
+        rows = list(newest[key].values())
+        values = tuple(float(row["value"]) for row in rows)
+        data, epsilon, metric, n, unit, system = key
+        machine, commit, date = (rows[0][field] for field in ("machine", "commit", "date"))
+        out.append(Figure(data, epsilon, metric, n, unit, system, values, machine, commit, date))
+    return out
+
+
+def table(name: str) -> str:
+    """:func:`figures` as a Markdown table: mean, least and greatest value."""
     lines = [
         "| data | epsilon | metric | n | system | mean | least to greatest | seeds | machine | commit |",
         "| --- " * 10 + "|",
     ]
-    for key in sorted(newest, key=_in_order):
-        data, epsilon, metric, n, unit, system = key
-        rows = list(newest[key].values())
-        values = [float(row["value"]) for row in rows]
-        told = "" if epsilon is None else f"{epsilon:g}"
+    for f in figures(name):
+        told = "" if f.epsilon is None else f"{f.epsilon:g}"
         lines.append(
-            f"| {data} | {told} | {metric} | {n:,} | {system} | {sum(values) / len(values):.4g} {unit} | "
-            f"{min(values):.4g} to {max(values):.4g} | {len(values)} | {rows[0]['machine']} | {rows[0]['commit']} |"
+            f"| {f.data} | {told} | {f.metric} | {f.n:,} | {f.system} | {f.mean:.4g} {f.unit} | "
+            f"{min(f.values):.4g} to {max(f.values):.4g} | {len(f.values)} | {f.machine} | {f.commit} |"
         )
     return "\n".join(lines)
 

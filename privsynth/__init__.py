@@ -10,9 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from privsynth.data.codec import Between
     from privsynth.data.schema import load_schema
     from privsynth.data.tables import read_table
-    from privsynth.generators.marginals import Marginals, PublicHelp, load_model, load_transcript, read_public
+    from privsynth.generators.marginals import (
+        Marginals,
+        PublicHelp,
+        Query,
+        Workload,
+        load_model,
+        load_transcript,
+        read_public,
+    )
     from privsynth.ledger.store import open_ledger
     from privsynth.policy.consent import filter_consent
     from privsynth.policy.document import load_policy
@@ -24,9 +33,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Between",
     "Budget",
     "Marginals",
     "PublicHelp",
+    "Query",
+    "Workload",
     "__version__",
     "filter_consent",
     "gate",
@@ -42,9 +54,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Between": "privsynth.data.codec",
     "Budget": "privsynth.privacy.budget",
     "Marginals": "privsynth.generators.marginals",
     "PublicHelp": "privsynth.generators.marginals",
+    "Query": "privsynth.generators.marginals",
+    "Workload": "privsynth.generators.marginals",
     "filter_consent": "privsynth.policy.consent",
     "gate": "privsynth.release.gate",
     "load_model": "privsynth.generators.marginals",

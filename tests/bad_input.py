@@ -96,6 +96,11 @@ def priced(epsilon: str = "3.0", delta: str = "1e-8") -> Spoil:
     return edit("study.yaml", ("epsilon: 3.0, delta: 1e-8", f"epsilon: {epsilon}, delta: {delta}"))
 
 
+def sampled(asked: str) -> Spoil:
+    """Ask for a sample of another kind."""
+    return edit("study.yaml", ("sample: {", f"sample: {{{asked}, "))
+
+
 def data(name: str) -> Spoil:
     """Name another table."""
     return edit("study.yaml", ("data.parquet", name))
@@ -272,29 +277,25 @@ FILES = [
         "StudyError", 2, "not valid YAML", "syntax", "study.yaml:13"),
     Bad("study of another generator", edit("study.yaml", ("kind: marginals", "kind: autoregressive")),
         "StudyError", 2, "kind", "marginals", "study.yaml:10"),
-    Bad("balance over no column", edit("study.yaml", ("rows: 300,", "rows: 300, balance: {shoe: equal},")),
+    Bad("balance over no column", sampled("balance: {shoe: equal}"),
         "ConditionError", 2, "sample › balance › shoe: not a learned column", "one of age", "study.yaml:11"),
-    Bad("balance whose shares do not sum to 1",
-        edit("study.yaml", ("rows: 300,", "rows: 300, balance: {sex: {F: 0.7, M: 0.2}},")),
+    Bad("balance whose shares do not sum to 1", sampled("balance: {sex: {F: 0.7, M: 0.2}}"),
         "ConditionError", 2, "sample › balance › sex: the shares sum to 0.9", "sum to 1", "study.yaml:11"),
-    Bad("balance with a negative share",
-        edit("study.yaml", ("rows: 300,", "rows: 300, balance: {sex: {F: 1.5, M: -0.5}},")),
+    Bad("balance with a negative share", sampled("balance: {sex: {F: 1.5, M: -0.5}}"),
         "ConditionError", 2, "the share of 'F' is 1.5", "from 0 to 1", "study.yaml:11"),
-    Bad("balance with a share that is no number",
-        edit("study.yaml", ("rows: 300,", "rows: 300, balance: {sex: {F: half, M: 0.5}},")),
+    Bad("balance with a share that is no number", sampled("balance: {sex: {F: half, M: 0.5}}"),
         "ConditionError", 2, "the share of 'F' is 'half'", "from 0 to 1", "study.yaml:11"),
-    Bad("balance over an unknown value", edit("study.yaml", ("rows: 300,", "rows: 300, balance: {sex: {Q: 1}},")),
+    Bad("balance over an unknown value", sampled("balance: {sex: {Q: 1}}"),
         "ConditionError", 2, "'Q' is not in its public domain", "'F', 'M', 'X'", "study.yaml:11"),
-    Bad("balance without values", edit("study.yaml", ("rows: 300,", "rows: 300, balance: {sex: {}},")),
+    Bad("balance without values", sampled("balance: {sex: {}}"),
         "ConditionError", 2, "no value is named", "equal", "study.yaml:11"),
-    Bad("balance that is a word", edit("study.yaml", ("rows: 300,", "rows: 300, balance: fair,")),
+    Bad("balance that is a word", sampled("balance: fair"),
         "StudyError", 2, "sample › balance: must be a mapping", "sex: equal", "study.yaml:11"),
-    Bad("balance over too many cells", edit("study.yaml", ("rows: 300,", "rows: 300, balance: {age: equal},")),
+    Bad("balance over too many cells", sampled("balance: {age: equal}"),
         "ConditionError", 2, "100 cells", "bins", "study.yaml:11"),
-    Bad("balance and condition on one column",
-        edit("study.yaml", ("rows: 300,", "rows: 300, balance: {sex: equal}, where: {sex: F},")),
+    Bad("balance and condition on one column", sampled("balance: {sex: equal}, where: {sex: F}"),
         "ConditionError", 2, "also in `where`", "only there", "study.yaml:11"),
-    Bad("another way to draw", edit("study.yaml", ("rows: 300,", "rows: 300, draw: odd,")),
+    Bad("another way to draw", sampled("draw: odd"),
         "StudyError", 2, "draw", "independent", "study.yaml:11"),
     Bad("no rows", edit("study.yaml", ("rows: 300,", "rows: 0,")),
         "StudyError", 2, "rows", "from 1", "study.yaml:11"),
@@ -302,11 +303,11 @@ FILES = [
         "StudyError", 2, "sqlite", "sqlite:///ledger.db", "study.yaml:5"),
     Bad("unknown target", edit("study.yaml", ("target: ill", "target: sick")),
         "SchemaError", 2, "'sick'", "one of age", "study.yaml:10"),
-    Bad("condition on no column", edit("study.yaml", ("seed: 7", "where: {shoe: 42}")),
+    Bad("condition on no column", sampled("where: {shoe: 42}"),
         "ConditionError", 2, "shoe", "one of age", "study.yaml:11"),
-    Bad("condition outside the domain", edit("study.yaml", ("seed: 7", "where: {age: 120}")),
+    Bad("condition outside the domain", sampled("where: {age: 120}"),
         "ConditionError", 2, "age", "bounds", "study.yaml:11"),
-    Bad("condition that is no range", edit("study.yaml", ("seed: 7", "where: {age: {above: 3}}")),
+    Bad("condition that is no range", sampled("where: {age: {above: 3}}"),
         "StudyError", 2, "age", "from: 20, to: 40", "study.yaml:11"),
     Bad("no key", edit("study.yaml", ("release.key", "lost.key")),
         "KeyFileError", 2, "cannot be read", "keys new", "lost.key"),

@@ -18,20 +18,30 @@ import pydantic
 import pytest
 from packaging.requirements import Requirement
 
-from privsynth.documents import build, parse_yaml
+import privsynth
+from privsynth.data.schema import parse_schema
+from privsynth.documents import Document, build, parse_yaml
 from privsynth.errors import StudyError
-from privsynth.generators.marginals.plan import lay_out
-from privsynth.generators.marginals.workload import Workload
+from privsynth.generators.marginals.estimate import FEWEST_COMPONENTS, MOST_COMPONENTS
+from privsynth.generators.marginals.plan import LOOSE_SHARE, TRIPLE_SHARE, lay_out
+from privsynth.generators.marginals.workload import (
+    MOST_QUERIES,
+    MOST_TRIPLES,
+    QUERY_WEIGHT,
+    TARGET_WEIGHT,
+    Workload,
+)
 from privsynth.ledger.sale import event_of
 from privsynth.pipeline.study import StudyFile
+from privsynth.pipeline.study_generator import MarginalsSpec, WorkloadSpec
 from privsynth.policy.document import load_policy
 from privsynth.privacy.accountant import epsilon_of, odds_exceed, share_out
 from privsynth.privacy.budget import Budget
-from privsynth.privacy.events import Receipt
 from privsynth.privacy.filters import Filter, make_filter
 from privsynth.release.statement import privacy_statement, up
 from privsynth.validate import paid
 from privsynth.validate.bounds import advantage_bound
+from tests.receipts import receipt
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -146,10 +156,53 @@ def test_every_key_of_the_study_is_explained() -> None:
 
 
 def test_the_example_of_a_study_loads() -> None:
-    [example] = re.findall(r"```yaml\n(.*?)```", page("study.md"), re.DOTALL)
-    document = parse_yaml(example.encode(), path="docs/study.md", error=StudyError)
-    file = build(StudyFile, document, error=StudyError)
+    whole, _ = examples_of_studies()
+    file = build(StudyFile, whole, error=StudyError)
     assert (file.generator.epsilon, file.sample.rows, file.out) == (1.0, 50_000, "release/")
+
+
+def examples_of_studies() -> tuple[Document, Document]:
+    """The whole study, and the same with the generator that has a workload."""
+    whole, generator = re.findall(r"```yaml\n(.*?)```", page("study.md"), re.DOTALL)
+    other = re.sub(r"^generator:.*\n", generator, whole, flags=re.MULTILINE)
+    texts = (whole, other)
+    first, second = (parse_yaml(text.encode(), path="docs/study.md", error=StudyError) for text in texts)
+    return first, second
+
+
+def test_the_workload_of_the_guide_is_that_of_the_study_page() -> None:
+    """Its YAML and its Python ask the same of a schema with these columns."""
+    _, document = examples_of_studies()
+    file = build(StudyFile, document, error=StudyError)
+    schema = parse_schema(
+        "privsynth-schema: 1\nsource: ehr/encounters\nsubject: {each row is a: visit, a person has at most: 1 row}\n"
+        "columns:\n  age: {kind: integer, min: 0, max: 120}\n  sex: {kind: categorical, values: [F, M, X]}\n"
+        "  diagnosis: {kind: categorical, values: [A, B, C]}\n  readmitted: {kind: boolean}\n"
+    )
+    [code] = [c for c in re.findall(r"```python\n(.*?)```", page("guide.md"), re.DOTALL) if "ps.Workload" in c]
+    names: dict[str, Any] = {"ps": privsynth, "schema": schema, "budget": Budget(1.0, 1e-9)}
+    exec(compile(code, "docs/guide.md", "exec"), names)
+    written = file.generator.recipe(schema, file.generator.workload.workload(schema, document))
+    assert written.identity == names["recipe"].identity
+    assert names["workload"].queries and names["workload"] != Workload()
+
+
+def test_the_defaults_of_the_generator_are_told() -> None:
+    """docs/study.md: the last cell of each row."""
+    told = {
+        name: default
+        for line in re.findall(r"^\| `.*\|$", page("study.md"), re.MULTILINE)
+        for name in re.findall(r"`([a-z ]+)`", line.split("|")[1])
+        for default in [line.rstrip("| ").rpartition("|")[2].strip()]
+    }
+    assert told["steps"] == f"{MarginalsSpec.model_fields['steps'].default}"
+    assert told["components"].startswith(f"{FEWEST_COMPONENTS} to {MOST_COMPONENTS:,}")
+    assert told["up to"] == f"{WorkloadSpec().up_to}"
+    assert told["target weight"] == f"{TARGET_WEIGHT:g}"
+    assert told["queries"] == f"none; {QUERY_WEIGHT:g}"
+    assert f"at most {MOST_TRIPLES:,}" in page("study.md") and f"at most {MOST_QUERIES:,}" in page("study.md")
+    assert f"{TRIPLE_SHARE / (1 - TRIPLE_SHARE):.2f} of what" in page("study.md")
+    assert f"at most {LOOSE_SHARE / (1 - LOOSE_SHARE):.2f} of it" in page("study.md")
 
 
 # --- figures ---------------------------------------------------------------------------------------
@@ -177,29 +230,17 @@ def test_the_table_of_odds_is_right() -> None:
 def test_the_odds_are_quoted_from_the_statement() -> None:
     """docs/numbers.md: the very sentence of a first release at (1, 1e-9)."""
     prices = share_out(Budget(1.0, 1e-9), gate_share=0.15)
-    receipt = Receipt(
-        hold="h",
-        population="st-anna-patients",
-        source="ehr/encounters",
-        purpose="medical-research",
-        recipient="university-hospital",
-        unit="patient",
-        contribution=12,
-        person_rows=1,
-        epsilon=1.0,
-        delta=1e-9,
-        neighbours="add-or-remove",
+    paid_for = receipt(
         mu=prices.mu,
         mu_fit=prices.mu_fit,
         mu_gate=prices.mu_gate,
-        event={"type": "no-op"},
         cap_epsilon=6.0,
         cap_delta=2e-8,
         filter="gdp",
         subjects=41_250,
         first_of_population=True,
     )
-    said = privacy_statement(receipt)["odds"]["sentence"]
+    said = privacy_statement(paid_for)["odds"]["sentence"]
     quoted = " ".join(re.sub(r"^> ", "", page("numbers.md"), flags=re.MULTILINE).split())
     assert said[: said.index(" (From the privacy curve")] in quoted
 

@@ -10,7 +10,7 @@ from time import perf_counter
 import numpy as np
 
 import privsynth as ps
-from benchmarks.peers.privsynth import fit_all
+from benchmarks.fitting import fit_all
 from benchmarks.peers.protocol import peak_gb
 from privsynth.data.codec import Codec
 
@@ -31,7 +31,7 @@ def main() -> None:
     began = perf_counter()
     schema = ps.load_schema(args.schema)
     recipe = ps.Marginals(schema, ps.Budget(args.epsilon, args.delta), target=args.target)
-    model = fit_all(recipe, args.data, told)
+    model, told["seconds_fit"] = fit_all(recipe, ps.read_table(args.data, schema))
     told["seconds"] = perf_counter() - began
     told["peak_gb"] = peak_gb()
     began = perf_counter()

@@ -13,17 +13,17 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from privsynth.data.balance import read_balance
-from privsynth.data.codec import Between, Codec
+from privsynth.data.codec import Codec
 from privsynth.data.records import Draw
 from privsynth.data.schema import Schema, load_schema
 from privsynth.documents import Document, Strict, build, identity, load_yaml, refuse_todo
 from privsynth.errors import BudgetError, ConditionError, SchemaError, StudyError
-from privsynth.generators.marginals.public import PublicHelp, PublicRows, read_public
+from privsynth.generators.marginals.public import PublicRows, read_public
 from privsynth.generators.marginals.recipe import Marginals
 from privsynth.pipeline.conditions import named_shares
+from privsynth.pipeline.study_generator import GENERATOR_MENDS, MarginalsSpec, read_condition
 from privsynth.policy.decide import ConsentKind
 from privsynth.policy.document import Policy, load_policy
-from privsynth.privacy.budget import Budget
 
 FORMAT = 1
 
@@ -39,36 +39,6 @@ class ConsentEvidence(Strict):
         if (self.register_ is None) == (self.columns is None):
             raise ValueError("write either `register: FILE` or `columns: true`")
         return self
-
-
-class PublicSpec(Strict):
-    """``{file: census.parquet, note: the 2021 census sample, open data}``."""
-
-    file: str
-    note: Annotated[str, pydantic.Field(min_length=1, max_length=500, pattern=r"^\S[^\n]*$")]
-
-
-class MarginalsSpec(Strict):
-    """``{kind: marginals, epsilon: 1.0, delta: 1e-9, target: readmitted}``."""
-
-    kind: Literal["marginals"]
-    epsilon: float
-    delta: float
-    target: str | None = None
-    components: int | None = None
-    steps: int = 300
-    public: PublicSpec | None = None
-
-    def recipe(self, schema: Schema, public: PublicRows | None = None) -> Marginals:
-        """The recipe it describes; ``public`` are the rows of its public table."""
-        return Marginals(
-            schema,
-            Budget(self.epsilon, self.delta),
-            target=self.target,
-            components=self.components,
-            steps=self.steps,
-            public=PublicHelp.of(public, note=self.public.note) if public is not None and self.public else None,
-        )
 
 
 class Sample(Strict):
@@ -124,21 +94,18 @@ class StudyFile(Strict):
 
 
 _MENDS = {
+    **GENERATOR_MENDS,
     "balance": "shares by column, for example `balance: {sex: equal}` or `balance: {sex: {F: 0.7, M: 0.3}}`",
-    "components": "a whole number from 1 to 10,000, or leave it out",
     "consent": "`{register: consent.csv}` or `{columns: true}`; leave it out where the policy asks nobody",
     "data": "the table's path from the study's folder, .parquet or .csv",
     "delta": "a number far below one in the number of people, for example `delta: 1e-9`",
     "draw": "`draw: even` or `draw: independent`",
     "epsilon": "a number from 0.0001 to 50, for example `epsilon: 1.0`; 0.1 to 10 is the useful range",
     "generator": "for example `generator: {kind: marginals, epsilon: 1.0, delta: 1e-9}`",
-    "kind": "this version builds `kind: marginals`",
     "ledger": "for example `ledger: sqlite:///ledger.db`, relative to the study's folder",
-    "note": "a line that says where the public rows come from and why they are public",
     "out": "the folder of the release that will be written, for example `out: release/`",
     "policy": "the policy's path from the study's folder",
     "privsynth-study": "the first line of the file is `privsynth-study: 1`",
-    "public": "for example `public: {file: census.parquet, note: census sample of 2021, open data}`",
     "purpose": "a purpose of the policy",
     "recipient": "a recipient of the policy",
     "request": "letters, digits and . _ -, at most 64",
@@ -147,7 +114,6 @@ _MENDS = {
     "schema": "the schema's path from the study's folder",
     "seed": "a whole number from 0, or leave it out",
     "sign": "for example `sign: {key: release.key}`; `privsynth keys new` makes the key",
-    "steps": "a whole number from 1 to 100,000, or leave it out",
     "where": "values by column, for example `where: {sex: F, age: {from: 20, to: 40}}`",
 }
 
@@ -222,23 +188,7 @@ class Study:
             StudyError: a range that is not written as one.
             ConditionError: not a learned column, or a value outside its public domain.
         """
-        out: dict[str, Any] = {}
-        codec = Codec(self.schema)
-        for name, wanted in self.file.sample.where.items():
-            place = self.document.where("sample", "where", name)
-            if isinstance(wanted, Mapping):
-                if not set(wanted) <= {"from", "to"} or not wanted:
-                    raise StudyError(
-                        f"sample › where › {name}: not a range", where=place, mend="write it {from: 20, to: 40}"
-                    )
-                wanted = Between(wanted.get("from"), wanted.get("to"))
-            try:
-                codec.evidence({name: wanted})
-            except ConditionError as wrong:
-                mend = wrong.mend.replace("Between(low, high)", "{from: LOW, to: HIGH}")
-                raise ConditionError(f"sample › where › {name}: {wrong.what}", where=place, mend=mend) from None
-            out[name] = wanted
-        return out
+        return read_condition(self.file.sample.where, ("sample", "where"), self.document, Codec(self.schema).evidence)
 
     def balance(self) -> dict[str, Any]:
         """The sample's balance: values read by their column's kind, every one that its column may hold.
@@ -262,7 +212,7 @@ def load_study(path: str | Path) -> Study:
     """Read a study with the schema, the policy and the public table that it names; no data, no ledger.
 
     Raises:
-        StudyError, SchemaError, PolicyError, BudgetError: with file:line and the mend.
+        StudyError, SchemaError, PolicyError, BudgetError, ConditionError: with file:line and the mend.
         DataError: a public table that cannot be read.
     """
     document = load_yaml(path, error=StudyError, kind="study")
@@ -295,8 +245,9 @@ def _public(file: StudyFile, schema: Schema, folder: Path, document: Document) -
 
 def _recipe(file: StudyFile, schema: Schema, document: Document, public: PublicRows | None) -> Marginals:
     """The recipe; what is wrong with one of its fields is told at the study's line."""
+    workload = file.generator.workload.workload(schema, document)
     try:
-        return file.generator.recipe(schema, public)
+        return file.generator.recipe(schema, workload, public)
     except (BudgetError, SchemaError) as wrong:
         field = wrong.where.rpartition(".")[2]  # as in Budget.epsilon
         mend = _MENDS.get(field, wrong.mend)

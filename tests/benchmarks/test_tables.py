@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks import independence, metrics, raw, records
 from benchmarks.coding import CodedTable, code, code_column, load, tables
+from benchmarks.fitting import fit_all, policy_text
 from benchmarks.peers.independent import simplex
 from benchmarks.peers.privsynth import schema_json
 from benchmarks.peers.protocol import Job, rho_of
@@ -23,6 +24,9 @@ from benchmarks.running import Limits, Outcome, run_driver
 from benchmarks.tables import OURS, Bench, System, chosen, parser, systems_of
 from privsynth.data.codec import Codec
 from privsynth.data.schema import parse_schema
+from privsynth.data.tables import read_table
+from privsynth.generators.marginals import Marginals
+from privsynth.privacy.budget import Budget
 from privsynth.privacy.gdp import mu_of
 
 
@@ -90,6 +94,15 @@ def test_a_set_that_is_not_there_is_skipped_with_a_line(tmp_path: Path, capsys: 
     found = tables(tmp_path, only=["adult"])
     assert "skipped adult" in capsys.readouterr().out
     assert [table.name for table in found] == ["randhie"]
+
+
+def test_every_disorder_of_the_heart_is_positive(tmp_path: Path) -> None:
+    (tmp_path / "arrhythmia_wide").mkdir()
+    frame = pd.DataFrame({"age": [50, 40, 30, 20], "J": [None, 1.5, None, None], "class": [1, 16, 1, 2]})
+    frame.to_parquet(tmp_path / "arrhythmia_wide" / "arrhythmia.parquet")
+    [table] = tables(tmp_path, only=["arrhythmia_wide"])
+    assert (table.target_name, table.sizes, table.nullable) == ("class", (4, 2, 3), (False, True, False))
+    assert np.isin(table.codes[:, 2], table.positive).tolist() == [False, True, False, True]
 
 
 # --- metrics -------------------------------------------------------------------------------------
@@ -287,6 +300,22 @@ def test_the_codes_are_the_cells_of_the_schema() -> None:
     frame.loc[1, ["c3", "c5"]] = pd.NA
     frame.loc[1, ["c0", "c1", "c2"]] = [1, 299, 3]
     assert Codec(schema).encode(frame).tolist() == [[0] * 6, [1, 299, 3, 2, 0, 1]]
+
+
+def test_every_row_is_fitted_under_a_policy_of_its_own() -> None:
+    """Rows that are persons and rows of persons; the size is declared in full hundreds or thousands."""
+    text = policy_text(source="a/b", subjects=452, unit="person", rows=1, epsilon=1.0, delta=1e-9)
+    assert "subjects: 400\n" in text
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"id": [f"p{i // 2}" for i in range(1300)], "x": rng.integers(0, 4, 1300)})
+    columns = {"id": {"kind": "identifier"}, "x": {"kind": "integer", "min": 0, "max": 3}}
+    for subject in ({"column": "id", "at most": "2 rows"}, {"each row is a": "visit", "a person has at most": "1 row"}):
+        head = {"privsynth-schema": 1, "source": "bench/made", "subject": subject}
+        schema = parse_schema(json.dumps({**head, "columns": columns}))
+        recipe = Marginals(schema, Budget(10.0, 1e-9), steps=5, components=5)
+        model, seconds = fit_all(recipe, read_table(frame, schema))
+        assert model.rows == pytest.approx(1300, abs=40), "none is held out"
+        assert seconds > 0
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privsynth.data.codec import Between
-from privsynth.data.schema import parse_schema
+from privsynth.data.schema import Schema, parse_schema
 from privsynth.errors import ConditionError
 from privsynth.pipeline.conditions import parse_balance, parse_conditions
 
@@ -28,6 +29,14 @@ columns:
   note: {kind: text, dropped: true}
 """
 )
+Parse = Callable[[list[str], Schema], dict[str, Any]]
+
+
+def assert_refused(parse: Parse, texts: list[str], what: str, *, where: str) -> None:
+    with pytest.raises(ConditionError, match=what) as caught:
+        parse(texts, SCHEMA)
+    assert caught.value.where == where
+    assert caught.value.mend
 
 
 @pytest.mark.parametrize(
@@ -85,19 +94,7 @@ def test_a_condition_is_read_by_the_column_s_kind(texts: list[str], wanted: dict
     ],
 )
 def test_what_is_no_condition_is_refused_with_the_form(texts: list[str], what: str) -> None:
-    with pytest.raises(ConditionError, match=what) as caught:
-        parse_conditions(texts, SCHEMA)
-    assert caught.value.where == "--where"
-    assert caught.value.mend
-
-
-@given(st.lists(st.text(max_size=12), max_size=3))
-def test_no_text_is_an_internal_fault(texts: list[str]) -> None:
-    try:
-        found = parse_conditions(texts, SCHEMA)
-    except ConditionError:
-        return
-    assert set(found) <= set(SCHEMA.learned)
+    assert_refused(parse_conditions, texts, what, where="--where")
 
 
 def shares(**by_column: dict[Any, float]) -> dict[str, Any]:
@@ -153,16 +150,14 @@ def test_ranges_have_shares() -> None:
     ],
 )
 def test_what_is_no_balance_is_refused_with_the_form(texts: list[str], what: str) -> None:
-    with pytest.raises(ConditionError, match=what) as caught:
-        parse_balance(texts, SCHEMA)
-    assert caught.value.where == "--balance"
-    assert caught.value.mend
+    assert_refused(parse_balance, texts, what, where="--balance")
 
 
-@given(st.lists(st.text(max_size=12) | st.text("sexF=:0.5,1", max_size=12), max_size=3))
-def test_no_text_of_a_balance_is_an_internal_fault(texts: list[str]) -> None:
+@pytest.mark.parametrize("parse", [parse_conditions, parse_balance])
+@given(texts=st.lists(st.text(max_size=12) | st.text("sexF=:0.5,1", max_size=12), max_size=3))
+def test_no_text_is_an_internal_fault(parse: Parse, texts: list[str]) -> None:
     try:
-        found = parse_balance(texts, SCHEMA)
+        found = parse(texts, SCHEMA)
     except ConditionError:
         return
     assert set(found) <= set(SCHEMA.learned)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from privsynth.data.codec import Between
-from privsynth.errors import ConditionError, StudyError
+from privsynth.errors import ConditionError, PrivsynthError, SchemaError, StudyError
+from privsynth.generators.marginals import Query, Workload, load_model
+from privsynth.pipeline.plan import plan_study
 from privsynth.pipeline.study import load_study
-from tests.desk import Desk
+from tests.desk import Desk, cli
+from tests.world import ACTOR
 
 
 def test_paths_are_from_the_study_s_folder(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,6 +64,148 @@ def test_a_generator_becomes_the_recipe(desk: Desk) -> None:
     assert (recipe.steps, recipe.components, recipe.source) == (40, 40, "lab/visits")
 
 
+# --- the workload ----------------------------------------------------------------------------------
+
+WORKLOAD = """\
+generator:
+  kind: marginals
+  epsilon: 3.0
+  delta: 1e-8
+  target: ill
+  steps: 40
+  components: 40
+  workload:
+    up to: 3
+    target weight: 2
+    weights:
+      - {columns: [age, sex], weight: 50}
+      - {columns: [sex, smoker], weight: 0}
+    queries:
+      - {where: {sex: F, age: {from: 65}}}
+      - where:
+          smoker: [true, null]
+        weight: 4
+"""
+GENERATOR = "generator: {kind: marginals, epsilon: 3.0, delta: 1e-8, target: ill, steps: 40, components: 40}\n"
+
+
+def test_a_workload_becomes_the_recipe_s(desk: Desk) -> None:
+    plain = desk.load()
+    assert plain.recipe.workload == Workload()
+    desk.edit("study.yaml", (GENERATOR, WORKLOAD))
+    asked = desk.load()
+    assert asked.recipe.workload == Workload(
+        up_to=3,
+        target_weight=2.0,
+        weights=((("age", "sex"), 50.0), (("sex", "smoker"), 0.0)),
+        queries=(Query({"sex": "F", "age": Between(65, None)}), Query({"smoker": [True, None]}, 4.0)),
+    )
+    assert asked.recipe == replace(plain.recipe, workload=asked.recipe.workload)
+    assert asked.request != plain.request, "another workload is another purchase"
+
+
+def test_a_workload_of_nothing_is_the_default(desk: Desk) -> None:
+    before = desk.load()
+    desk.edit("study.yaml", ("components: 40}", "components: 40, workload: {}}"))
+    assert (desk.load().recipe, desk.load().request) == (before.recipe, before.request)
+
+
+def test_a_heavy_weight_reaches_the_plan(desk: Desk) -> None:
+    def noise(stage: str) -> dict[tuple[str, ...], float]:
+        study = desk.load()
+        layout, names = plan_study(study, actor=ACTOR).layout, list(study.schema.modelled)
+        assert layout is not None
+        return {tuple(names[c] for c in ask.clique): ask.sigma for ask in layout.joint if ask.stage == stage}
+
+    before = noise("pair")
+    desk.edit("study.yaml", (GENERATOR, WORKLOAD))
+    pairs = noise("pair")
+    assert pairs["age", "sex"] == min(pairs.values()) < before["age", "sex"]
+    assert pairs["age", "cost"] > before["age", "cost"], "what one gains the others lose"
+    assert ("sex", "smoker") in before and ("sex", "smoker") not in pairs
+    assert set(noise("query")) == {("age", "sex"), ("smoker",)}
+    assert "noise of a query count: " in cli("plan", desk.study).out
+
+
+def test_a_heavy_weight_reaches_the_fit(desk: Desk) -> None:
+    desk.edit("study.yaml", (GENERATOR, WORKLOAD))
+    assert desk.run().code in (0, 1), "the gate may refuse so short a fit"
+    transcript = load_model(desk.folder / "model").transcript
+    bought = {tuple(m.clique): m.sigma for m in transcript.measurements if m.stage == "pair"}
+    names = list(desk.load().schema.modelled)
+    assert bought[names.index("age"), names.index("sex")] == min(bought.values())
+    assert len([m for m in transcript.measurements if m.stage == "query"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "error", "place", "mend"),
+    [
+        ("{upto: 3}", StudyError, "workload › upto: unknown key", "`up to`"),
+        ("{up to: 4}", StudyError, "workload › up to: must be less than or equal to 3", "1, 2 or 3"),
+        ("{up to: true}", StudyError, "workload › up to: must be a valid integer", "1, 2 or 3"),
+        ("3", StudyError, "workload: must be a mapping", "workload: {up to: 3"),
+        ("{target weight: -1}", StudyError, "workload › target weight: a weight is -1", "0.001 to 1,000,000"),
+        ("{weights: {age: 3}}", StudyError, "workload › weights: must be a list", "weights: [{columns"),
+        ("{weights: [{columns: [age, sex]}]}", StudyError, "key 'weight' is missing", "0.001"),
+        ("{weights: [{columns: [age, sex], weight: -5}]}", StudyError, "weights › 0 › weight: a weight is -5", "0.001"),
+        ('{weights: [{columns: [age, sex], weight: "5"}]}', StudyError, "weights › 0 › weight: ", "0.001"),
+        ("{weights: [{columns: [age, sex], weight: 5, why: x}]}", StudyError, "unknown key 'why'", "columns, weight"),
+        ("{weights: [{columns: [age], weight: 5}]}", StudyError, "[age] is no pair or triple", "two or three"),
+        ("{weights: [{columns: [age, sex, ill, smoker], weight: 5}]}", StudyError, "no pair or triple", "two or three"),
+        ("{weights: [{columns: [age, age], weight: 5}]}", StudyError, "0 › columns: [age, age] is no", "two or three"),
+        (
+            "{weights: [{columns: [age, sex], weight: 5}, {columns: [sex, age], weight: 2}]}",
+            StudyError,
+            "weights › 1: [sex, age] has a weight already",
+            "once",
+        ),
+        ("{weights: [{columns: [age, note], weight: 5}]}", SchemaError, "weights › 0: 'note' is not", "one of age"),
+        ("{queries: [{where: {}}]}", StudyError, "queries › 0 › where: a query names one to 3", "values by column"),
+        ("{queries: [{where: {age: 1, sex: F, ill: true, smoker: null}}]}", StudyError, "not 4", "values by column"),
+        ("{queries: [{where: {sex: F}, weight: 1e-9}]}", StudyError, "queries › 0 › weight: ", "0.001"),
+        ("{queries: [{sex: F}]}", StudyError, "queries › 0 › ", "where"),
+        ("{queries: [{where: {age: {until: 2}}}]}", StudyError, "queries › 0 › where › age: not a range", "from: 20"),
+        ("{queries: [{where: {note: x}}]}", ConditionError, "queries › 0 › where › note: not a learned", "one of age"),
+        (
+            "{queries: [{where: {sex: F}}, {where: {sex: Q}}]}",
+            ConditionError,
+            "queries › 1 › where › sex: ",
+            "'F', 'M'",
+        ),
+        ("{queries: [{where: {age: 120}}]}", ConditionError, "queries › 0 › where › age: ", "bounds"),
+        ("{queries: [{where: {age: {from: 120}}}]}", ConditionError, "queries › 0 › where › age: ", "bounds"),
+        ("{queries: [{where: {age: old}}]}", ConditionError, "queries › 0 › where › age: ", "{from: LOW, to: HIGH}"),
+        ("{queries: [{where: {age: {from: 0}}}]}", ConditionError, "does not follow the column's cells", "cell edges"),
+        ("{queries: [{where: {cost: {to: 100}}}]}", SchemaError, "where › cost: a query on 'cost'", "cells: equal"),
+    ],
+)
+def test_an_impossible_workload_is_told_at_its_line_before_any_data_is_read(
+    desk: Desk, written: str, error: type[PrivsynthError], place: str, mend: str
+) -> None:
+    desk.edit("study.yaml", ("components: 40}", f"components: 40, workload: {written}}}"))
+    (desk.folder / "data.parquet").unlink()
+    with pytest.raises(error) as caught:
+        desk.load()
+    assert type(caught.value) is error
+    assert caught.value.where.endswith("study.yaml:10")
+    assert f"generator › workload{'' if place.startswith('workload') else ' › '}" in caught.value.what
+    assert place in caught.value.what
+    assert mend in caught.value.mend
+    said = cli("plan", desk.study)
+    assert (said.code, said.out) == (2, "") and place in said.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [("[sex, smoker]", "[sex, smokes]", 22), ("from: 65", "from: 650", 24), ("smoker: [true", "ill: [3", 26)],
+)
+def test_what_is_wrong_with_a_workload_is_told_at_its_own_line(desk: Desk, old: str, new: str, line: int) -> None:
+    desk.edit("study.yaml", (GENERATOR, WORKLOAD.replace(old, new)))
+    with pytest.raises((SchemaError, ConditionError)) as caught:
+        desk.load()
+    assert caught.value.where.endswith(f"study.yaml:{line}")
+
+
 # --- the request id --------------------------------------------------------------------------------
 
 SAME = [
@@ -99,6 +246,16 @@ def test_a_request_may_be_named(desk: Desk) -> None:
 # --- the condition ---------------------------------------------------------------------------------
 
 
+def assert_told(desk: Desk, key: Literal["where", "balance"], written: str, error: type[Exception], mend: str) -> None:
+    """A sample that asks for ``written`` is refused at its line, with the mend."""
+    desk.edit("study.yaml", ("seed: 7", f"{key}: {written}"))
+    with pytest.raises(error) as caught:
+        desk.load().condition() if key == "where" else desk.load().balance()
+    told = str(caught.value)
+    assert f"study.yaml:11: sample › {key} › " in told
+    assert mend in told
+
+
 def test_a_condition_is_translated(desk: Desk) -> None:
     assert desk.load().condition() == {}
     written = "{sex: [F, M], age: {from: 20, to: 40}, cost: {from: 5}, smoker: null, ill: true}"
@@ -128,12 +285,7 @@ def test_a_condition_is_translated(desk: Desk) -> None:
 def test_an_impossible_condition_is_told_at_its_line(
     desk: Desk, written: str, error: type[Exception], mend: str
 ) -> None:
-    desk.edit("study.yaml", ("seed: 7", f"where: {written}"))
-    with pytest.raises(error) as caught:
-        desk.load().condition()
-    told = str(caught.value)
-    assert "study.yaml:11: sample › where › " in told
-    assert mend in told
+    assert_told(desk, "where", written, error, mend)
 
 
 # --- the balance -----------------------------------------------------------------------------------
@@ -174,12 +326,7 @@ def test_a_balance_may_be_a_list_of_values_and_shares(desk: Desk) -> None:
     ],
 )
 def test_an_impossible_balance_is_told_at_its_line(desk: Desk, written: str, mend: str) -> None:
-    desk.edit("study.yaml", ("seed: 7", f"balance: {written}"))
-    with pytest.raises(ConditionError) as caught:
-        desk.load().balance()
-    told = str(caught.value)
-    assert "study.yaml:11: sample › balance › " in told
-    assert mend in told
+    assert_told(desk, "balance", written, ConditionError, mend)
 
 
 def test_the_draft_of_init_tells_each_todo_and_loads_when_they_are_decided(desk: Desk) -> None:

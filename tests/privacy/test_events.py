@@ -15,6 +15,7 @@ from privsynth.documents import canonical
 from privsynth.errors import BudgetError, ModelError
 from privsynth.privacy.accountant import mu_squared
 from privsynth.privacy.events import Receipt, decode, encode
+from tests.receipts import receipt
 
 LAW = settings(deadline=None, derandomize=True)
 
@@ -84,23 +85,7 @@ def test_what_is_not_an_event_cannot_be_read(value: Any) -> None:
     assert refusal.value.mend
 
 
-RECEIPT = Receipt(
-    hold="hold-1",
-    population="patients",
-    source="ehr/encounters",
-    purpose="medical-research",
-    recipient="university-hospital",
-    unit="patient",
-    contribution=12,
-    person_rows=1,
-    epsilon=1.0,
-    delta=1e-9,
-    neighbours="add-or-remove",
-    mu=0.182,
-    mu_fit=0.17,
-    mu_gate=0.06,
-    event=encode(dpa.GaussianDpEvent(5.5)),
-)
+RECEIPT = receipt(event=encode(dpa.GaussianDpEvent(5.5)))
 
 
 def test_a_receipt_survives_json() -> None:

@@ -23,6 +23,7 @@ from privsynth.release.claims import Claims, Finding
 from privsynth.release.manifest import NAME as MANIFEST
 from privsynth.release.predicate import PAYLOAD_TYPE, STATEMENT
 from privsynth.signing import SigningKey, Trust, load_key, new_key, sign_envelope, write_trust
+from tests.receipts import receipt
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 MODEL = "ab" * 32
@@ -78,22 +79,10 @@ class World:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     schema = parse_schema(SCHEMA)
-    receipt = Receipt(
-        hold="h-0001",
-        population="st-anna-patients",
-        source="ehr/encounters",
-        purpose="medical-research",
-        recipient="university-hospital",
+    paid = receipt(
         unit="person-year",
         contribution=1,
         person_rows=5,
-        epsilon=1.0,
-        delta=1e-9,
-        neighbours="add-or-remove",
-        mu=0.18197,
-        mu_fit=0.16776,
-        mu_gate=0.07047,
-        event={"type": "gaussian", "noise multiplier": 5.4954},
         cap_epsilon=6.0,
         cap_delta=2e-8,
         filter="gdp",
@@ -124,12 +113,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     public = new_key(home / "release.key", name="A. Kim")
     return World(
         schema=schema,
-        receipt=receipt,
+        receipt=paid,
         claims=Claims(findings),
         synth=Synthetic(
             frame,
             schema,
-            receipt,
+            paid,
             MODEL,
             {"sex": ["F", "M", "X"]},
             balance={"pregnant": "equal"},

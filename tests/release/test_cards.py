@@ -10,6 +10,7 @@ import pytest
 
 from privsynth.data.schema import Schema, parse_schema
 from privsynth.release.cards import LISTED, card_markdown, data_card
+from tests.shapes import shape
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -35,15 +36,6 @@ def odd_schema(values: str, name: str = "c") -> Schema:
             "public_from", "public from"
         )
     )
-
-
-def shape(value: object) -> object:
-    """Keys and types, without the values; of a list its first item."""
-    if isinstance(value, dict):
-        return {key: shape(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []
-    return type(value).__name__
 
 
 def test_the_keys_are_stable(world: Any) -> None:

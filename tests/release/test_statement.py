@@ -18,6 +18,7 @@ from privsynth.errors import ModelError
 from privsynth.privacy.accountant import delta_of, loss_exceeds, mu_of
 from privsynth.privacy.events import Receipt
 from privsynth.release.statement import exact, privacy_statement, statement_markdown, up
+from tests.shapes import shape
 
 GOLDEN = Path(__file__).parent / "golden"
 NEVER = re.compile(r"anonym|no risk|100 ?%|GDPR|HIPAA|event of probability|privacy score|\bsafe\b", re.IGNORECASE)
@@ -28,15 +29,6 @@ def receipt(world: Any) -> Receipt:
     """(1, 1e-6) on 20,000 subjects, not the first of its population."""
     paid: Receipt = replace(world.receipt, epsilon=1.0, delta=1e-6, mu=mu_of(1.0, 1e-6), subjects=20_000)
     return paid
-
-
-def shape(value: object) -> object:
-    """Keys and types, without the values."""
-    if isinstance(value, dict):
-        return {key: shape(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []
-    return type(value).__name__
 
 
 def test_the_keys_are_stable(receipt: Receipt) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from privsynth.data.schema import Schema
@@ -31,8 +32,17 @@ def save_model(model: MarginalModel, place: Path) -> None:
         "recipe": dict(model.recipe),
     }
     files = {TENSORS: model.tensors(), TRANSCRIPT: model.transcript.to_bytes(), HEAD: canonical(head)}
+    write_folder(place, files, what="model")
+
+
+def write_folder(place: Path, files: Mapping[str, bytes], *, what: str) -> None:
+    """Write files as a new folder, whole or not at all.
+
+    Raises:
+        StorageError: the folder exists or cannot be written; ``what`` is its name in that message.
+    """
     if os.path.lexists(place):
-        raise StorageError("exists already", where=str(place), mend="name a new folder for the model")
+        raise StorageError("exists already", where=str(place), mend=f"name a new folder for the {what}")
     draft = place.with_name(f".{place.name}.{os.getpid()}.new")
     try:
         draft.mkdir(parents=True)
@@ -41,7 +51,7 @@ def save_model(model: MarginalModel, place: Path) -> None:
         draft.rename(place)
     except OSError as fault:
         raise StorageError(
-            f"the model cannot be written ({fault.strerror})", where=str(place), mend="check the disk and rights"
+            f"the {what} cannot be written ({fault.strerror})", where=str(place), mend="check the disk and rights"
         ) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)

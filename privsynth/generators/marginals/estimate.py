@@ -55,10 +55,8 @@ def estimate(
     ones = one_ways([m for m, _ in helped], columns, [public for _, public in helped])
     met = _met(transcript, ones.rows)
     joint = [m for m in transcript.measurements if m.stage not in ("one-way", "held-back")]
-    groups = tuple(
-        refinement([g for m in joint for a, g in zip(m.clique, m.groups, strict=True) if a == c], column.cells)
-        for c, column in enumerate(columns)
-    )
+    maps = _maps(joint)
+    groups = tuple(refinement(maps.get(c, []), column.cells) for c, column in enumerate(columns))
     sizes = tuple(int(g.max()) + 1 for g in groups)
     shares, precisions, within = [], [], []
     for c, g in enumerate(groups):
@@ -91,6 +89,15 @@ def estimate(
         sizes, np.concatenate(shares), np.concatenate(precisions), tuple(blocks), loose, PENALTY * strength
     )
     return Estimate(ones, groups, tuple(within), targets, _components(strength, targets, steps))
+
+
+def _maps(measured: Sequence[Measurement]) -> dict[int, list[Groups | None]]:
+    """By column the different maps of its cells, in the order of the tables."""
+    seen: dict[int, dict[bytes | None, Groups | None]] = {}
+    for m in measured:
+        for c, g in zip(m.clique, m.groups, strict=True):
+            seen.setdefault(c, {}).setdefault(None if g is None else g.tobytes(), g)
+    return {c: list(maps.values()) for c, maps in seen.items()}
 
 
 def _components(strength: float, targets: Targets, steps: int) -> int:

@@ -9,7 +9,6 @@ import numpy as np
 
 from privsynth.data.codec import Codec
 from privsynth.data.count import Counter, Grouping
-from privsynth.errors import HoldError
 from privsynth.generators.marginals.domains import NO_DOMAINS, Domains
 from privsynth.generators.marginals.plan import (
     HELD_BACK_GROUPS,
@@ -140,7 +139,7 @@ class _Stages:
             case "loose":
                 return self._loose
             case _:
-                return query_groups(self._queries[ask.query or 0], self._codec)
+                return self._queries[ask.query or 0].groups(self._codec)
 
     def _even(self, wanted: int) -> dict[int, Grouping]:
         """Groups of equal noisy mass for each column of more cells than ``wanted``."""
@@ -167,23 +166,3 @@ class _Stages:
             elif c in self._pair:
                 out[c] = self._pair[c]
         return out
-
-
-def query_groups(query: Query, codec: Codec) -> dict[int, Grouping]:
-    """Each column of a query as two groups: 0 outside its condition, 1 inside.
-
-    Raises:
-        ConditionError: a value outside its domain.
-        HoldError: the condition cuts through a cell.
-    """
-    out: dict[int, Grouping] = {}
-    for name, evidence in codec.evidence(query.where).items():
-        inside = evidence.weights > 0.5
-        if not np.isin(evidence.weights, (0.0, 1.0)).all() or inside.all() or not inside.any():
-            raise HoldError(
-                f"the query on {name!r} does not follow the column's cells",
-                where="Workload.queries",
-                mend="conditions whose ends are cell edges (see `bins` in the schema), and not the whole column",
-            )
-        out[codec.index[name]] = inside.astype(np.int32)
-    return out

@@ -35,12 +35,11 @@ MEAN_DECAY, SQUARE_DECAY = 0.9, 0.9
 @dataclass(frozen=True, eq=False)
 class Mixture:
     """Attributes: ``weights`` (R,) float64 summing to 1; ``tables`` (R, G) float64, each column's block a
-    distribution; ``sizes``: groups of each column; ``chi_square``: of the joint tables, a measured cell."""
+    distribution; ``sizes``: groups of each column."""
 
     weights: Floats
     tables: Floats
     sizes: tuple[int, ...]
-    chi_square: float = math.nan
 
     def block(self, column: int) -> Floats:
         """(R, groups) of one column."""
@@ -119,11 +118,9 @@ def _descend(
         adam.step((softmax.backward(tables, by_table), by_mix), rate=rate)
         progress.advance()
     tables, weights = softmax(logits), torch.softmax(mix, 0)
-    square = sum(part.square(tables, weights) for part in parts) * greatest
-    cells = sum(part.cells for part in parts)
     fitted: Floats = tables.double().cpu().numpy()
     shares: Floats = weights.double().cpu().numpy()
-    return Mixture(shares / shares.sum(), _renormalise(fitted, targets.sizes), targets.sizes, square / cells)
+    return Mixture(shares / shares.sum(), _renormalise(fitted, targets.sizes), targets.sizes)
 
 
 class _TorchBlock:
@@ -137,7 +134,6 @@ class _TorchBlock:
             places = torch.from_numpy(block.merge).to(device)
             self._merge = torch.nn.functional.one_hot(places, block.wanted.shape[0]).float()
         self._given = None if block.given is None else torch.tensor(block.given, device=device)
-        self.cells = int((block.precision > 0).sum())
 
     def _parts(
         self, tables: torch.Tensor, weights: torch.Tensor
@@ -163,11 +159,6 @@ class _TorchBlock:
             by_weight += by_held * share
             by_table[:, self._given] += (weights * by_held)[:, None]
 
-    def square(self, tables: torch.Tensor, weights: torch.Tensor) -> float:
-        """Σ precision·residual²."""
-        residual = self._parts(tables, weights)[3].double()
-        return float((self._precision.double() * residual.square()).sum())
-
 
 class _TorchLoose:
     """One table of up to three columns in torch."""
@@ -181,7 +172,6 @@ class _TorchLoose:
         ]
         self._wanted = _tensor(table.wanted, device).reshape(-1, table.wanted.shape[-1])
         self._precision = table.precision / scale
-        self.cells = table.wanted.size
 
     def _parts(self, tables: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Each column's (R, groups), and (R, all but the last column's groups) products."""
@@ -209,12 +199,6 @@ class _TorchLoose:
             grads[:0] = [(cube * parts[1][:, None, :]).sum(2), (cube * parts[0][:, :, None]).sum(1)]
         for span, merge, grad in zip(self._spans, self._merges, grads, strict=True):
             by_table[:, span] += grad @ merge.T
-
-    def square(self, tables: torch.Tensor, weights: torch.Tensor) -> float:
-        """Σ precision·residual²."""
-        parts, rest = self._parts(tables)
-        residual = (rest.T @ (weights[:, None] * parts[-1]) - self._wanted).double()
-        return self._precision * float(residual.square().sum())
 
 
 class _Adam:

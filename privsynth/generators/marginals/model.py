@@ -23,6 +23,7 @@ from privsynth.errors import ConditionError
 from privsynth.generators.marginals import told
 from privsynth.generators.marginals.draw import blocks, check_draw, draw_codes
 from privsynth.generators.marginals.filled import filled, joined, shuffled
+from privsynth.generators.marginals.product import product_table
 from privsynth.generators.marginals.transcript import Groups, MarginalTranscript
 from privsynth.privacy.events import Receipt
 
@@ -122,10 +123,7 @@ class MarginalModel:
         evidence = self.codec.evidence(where)
         weights = self._condition(evidence)
         parts = [self._given(c, evidence) for c in columns]
-        letters = "abc"[: len(parts)]
-        return np.asarray(
-            np.einsum("r," + ",".join(f"r{x}" for x in letters) + "->" + letters, weights, *parts, optimize=True)
-        )
+        return product_table(weights, parts)
 
     def probability(self, where: Condition) -> float:
         """The exact probability of a condition."""

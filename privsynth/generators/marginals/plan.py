@@ -25,6 +25,8 @@ GATE_DRAWS = 10_000
 LEAST_ONE_WAYS, MOST_ONE_WAYS = 0.2, 0.7
 WIDEST_SHARE = 64.0
 """A one-way gets at most so many times the μ² of another: eight times its noise."""
+TOLD_CELLS = 0.5
+"""Times N/σ: so many cells of a one-way can be told from noise, and a larger one gets no more for its size."""
 TRIPLE_SHARE, LOOSE_SHARE = 0.35, 0.3
 NOISE_LIMITS = {"pair": 0.2, "triple": 0.04, "loose": 0.04}
 """No stage whose smallest useful table (two groups a column) has more noise than this share of the rows."""
@@ -92,12 +94,14 @@ def lay_out(
     """Share ``mu``² over one-ways, held-back cliques and joint tables.
 
     ``rows`` is the declared number of training subjects (public). A one-way of K cells has error about
-    0.4·K·σ/N, so that shares of μ² go with K^(2/3) (steps of √2, for noise tables to be shared). One-ways
+    0.4·K·σ/N, so that shares of μ² go with K^(2/3) (steps of √2, for noise tables to be shared); K counts up
+    to half of N/σ of an even share, as no histogram tells more cells than that from noise. One-ways
     get 0.4·(8000 / (rows·μ/k))^0.3 of it, within 0.2 and 0.7: the more, the heavier the noise. Of the rest
     pairs, triples with the target and other triples share as 1 : 0.54 : 0.43 (alone beside the pairs: 35% or
-    30%), queries by their weights next to those of the pairs; within a stage by weight. A stage that noise
-    alone would drown is left out, and its share falls to the others. Which cliques are held back is drawn
-    from the recipe's identity: no data in it. Sigmas lie on the noise grid; the sum of (k/σ)² never exceeds μ².
+    30%), few other triples and queries by their weights next to those of the pairs; within a stage by weight.
+    A stage that noise alone would drown is left out, and its share falls to the others. Which cliques are held
+    back is drawn from the recipe's identity: no data in it. Sigmas lie on the noise grid; the sum of (k/σ)²
+    never exceeds μ².
     """
     whole = Fraction(mu) ** 2 * _SAFE
     signal = max(rows * mu / contribution, 1e-9)
@@ -109,7 +113,9 @@ def lay_out(
     stages = _stages(names, budget, contribution, rows, target, workload, recipe, limits)
     if not stages:
         one_share = 1.0 - held_share
-    sizes = [2.0 ** (round(4 / 3 * math.log2(k)) / 2) for k in cells]
+    even = contribution * math.sqrt(len(cells) / (float(whole) * one_share))
+    most = max(2.0, TOLD_CELLS * rows / even)
+    sizes = [2.0 ** (round(4 / 3 * math.log2(min(k, most))) / 2) for k in cells]
     least = max(sizes) / WIDEST_SHARE
     ones = _spread(
         "one-way", {(c,): max(size, least) for c, size in enumerate(sizes)}, whole * Fraction(one_share), contribution
@@ -141,11 +147,12 @@ def _stages(
     triples = dict.fromkeys(workload.target_triples(names, target), 1.0)
     loose = workload.other_triples(names, target, recipe=recipe)
     queries: dict[Clique, float] = {(i,): q.weight for i, q in enumerate(workload.queries) if q.weight > 0}
+    beside = max(sum(pairs.values()), 1.0)
     asked: dict[str, tuple[Mapping[Clique, float], float]] = {
         "pair": (pairs, 1.0 if pairs else 0.0),
         "triple": (triples, TRIPLE_SHARE / (1 - TRIPLE_SHARE) if triples else 0.0),
-        "loose": (loose, LOOSE_SHARE / (1 - LOOSE_SHARE) if loose else 0.0),
-        "query": (queries, sum(queries.values()) / max(sum(pairs.values()), 1.0)),
+        "loose": (loose, min(LOOSE_SHARE / (1 - LOOSE_SHARE), sum(loose.values()) / beside)),
+        "query": (queries, sum(queries.values()) / beside),
     }
     for stage in ("loose", "triple", "pair"):
         cliques, share = asked[stage]

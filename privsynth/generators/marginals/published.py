@@ -10,8 +10,6 @@ gate has seen them, nobody signed them, and the listing says ``"gated": false``.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +20,8 @@ import numpy as np
 from privsynth.data.codec import Codec, CodedColumn
 from privsynth.documents import canonical, sha256
 from privsynth.documents.reading import read_bytes
-from privsynth.errors import ModelError, PrivsynthError, SeededNoise, StorageError
+from privsynth.errors import ModelError, PrivsynthError, SeededNoise
+from privsynth.generators.marginals.disk import write_folder
 from privsynth.generators.marginals.model import MarginalModel
 from privsynth.generators.marginals.recipe import Marginals
 from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement, read_safetensors
@@ -115,23 +114,8 @@ class PublishedTranscript:
         Raises:
             StorageError: the folder exists or cannot be written. SeededNoise: as of :meth:`files`.
         """
-        place, files = Path(folder), self.files()
-        if os.path.lexists(place):
-            raise StorageError("exists already", where=str(place), mend="name a new folder for the transcript")
-        draft = place.with_name(f".{place.name}.{os.getpid()}.new")
-        try:
-            draft.mkdir(parents=True)
-            for name, raw in files.items():
-                (draft / name).write_bytes(raw)
-            draft.rename(place)
-        except OSError as fault:
-            raise StorageError(
-                f"the transcript cannot be written ({fault.strerror})",
-                where=str(place),
-                mend="check the disk and rights",
-            ) from None
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        place = Path(folder)
+        write_folder(place, self.files(), what="transcript")
         return place
 
 

@@ -34,7 +34,7 @@ from privsynth.generators.marginals.domains import (
     open_columns,
 )
 from privsynth.generators.marginals.estimate import estimate
-from privsynth.generators.marginals.measure import Till, measure, query_groups
+from privsynth.generators.marginals.measure import Till, measure
 from privsynth.generators.marginals.model import MarginalModel
 from privsynth.generators.marginals.plan import Plan, lay_out, sampler_error
 from privsynth.generators.marginals.public import PublicHelp, PublicRows
@@ -59,8 +59,8 @@ class Marginals:
     Args:
         schema: public description of the table.
         budget: the whole release's price, gate included.
-        target: a column whose pairs get three times the weight, and whose triples with every two other
-            columns are measured too.
+        target: a column whose pairs get three times the weight (``workload``'s ``target_weight``), and whose
+            triples with every two other columns are measured too.
         components: of the mixture (R); by default 64 to 1,000, by the paid N̂ and the budget.
         steps: of the free fit; 300.
         workload: what the fit is to get right; all pairs (and the target's triples) by default.
@@ -70,7 +70,8 @@ class Marginals:
             device.
 
     Raises:
-        SchemaError: the target or a column of the workload is not a learned column.
+        SchemaError, ConditionError: the target or a column of the workload is not a learned column; a query
+            of the workload is beyond its column's domain or cuts a cell.
         BudgetError: components, steps or device out of range.
     """
 
@@ -88,18 +89,7 @@ class Marginals:
             raise SchemaError(
                 f"public is {self.public!r}", where="Marginals.public", mend="PublicHelp.of(rows, note=...)"
             )
-        self.workload.check(list(self.schema.modelled))
-        if self.workload.queries:
-            codec = Codec(self.schema)
-            for query in self.workload.queries:
-                for name in query.where:
-                    if most_cells(self.schema, name) is not None:
-                        raise SchemaError(
-                            f"a query on {name!r}, whose cells are learned",
-                            where="Workload.queries",
-                            mend="declare its `bins` or values in the schema, or `cells: equal`",
-                        )
-                query_groups(query, codec)
+        self.workload.check(self.schema)
         if self.device not in DEVICES:
             raise BudgetError(f"device is {self.device!r}", where="Marginals.device", mend=" or ".join(DEVICES))
         if self.target is not None and self.target not in self.schema.modelled:

@@ -140,7 +140,7 @@ def _onto(
             return None
         assert wanted is not None
         places = wanted if own is None else merged(own, wanted)
-        table, cells = (_summed(x, places, axis, shape[axis]) for x in (table, cells))
+        table, cells = (summed(x, places, axis=axis, size=shape[axis]) for x in (table, cells))
     return table, cells
 
 
@@ -149,10 +149,11 @@ def _refines(fine: Groups, coarse: Groups) -> bool:
     return bool(np.array_equal(merged(fine, coarse)[fine], coarse))
 
 
-def _summed(table: Floats, places: Groups, axis: int, size: int) -> Floats:
-    out = np.zeros((size, *np.delete(table.shape, axis)))
-    np.add.at(out, places, np.moveaxis(table, axis, 0))
-    return np.moveaxis(out, 0, axis)
+def summed(table: Floats, places: Groups, *, axis: int, size: int) -> Floats:
+    """The table with the entries along one axis summed at ``places``, of which there are ``size``."""
+    out = np.zeros([size if i == axis else n for i, n in enumerate(table.shape)])
+    np.add.at(np.moveaxis(out, axis, 0), places, np.moveaxis(table, axis, 0))
+    return out
 
 
 def fieller(

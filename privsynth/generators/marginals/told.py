@@ -36,7 +36,8 @@ import numpy as np
 
 from privsynth.data.records import Condition, HeldBack
 from privsynth.errors import ConditionError
-from privsynth.generators.marginals.sums import Floats, Mask, Masks, Sums, fieller, touched
+from privsynth.generators.marginals.product import product_table
+from privsynth.generators.marginals.sums import Floats, Mask, Masks, Sums, fieller, summed, touched
 from privsynth.generators.marginals.transcript import Groups, Measurement
 
 if TYPE_CHECKING:
@@ -191,13 +192,8 @@ def held_back_error(model: MarginalModel) -> HeldBack | None:
         parts = []
         for c, g in zip(m.clique, m.groups, strict=True):
             table = model.cells(c)
-            if g is not None:
-                grouped = np.zeros((len(model.weights), int(g.max()) + 1))
-                np.add.at(grouped.T, g, table.T)
-                table = grouped
-            parts.append(table)
-        letters = "abc"[: len(parts)]
-        q = np.einsum("r," + ",".join(f"r{x}" for x in letters) + "->" + letters, model.weights, *parts, optimize=True)
+            parts.append(table if g is None else summed(table, g, axis=1, size=int(g.max()) + 1))
+        q = product_table(model.weights, parts)
         k, v = m.counts.size, m.variance
         s = float(((m.counts - model.rows * q) ** 2).sum()) - k * v
         factor = k / (4 * model.rows**2)

@@ -10,12 +10,18 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from privsynth.data.codec import Between
+import numpy as np
+
+from privsynth.data.codec import Between, Codec
+from privsynth.data.count import Grouping
 from privsynth.data.evidence import as_json
+from privsynth.data.schema import Schema
 from privsynth.documents import sha256
-from privsynth.errors import SchemaError
+from privsynth.errors import ConditionError, SchemaError
+from privsynth.generators.marginals.domains import most_cells
 
 TARGET_WEIGHT = 3.0
+QUERY_WEIGHT = 10.0
 MOST_TRIPLES = 2000
 MOST_QUERIES = 1000
 WIDEST = 3
@@ -33,20 +39,54 @@ class Query:
     """
 
     where: Mapping[str, Any]
-    weight: float = 10.0
+    weight: float = QUERY_WEIGHT
 
     def __post_init__(self) -> None:
         if not isinstance(self.where, Mapping) or not 1 <= len(self.where) <= WIDEST:
             raise SchemaError(
                 f"a query names one to {WIDEST} columns",
-                where="Workload.queries",
+                where="Query.where",
                 mend='for example Query({"sex": "F", "age": Between(65, 99)})',
             )
-        _check_weight(self.weight, "Workload.queries")
-        object.__setattr__(self, "where", MappingProxyType(dict(self.where)))
+        object.__setattr__(self, "where", MappingProxyType({name: _listed(v) for name, v in self.where.items()}))
+        object.__setattr__(self, "weight", check_weight(self.weight, where="Query.weight"))
 
     def __hash__(self) -> int:
         return hash((tuple(self.where), self.weight))
+
+    def groups(self, codec: Codec) -> dict[int, Grouping]:
+        """Each of its columns, by number, as two groups: 0 outside the condition, 1 inside.
+
+        Raises:
+            ConditionError: not a learned column, a value outside its domain, or a condition that cuts a cell.
+        """
+        out: dict[int, Grouping] = {}
+        for name, evidence in codec.evidence(self.where).items():
+            inside = evidence.weights > 0.5
+            if not np.isin(evidence.weights, (0.0, 1.0)).all() or inside.all() or not inside.any():
+                raise ConditionError(
+                    f"the query on {name!r} does not follow the column's cells",
+                    where=f"where[{name!r}]",
+                    mend="conditions whose ends are cell edges (see `bins` in the schema), and not the whole column",
+                )
+            out[codec.index[name]] = inside.astype(np.int32)
+        return out
+
+    def check(self, codec: Codec) -> None:
+        """Whether its condition follows cells that ``codec``, of the schema alone, knows before a fit.
+
+        Raises:
+            SchemaError: a column whose cells are learned.
+            ConditionError: as of :meth:`groups`.
+        """
+        for name in self.where:
+            if name in codec.index and most_cells(codec.schema, name) is not None:
+                raise SchemaError(
+                    f"a query on {name!r}, whose cells are learned",
+                    where=f"where[{name!r}]",
+                    mend="declare its `bins` or values in the schema, or `cells: equal`",
+                )
+        self.groups(codec)
 
 
 @dataclass(frozen=True)
@@ -55,14 +95,14 @@ class Workload:
 
     Args:
         up_to: 1, 2 or 3: all tables of so many columns are measured where the budget can tell them from
-            noise. 2 by default; triples that hold the target are measured in any case.
-        weights: (columns, weight) for pairs or triples that count more or less than 1; 0 leaves a pair out;
-            a triple that is named is measured.
+            noise. 2 by default; triples that hold the target are measured unless it is 1.
+        weights: (columns, weight) for pairs or triples that count more or less than 1; 0 leaves one out.
+            What is named is measured whatever ``up_to`` is, where its stage stands out of the noise.
         target_weight: of the pairs that hold the target.
-        queries: further counts.
+        queries: further counts, beside the pairs by weight.
 
     Raises:
-        SchemaError: numbers out of range.
+        SchemaError: numbers out of range, or columns that are named twice.
     """
 
     up_to: int = 2
@@ -73,34 +113,46 @@ class Workload:
     def __post_init__(self) -> None:
         if isinstance(self.up_to, bool) or self.up_to not in (1, 2, 3):
             raise SchemaError(f"up_to is {self.up_to!r}", where="Workload.up_to", mend="1, 2 or 3")
-        _check_weight(self.target_weight, "Workload.target_weight")
-        object.__setattr__(self, "weights", tuple((tuple(c), float(w)) for c, w in self.weights))
+        target_weight = check_weight(self.target_weight, where="Workload.target_weight")
+        object.__setattr__(self, "target_weight", target_weight)
+        object.__setattr__(self, "weights", tuple(_weights(self.weights)))
         object.__setattr__(self, "queries", tuple(self.queries))
         if len(self.queries) > MOST_QUERIES:
             raise SchemaError(
                 f"{len(self.queries)} queries; at most {MOST_QUERIES}", where="Workload.queries", mend="fewer of them"
             )
-        for columns, weight in self.weights:
-            if len(columns) not in (2, 3) or len(set(columns)) != len(columns):
+        for i, query in enumerate(self.queries):
+            if not isinstance(query, Query):
                 raise SchemaError(
-                    f"{columns!r} is no pair or triple of different columns",
-                    where="Workload.weights",
-                    mend='for example ((("age", "income"), 5.0),)',
+                    f"{type(query).__name__} is no query",
+                    where=f"Workload.queries[{i}]",
+                    mend='for example Query({"sex": "F"}, weight=10)',
                 )
-            _check_weight(weight, "Workload.weights")
 
-    def check(self, names: Sequence[str]) -> None:
-        """Whether every column that it names is among the learned ones.
+    def check(self, schema: Schema) -> None:
+        """Whether a fit of ``schema`` can measure what it asks.
 
         Raises:
-            SchemaError: one is not.
+            SchemaError: a weight of a column that is not learned, or a query on one whose cells are learned.
+            ConditionError: a query on a column that is not learned, beyond its domain, or that cuts a cell.
         """
-        asked = [c for columns, _ in self.weights for c in columns] + [c for q in self.queries for c in q.where]
-        for name in asked:
-            if name not in names:
-                raise SchemaError(
-                    f"{name!r} is not a learned column", where="Workload", mend=f"one of {', '.join(names)}"
-                )
+        for i, (columns, _) in enumerate(self.weights):
+            for name in columns:
+                if name not in schema.modelled:
+                    raise SchemaError(
+                        f"{name!r} is not a learned column",
+                        where=f"Workload.weights[{i}]",
+                        mend=f"one of {', '.join(schema.modelled)}",
+                    )
+        if not self.queries:
+            return
+        codec = Codec(schema)
+        for i, query in enumerate(self.queries):
+            try:
+                query.check(codec)
+            except (SchemaError, ConditionError) as wrong:
+                where = f"Workload.queries[{i}].{wrong.where}"
+                raise type(wrong)(wrong.what, where=where, mend=wrong.mend) from None
 
     def pairs(self, names: Sequence[str], target: int | None) -> dict[Clique, float]:
         """Pairs to be measured, as column numbers, with their weights."""
@@ -168,6 +220,55 @@ def _wanted(value: Any) -> Any:
     return [_wanted(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _check_weight(weight: float, where: str) -> None:
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not (weight == 0 or 1e-3 <= weight <= 1e6):
+def _listed(value: Any) -> Any:
+    """What was asked of a column, its own and in one order: a set has none, and the recipe's hash needs one."""
+    if isinstance(value, np.ndarray):
+        return list(value.reshape(-1))
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=lambda item: (type(item).__name__, str(item)))
+    return list(value) if isinstance(value, list | tuple) else value
+
+
+def _weights(given: Any) -> list[tuple[tuple[str, ...], float]]:
+    """Named pairs and triples with their weights, checked."""
+    out: list[tuple[tuple[str, ...], float]] = []
+    seen: set[frozenset[str]] = set()
+    for i, item in enumerate(given):
+        where = f"Workload.weights[{i}]"
+        if not isinstance(item, tuple | list) or len(item) != 2 or isinstance(item[0], str):
+            raise SchemaError(
+                "no columns with their weight", where=where, mend='for example ((("age", "income"), 5.0),)'
+            )
+        columns, weight = check_columns(item[0], where=where), check_weight(item[1], where=where)
+        if frozenset(columns) in seen:
+            raise SchemaError(f"{columns!r} has a weight already", where=where, mend="name it once")
+        seen.add(frozenset(columns))
+        out.append((columns, weight))
+    return out
+
+
+def check_columns(columns: Sequence[str], *, where: str) -> tuple[str, ...]:
+    """Columns that may be weighted together: two or three, all different.
+
+    Raises:
+        SchemaError: they are not.
+    """
+    if len(columns) not in (2, WIDEST) or len(set(columns)) != len(columns):
+        raise SchemaError(
+            f"{tuple(columns)!r} is no pair or triple of different columns",
+            where=where,
+            mend='for example "age", "sex"',
+        )
+    return tuple(columns)
+
+
+def check_weight(weight: Any, *, where: str) -> float:
+    """A weight that a plan can lay out: 0, or from 0.001 to 1,000,000.
+
+    Raises:
+        SchemaError: it is not.
+    """
+    number = isinstance(weight, int | float | np.integer | np.floating) and not isinstance(weight, bool)
+    if not number or not (weight == 0 or 1e-3 <= weight <= 1e6):
         raise SchemaError(f"a weight is {weight!r}", where=where, mend="0, or a number from 0.001 to 1,000,000")
+    return float(weight)

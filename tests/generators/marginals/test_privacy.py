@@ -38,45 +38,14 @@ from privsynth.privacy.budget import Budget
 from privsynth.privacy.events import Provenance
 from privsynth.privacy.gdp import epsilon_of
 from privsynth.privacy.noise import NoiseSource, SecureNoise, SeededNoise, dyadic_below
+from tests import after_fits
+from tests.after_fits import Residuals, residuals
+from tests.generators.marginals.recorded import Ints, Recorder
 from tests.world import PURPOSE, RECIPIENT, build
 
-Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 STAGES = {"one-way", "held-back", "pair", "triple", "loose", "query"}
 FEW = settings(max_examples=40, deadline=None)
-
-
-@dataclass
-class Recorder:
-    """Draws from an inner source and keeps what was asked and what it gave out."""
-
-    inner: NoiseSource
-    sigmas: list[float] = field(default_factory=list)
-    outputs: list[Ints] = field(default_factory=list)
-
-    @property
-    def provenance(self) -> Provenance:
-        return self.inner.provenance
-
-    def add(self, exact: Ints, *, sigma: float) -> Ints:
-        self.sigmas.append(sigma)
-        self.outputs.append(self.inner.add(exact, sigma=sigma))
-        return self.outputs[-1]
-
-
-@dataclass
-class Replay:
-    """Gives out what another run gave out, whatever the rows say, and keeps what was asked."""
-
-    outputs: list[Ints]
-    sigmas: list[float] = field(default_factory=list)
-    provenance: Provenance = "seeded"
-
-    def add(self, exact: Ints, *, sigma: float) -> Ints:
-        self.sigmas.append(sigma)
-        out = self.outputs[len(self.sigmas) - 1]
-        assert out.shape == exact.shape
-        return out
 
 
 @dataclass
@@ -136,7 +105,7 @@ def both(mechanism: Mechanism, before: Codes, after: Codes, seed: int) -> tuple[
     counters = [Watched(TableCounter(codes, mechanism.cells)) for codes in (before, after)]
     recorder = Recorder(SeededNoise(seed))
     first = mechanism.runs(recorder, counted=lambda _: counters[0])(before)
-    replay = Replay(recorder.outputs)
+    replay = recorder.replay()
     second = mechanism.runs(replay, counted=lambda _: counters[1])(after)
     assert counters[0].asked == counters[1].asked, "what is asked depends on rows beyond the noisy outputs"
     assert recorder.sigmas == replay.sigmas
@@ -293,22 +262,7 @@ def test_a_fit_takes_no_rows_beyond_the_bound(tmp_path: Path) -> None:
 
 ALARM = 1e-6 / 40
 """Of each of the at most 40 tests of secure noise below."""
-Residuals = dict[str, list[Floats]]
-
-
-def residuals(transcript: MarginalTranscript, codes: Codes, cells: Sequence[int]) -> Residuals:
-    """Per stage each table's noise, in units of its stated standard deviation."""
-    out: Residuals = {}
-    for m in transcript.measurements:
-        noise = (m.counts - exact(codes, cells, m)).astype(np.float64).ravel()
-        out.setdefault(m.stage, []).append(noise / math.sqrt(m.variance))
-    return out
-
-
-def spread_fits(parts: Sequence[Floats]) -> bool:
-    """Two-sided chi-square of Σ (y − x)² / variance."""
-    z = np.concatenate(parts)
-    return bool(chi2.ppf(ALARM / 2, z.size) < float(z @ z) < chi2.isf(ALARM / 2, z.size))
+spread_fits = partial(after_fits.spread_fits, alarm=ALARM)
 
 
 def mean_fits(parts: Sequence[Floats]) -> bool:

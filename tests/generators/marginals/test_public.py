@@ -19,14 +19,12 @@ from privsynth.data.schema import parse_schema
 from privsynth.data.tables import file_of, read_table
 from privsynth.errors import HoldError, ModelError, SchemaError
 from privsynth.generators.marginals import MarginalModel, Marginals, PublicHelp, load_model, load_transcript
-from privsynth.generators.marginals.domains import NO_DOMAINS, Domains
 from privsynth.generators.marginals.public import PublicRows, blend, digest, read_public
 from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
-from privsynth.ledger.store import Hold, Status
+from privsynth.ledger.store import Status
 from privsynth.privacy.accountant import mu_squared
 from privsynth.privacy.noise import NoiseSource, SecureNoise, SeededNoise
-from privsynth.progress import SILENT, Progress
-from tests.generators.marginals.test_recipe import Recorder, Replay
+from tests.generators.marginals.recorded import Recorder
 from tests.world import POLICY, PURPOSE, RECIPIENT, SCHEMA, World, build, rows
 
 PEOPLE = 40_000
@@ -204,17 +202,8 @@ def _replayed(
 class CountsPrivate(Marginals):
     """A planted fault: the public tables are counted over the private rows."""
 
-    def _measure(
-        self,
-        counter: Counter,
-        *,
-        hold: Hold,
-        noise: NoiseSource,
-        public: PublicRows | None = None,
-        progress: Progress = SILENT,
-        domains: Domains = NO_DOMAINS,
-    ) -> MarginalTranscript:
-        told = super()._measure(counter, hold=hold, noise=noise, public=public, progress=progress, domains=domains)
+    def _measure(self, counter: Counter, **given: Any) -> MarginalTranscript:
+        told = super()._measure(counter, **given)
         planted = tuple(
             None
             if p is None
@@ -234,7 +223,7 @@ def test_replayed_outputs_and_the_same_public_rows_give_the_same_bytes(
     neighbour = frame[frame["person"] != "p00000"].reset_index(drop=True)
     recorder = Recorder(SecureNoise())
     first = _replayed(tmp_path / "a", frame, public, kind, recorder)
-    second = _replayed(tmp_path / "b", neighbour, public, kind, Replay(list(recorder.outputs)))
+    second = _replayed(tmp_path / "b", neighbour, public, kind, recorder.replay())
     assert (first == second) is same
 
 

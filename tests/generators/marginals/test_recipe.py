@@ -10,57 +10,20 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
 from privsynth.data.count import Counter
 from privsynth.errors import BudgetError, HoldError, MissingExtra, SchemaError
 from privsynth.generators.marginals import MarginalModel, Marginals
-from privsynth.generators.marginals.domains import NO_DOMAINS, Domains
-from privsynth.generators.marginals.public import PublicRows
 from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
 from privsynth.generators.marginals.workload import Query, Workload
-from privsynth.ledger.store import Hold, Status
+from privsynth.ledger.store import Status
 from privsynth.privacy.accountant import mu_squared
 from privsynth.privacy.budget import Budget
-from privsynth.privacy.events import Provenance
 from privsynth.privacy.noise import NoiseSource, SecureNoise, SeededNoise
-from privsynth.progress import SILENT, Progress
+from tests.generators.marginals.recorded import Ints, Recorder
 from tests.world import PURPOSE, RECIPIENT, World, build, rows
-
-Ints = npt.NDArray[np.int64]
-
-
-@dataclass
-class Recorder:
-    """Draws from an inner source and keeps what it gave out."""
-
-    inner: NoiseSource
-    outputs: list[Ints] = field(default_factory=list)
-
-    @property
-    def provenance(self) -> Provenance:
-        return self.inner.provenance
-
-    def add(self, exact: Ints, *, sigma: float) -> Ints:
-        out = self.inner.add(exact, sigma=sigma)
-        self.outputs.append(out)
-        return out
-
-
-@dataclass
-class Replay:
-    """Gives out what another run gave out, whatever the rows say."""
-
-    outputs: list[Ints]
-    provenance: Provenance = "os-secure"
-
-    def add(self, exact: Ints, *, sigma: float) -> Ints:
-        out = self.outputs.pop(0)
-        assert out.shape == exact.shape
-        return out
 
 
 @dataclass
@@ -237,24 +200,15 @@ def test_replayed_outputs_leave_nothing_else_of_the_rows(tmp_path: Path) -> None
     a, b = build(_new(tmp_path / "a"), frame=frame), build(_new(tmp_path / "b"), frame=neighbour)
     recorder = Recorder(SecureNoise())
     first = _run(a, a.recipe, recorder)
-    second = _run(b, b.recipe, Replay(list(recorder.outputs)))
+    second = _run(b, b.recipe, recorder.replay())
     assert first == second
 
 
 class Leaky(Marginals):
     """A planted fault: the exact number of rows goes into the transcript beside the noise."""
 
-    def _measure(
-        self,
-        counter: Counter,
-        *,
-        hold: Hold,
-        noise: NoiseSource,
-        public: PublicRows | None = None,
-        progress: Progress = SILENT,
-        domains: Domains = NO_DOMAINS,
-    ) -> MarginalTranscript:
-        honest = super()._measure(counter, hold=hold, noise=noise, public=public, progress=progress, domains=domains)
+    def _measure(self, counter: Counter, **given: Any) -> MarginalTranscript:
+        honest = super()._measure(counter, **given)
         first = honest.measurements[0]
         exact = counter.count((0,), {}).sum()
         counts = first.counts.copy()
@@ -277,7 +231,7 @@ def test_a_planted_exact_count_is_caught(tmp_path: Path) -> None:
         folder = _new(tmp_path / person)
         (folder / "ledger.db").write_bytes((tmp_path / "a" / "ledger.db").read_bytes())
         b = build(folder, frame=frame[frame["person"] != person].reset_index(drop=True))
-        if _run(b, leaky, Replay(list(recorder.outputs))) != first:
+        if _run(b, leaky, recorder.replay()) != first:
             caught = True
             break
     assert caught

@@ -32,6 +32,7 @@ from privsynth.errors import RequestDenied, StorageError, UsageError
 from privsynth.privacy.events import Receipt
 from privsynth.validate.metric import Metric, Verdict
 from privsynth.validate.report import Report, validate
+from tests.receipts import receipt
 from tests.validate.world import COLUMNS, Codes, copies, draw
 
 NASTY = "<script>alert('x')</script>&\"group"
@@ -58,23 +59,7 @@ def schema(source: str = "clinic/visits") -> Schema:
 
 
 SCHEMA = schema()
-RECEIPT = Receipt(
-    hold="h1",
-    population="patients",
-    source="clinic/visits",
-    purpose="research",
-    recipient="university",
-    unit="patient",
-    contribution=2,
-    person_rows=1,
-    epsilon=1.0,
-    delta=1e-9,
-    neighbours="add-or-remove",
-    mu=0.18,
-    mu_fit=0.17,
-    mu_gate=0.06,
-    event={},
-)
+RECEIPT = receipt(population="patients", source="clinic/visits", contribution=2)
 
 
 def frame(codes: Codes) -> pd.DataFrame:
