@@ -2,6 +2,7 @@
 
 tvd1, tvd2, tvd3: half the L1 distance of normalised tables, averaged over every column, every pair, and triples:
 all of them where there are at most 500, else 500 drawn once by a fixed seed, the same for every system.
+ks: the greatest gap between two distribution functions (Kolmogorov & Smirnov), for a column of numbers as they are.
 auc: a HistGradientBoostingClassifier (random_state 0) trained on released rows, scored on every real row.
 """
 
@@ -59,6 +60,13 @@ def exact_distances(real: CodedTable, shares: Shares) -> dict[str, float]:
             each.append((np.abs(counts / len(real) - chance).sum() + 1 - chance.sum()) / 2)
         found[f"tvd{order}"] = max(0.0, float(np.mean(each)))
     return found
+
+
+def ks(real: npt.NDArray[np.float64], released: npt.NDArray[np.float64]) -> float:
+    """The greatest gap between the distribution functions of two samples, either of any size above 0."""
+    at = np.union1d(real, released)
+    below = [np.searchsorted(np.sort(values), at, side="right") / len(values) for values in (real, released)]
+    return float(np.abs(below[0] - below[1]).max())
 
 
 def auc(real: CodedTable, released: Codes) -> float | None:

@@ -187,6 +187,8 @@ def found(benchmark: str, name: str, n: int, outcome: Outcome, *, epsilon: float
         yield record(metric, outcome.told[metric], unit)
     drawn, real, sizes = outcome.drawn
     table = CodedTable(name, real, tuple(sizes[0].tolist()), *((),) * 3)
+    if "ks" in outcome.told:
+        yield record("ks", outcome.told["ks"], rows=len(drawn))
     yield record("draw_seconds", outcome.told["draw_seconds"], "s", len(drawn))
     for metric, value in metrics.distances(table, drawn, orders=(1, 2)).items():
         yield record(metric, value, rows=len(drawn))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ks_2samp
 
 from benchmarks import independence, metrics, raw, records
 from benchmarks.coding import CodedTable, code, code_column, load, tables
@@ -379,3 +380,10 @@ def test_a_drafted_schema_is_filled_in(tmp_path: Path) -> None:
     assert "  row: {kind: text, dropped: true}" in text
     assert "  code: {kind: categorical, values from: code.csv}" in text
     assert len((folder / "code.csv").read_text().splitlines()) == 301
+
+
+def test_the_gap_of_distribution_functions_is_scipys() -> None:
+    rng = np.random.default_rng(0)
+    for a, b in ((rng.normal(size=300), rng.normal(0.3, 1, 170)), (rng.integers(0, 4, 90) * 1.0, np.zeros(5))):
+        assert metrics.ks(a, b) == pytest.approx(float(ks_2samp(a, b).statistic))
+    assert metrics.ks(np.ones(3), np.ones(8)) == 0.0
