@@ -6,8 +6,8 @@ from typing import Protocol
 
 from privsynth.data.records import Model, Train
 from privsynth.ledger.store import Hold
-from privsynth.privacy.events import Priced
 from privsynth.privacy.noise import NoiseSource
+from privsynth.privacy.priced import Priced
 from privsynth.progress import Progress
 
 

@@ -27,7 +27,7 @@ from privsynth.ledger.terms import one_line, terms_of
 if TYPE_CHECKING:
     from privsynth.data.records import CoinKey
     from privsynth.policy.document import ConsentKind, Policy
-    from privsynth.privacy.events import Priced
+    from privsynth.privacy.priced import Priced
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from privsynth.policy.decide import Decision
     from privsynth.policy.document import Policy
     from privsynth.privacy.accountant import Prices
-    from privsynth.privacy.events import Priced
+    from privsynth.privacy.priced import Priced
 
 _DIGITS = 3
 _LEAST_EPSILON = 1e-4

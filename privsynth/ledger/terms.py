@@ -15,7 +15,7 @@ from privsynth.privacy.budget import Budget, Neighbours
 if TYPE_CHECKING:
     from privsynth.policy.decide import Request
     from privsynth.policy.document import ConsentKind, Policy
-    from privsynth.privacy.events import Priced
+    from privsynth.privacy.priced import Priced
 
 _TEXT_LIMIT = 256
 _LATER = {"selects": False, "public_help": False}

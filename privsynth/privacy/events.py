@@ -12,15 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from privsynth.errors import BudgetError, ModelError
-from privsynth.privacy.budget import Budget, Neighbours
+from privsynth.privacy.budget import Neighbours
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
-
-    from privsynth.privacy.accountant import Prices
 
 Provenance = Literal["os-secure", "seeded"]
 
@@ -79,53 +77,6 @@ def decode(value: Mapping[str, Any]) -> DpEvent:
     except (KeyError, TypeError, ValueError):
         pass
     raise ModelError("not a recorded privacy event", mend="restore the file from a backup")
-
-
-class Priced(Protocol):
-    """What a ledger must know of a recipe to sell it a hold: public fields only."""
-
-    @property
-    def source(self) -> str:
-        """The registered source that the recipe's schema names."""
-        ...
-
-    @property
-    def budget(self) -> Budget:
-        """The whole release's price."""
-        ...
-
-    @property
-    def unit(self) -> str:
-        """Who is protected where the schema says so (``person-year``); empty where the policy names the
-        person behind a subject column (``patient``)."""
-        ...
-
-    @property
-    def contribution(self) -> int:
-        """The most rows of one subject that enter the fit (k)."""
-        ...
-
-    @property
-    def kind(self) -> str:
-        """The generator's kind as written in study files: ``marginals``."""
-        ...
-
-    @property
-    def selects(self) -> bool:
-        """Whether the fit releases categories from open sets: that takes a slice of delta of its own."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """Every public field, schema included, as JSON values; its hash is the recipe's identity."""
-        ...
-
-    def check_sampler(self, prices: Prices, *, rows: float, cap_epsilon: float) -> object:
-        """Whether a fit at these prices could be laid out for ``rows`` declared training subjects: public, free.
-
-        Raises:
-            BudgetError: its noise is beyond the sampler's range, or costs more delta than is set aside for it.
-        """
-        ...
 
 
 @dataclass(frozen=True)
