@@ -34,6 +34,7 @@ GENERATOR_MENDS = {
     "public": "for example `public: {file: census.parquet, note: census sample of 2021, open data}`",
     "queries": "for example `queries: [{where: {sex: F, age: {from: 65}}, weight: 10}]`",
     "steps": "a whole number from 1 to 100,000, or leave it out",
+    "device": "cpu or cuda",
     "target weight": "0, or a number from 0.001 to 1,000,000; 3 where it is left out",
     "up to": "1, 2 or 3: all tables of so many columns",
     "weight": "0, or a number from 0.001 to 1,000,000",
@@ -135,6 +136,7 @@ class MarginalsSpec(Strict):
     target: str | None = None
     components: int | None = None
     steps: int = 300
+    device: Literal["cpu", "cuda"] = "cpu"
     workload: WorkloadSpec = WorkloadSpec()
     public: PublicSpec | None = None
 
@@ -146,6 +148,7 @@ class MarginalsSpec(Strict):
             target=self.target,
             components=self.components,
             steps=self.steps,
+            device=self.device,
             workload=workload,
             public=PublicHelp.of(public, note=self.public.note) if public is not None and self.public else None,
         )

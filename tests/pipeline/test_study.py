@@ -61,7 +61,13 @@ def test_other_evidence_of_consent_is_refused_with_both_forms(desk: Desk, writte
 def test_a_generator_becomes_the_recipe(desk: Desk) -> None:
     recipe = desk.load().recipe
     assert (recipe.budget.epsilon, recipe.budget.delta, recipe.target) == (3.0, 1e-8, "ill")
-    assert (recipe.steps, recipe.components, recipe.source) == (40, 40, "lab/visits")
+    assert (recipe.steps, recipe.components, recipe.source, recipe.device) == (40, 40, "lab/visits", "cpu")
+    desk.edit("study.yaml", ("steps: 40", "device: cuda"))
+    assert desk.load().recipe.device == "cuda"
+    desk.edit("study.yaml", ("device: cuda", "device: gpu"))
+    with pytest.raises(StudyError, match="device") as caught:
+        desk.load()
+    assert caught.value.mend == "cpu or cuda"
 
 
 # --- the workload ----------------------------------------------------------------------------------
