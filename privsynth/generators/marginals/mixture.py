@@ -117,9 +117,8 @@ def _descend(
         by_mix = weights * (by_weight - (by_weight * weights).sum())
         adam.step((softmax.backward(tables, by_table), by_mix), rate=rate)
         progress.advance()
-    tables, weights = softmax(logits), torch.softmax(mix, 0)
-    fitted: Floats = tables.double().cpu().numpy()
-    shares: Floats = weights.double().cpu().numpy()
+    fitted: Floats = _Softmax.held(logits).double().exp().cpu().numpy()  # in float32 a cell could come to exactly 0
+    shares: Floats = torch.softmax(mix.double(), 0).cpu().numpy()
     return Mixture(shares / shares.sum(), _renormalise(fitted, targets.sizes), targets.sizes)
 
 
@@ -233,8 +232,13 @@ class _Softmax:
         self._member = torch.nn.functional.one_hot(self._column, len(sizes)).float()
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
-        weights = logits.clamp(-60.0, 60.0).exp()
+        weights = self.held(logits).exp()
         return weights / (weights @ self._member)[:, self._column]
+
+    @staticmethod
+    def held(logits: torch.Tensor) -> torch.Tensor:
+        """Within the bounds."""
+        return logits.clamp(-60.0, 60.0)
 
     def backward(self, tables: torch.Tensor, by_table: torch.Tensor) -> torch.Tensor:
         """The gradient by logits, of the gradient by tables."""

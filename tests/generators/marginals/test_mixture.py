@@ -221,3 +221,12 @@ def test_a_gpu_meets_the_same_tables() -> None:
     fitted = fit_mixture(targets(real), components=50, steps=800, seed=1, progress=SILENT, device="cuda")
     for axis in range(3):
         assert np.abs(joint(fitted).sum(axis=axis) - real.sum(axis=axis)).sum() / 2 < 0.002
+
+
+def test_no_cell_is_impossible() -> None:
+    """Targets of exactly 0, met with the greatest precision and for long: every probability stays above 0."""
+    table = np.zeros((3, 4, 2))
+    table[0, 0, 0], table[1, 2, 1] = 0.6, 0.4
+    fitted = fit(targets(table, precision=1e12), steps=2000)
+    assert fitted.tables.min() > 0
+    assert joint(fitted).min() > 0
