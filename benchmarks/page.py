@@ -147,9 +147,11 @@ def _told(by: dict[str, Figure], metric: str, *, digits: int = 3) -> str:
     figure = by.get(metric)
     if figure is None:
         return ""
-    low, high = min(figure.values), max(figure.values)
-    spread = f" ({low:.{digits}g}–{high:.{digits}g})" if f"{low:.{digits}g}" != f"{high:.{digits}g}" else ""
-    return f"{figure.mean:.{digits}g}{spread}"
+    mean, low, high = (
+        f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+        for value in (figure.mean, min(figure.values), max(figure.values))
+    )
+    return mean if low == high else f"{mean} ({low}–{high})"
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
