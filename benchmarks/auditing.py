@@ -7,14 +7,15 @@ Two neighbouring tables, as far apart as k rows can make them: the subject's row
 nobody else has. Onlooker and mechanism are run many times on each; the onlooker knows everything but the noise and
 says which table it was. How often he errs bounds the privacy parameters from below, by exact binomial limits
 (Clopper & Pearson 1934): a μ-GDP mechanism has Φ⁻¹(1 − false alarms) − Φ⁻¹(misses) ≤ μ at every rule (Dong, Roth &
-Su 2022), an (ε, δ) one hits ≤ e^ε·false alarms + δ.
+Su 2022), an (ε, δ) one hits ≤ e^ε·false alarms + δ. From n runs without one error no ε above about
+ln(n/4) can be found, so ε is audited at points of the stated curve where it is small enough: at a large δ.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from statistics import NormalDist
 
@@ -30,6 +31,7 @@ from privsynth.generators.marginals.plan import Plan, lay_out
 from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
 from privsynth.generators.marginals.workload import Query, Workload
 from privsynth.privacy.budget import Budget
+from privsynth.privacy.gdp import epsilon_of
 from privsynth.privacy.noise import NoiseSource
 from privsynth.progress import SILENT
 from privsynth.validate.rates import clopper_pearson
@@ -131,6 +133,20 @@ def exact(codes: Codes, cells: Sequence[int], m: Measurement) -> Ints:
     return TableCounter(codes, cells).count(m.clique, groups)
 
 
+def bought_twice(mechanism: Mechanism, noise: NoiseSource) -> Run:
+    """A planted fault: every table is drawn twice and paid once."""
+    honest = mechanism.runs(noise)
+
+    def run(codes: Codes) -> MarginalTranscript:
+        first = honest(codes)
+        again = [
+            replace(m, counts=noise.add(exact(codes, mechanism.cells, m), sigma=m.sigma)) for m in first.measurements
+        ]
+        return replace(first, measurements=(*first.measurements, *again))
+
+    return run
+
+
 # --- the onlooker --------------------------------------------------------------------------------
 
 
@@ -168,6 +184,10 @@ def scores(transcript: MarginalTranscript, before: Codes, after: Codes, cells: S
     return {"likelihood": ratio, "rows": weighed / weight, "first": first or 0.0}
 
 
+SHARES = (0.5, 0.75, 1.0, 1.25)
+"""Of the stated ε: where the rules of :func:`audit_points` cut."""
+
+
 def audit(
     run: Run, before: Codes, after: Codes, cells: Sequence[int], *, runs: int, mu: float, delta: float, alarm: float
 ) -> Audit:
@@ -191,3 +211,53 @@ def audit(
         found.append(Audit(apart, math.log(odds) if odds > 0 else 0.0, name, runs))
     best = max(found, key=lambda a: a.mu)
     return Audit(best.mu, max(a.epsilon for a in found), best.by, runs)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of the stated curve.
+
+    Attributes:
+        delta, stated: of the point.
+        found: a lower bound of ε at ``delta``.
+    """
+
+    delta: float
+    stated: float
+    found: float
+
+
+def audit_points(
+    run: Run,
+    before: Codes,
+    after: Codes,
+    cells: Sequence[int],
+    *,
+    runs: int,
+    mu: float,
+    deltas: Sequence[float],
+    alarm: float,
+) -> tuple[Point, ...]:
+    """Run the mechanism on both tables and bound ε from below at points of the curve that ``mu`` states.
+
+    The rules ask whether the likelihood ratio lies beyond shares of the stated ε, either way: hits and false alarms
+    of one rule bound ε by ln((hits − δ) / false alarms), each at its Clopper-Pearson limit.
+
+    Args:
+        alarm: the chance that any bound lies above the truth, over all rules and points together.
+    """
+    told = [
+        np.array([scores(run(codes), before, after, cells)["likelihood"] for _ in range(runs)])
+        for codes in (before, after)
+    ]
+    level = 1 - alarm / (2 * len(SHARES) * len(deltas))  # two-sided: one end of each of two rates is used
+    out = []
+    for delta in deltas:
+        stated, found = epsilon_of(mu, delta=delta), 0.0
+        for cut in (share * stated for share in SHARES):
+            for seen, other in ((told[1] > cut, told[0] > cut), (told[0] < -cut, told[1] < -cut)):
+                hits = clopper_pearson(int(seen.sum()), runs, level=level).low - delta
+                alarms = clopper_pearson(int(other.sum()), runs, level=level).high
+                found = max(found, math.log(hits / alarms) if hits > 0 else 0.0)
+        out.append(Point(delta, stated, found))
+    return tuple(out)

@@ -126,20 +126,17 @@ def sample(
 
     Example:  privsynth sample study.yaml --rows 5000 --where sex=F --where age=20..40 --out women/
     """
-    from privsynth.pipeline.conditions import parse_balance, parse_conditions
     from privsynth.pipeline.resample import sample_study
     from privsynth.pipeline.study import load_study
 
     screen = Screen(json_, quiet)
     loaded = load_study(study)
-    wanted = parse_conditions(where or [], loaded.schema)
-    shares = parse_balance(balance or [], loaded.schema)
     written = sample_study(
         loaded,
         rows=rows,
-        where=wanted,
+        where=where or [],
         seed=seed,
-        balance=shares,
+        balance=balance or [],
         draw=draw,  # type: ignore[arg-type]  # the model refuses any other word
         out=out,
         actor=who(actor, loaded),

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from privsynth.data.codec import Codec
 from privsynth.data.evidence import Between, Evidence, Floats, as_json, scalar
 from privsynth.data.listed import CodedColumn, Listed, OpenListed
-from privsynth.data.ranged import Ranged
+from privsynth.data.ranged import Ranged, cells_are_learned
 from privsynth.errors import ConditionError
 
 Balance = Mapping[str, Any]
@@ -103,10 +103,14 @@ def _each(column: CodedColumn, place: str) -> tuple[Evidence, ...]:
     """One evidence for each value (of numbers: each public cell); null is none of them."""
     values = column.cells - (1 if column.nullable else 0)
     if not isinstance(column, Listed) and values > MOST_EQUAL:
+        learned = cells_are_learned(column.column)
+        kind = "learned cells" if learned else "cells of numbers"
         raise ConditionError(
-            f"`equal` over {values} cells of numbers; at most {MOST_EQUAL} are possible",
+            f"`equal` over {values} {kind}; at most {MOST_EQUAL} are possible",
             where=place,
-            mend="declare fewer `bins` in the schema, or name ranges and their shares",
+            mend="name ranges and their shares"
+            if learned
+            else "declare fewer `bins` in the schema, or name ranges and their shares",
         )
     return tuple(Evidence(np.eye(column.cells)[i]) for i in range(values))
 

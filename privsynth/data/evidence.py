@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +17,8 @@ from privsynth.errors import ConditionError
 
 Codes = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
+
+_ASK = "a value, a list, or Between(low, high)"
 
 
 @dataclass(frozen=True)
@@ -105,15 +110,25 @@ def wanted_items(wanted: Any, where: str) -> list[Any]:
     Raises:
         ConditionError: nothing was asked, or a mapping.
     """
-    if isinstance(wanted, np.ndarray):
-        wanted = list(wanted.reshape(-1))
     if isinstance(wanted, Mapping):
-        raise ConditionError("a mapping is no condition", where=where, mend="a value, a list, or Between(low, high)")
-    if isinstance(wanted, str | bytes) or not isinstance(wanted, Collection):
+        raise ConditionError("a mapping is no condition", where=where, mend=_ASK)
+    if not _several(wanted):
         return [wanted]
-    if len(wanted) == 0:
+    items = _listed(wanted)
+    if not items:
         raise ConditionError("an empty list of values", where=where, mend="name at least one")
-    return list(wanted)
+    return items
+
+
+def _several(wanted: Any) -> bool:
+    return isinstance(wanted, Collection) and not isinstance(wanted, str | bytes | Mapping)
+
+
+def _listed(wanted: Any) -> list[Any]:
+    """The values of a collection; of a set, which has no order, always in the same."""
+    if isinstance(wanted, set | frozenset):
+        return sorted(wanted, key=lambda item: (type(item).__name__, str(item)))
+    return list(wanted.reshape(-1)) if isinstance(wanted, np.ndarray) else list(wanted)
 
 
 def scalar(value: Any) -> Any:
@@ -121,11 +136,59 @@ def scalar(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def plain(wanted: Any, where: str = "where") -> Any:
+    """What was asked of a column, in values that a file can hold and every reader reads back alike.
+
+    Returns:
+        None, a boolean, a number, text, a :class:`Between` of them, or a list of these. Days and moments are ISO
+        text; a moment at midnight is its day, which columns of both kinds read.
+
+    Raises:
+        ConditionError: a value of another kind.
+    """
+    if _several(wanted):
+        return [_plain_item(item, where) for item in _listed(wanted)]
+    return _plain_item(wanted, where)
+
+
+def _plain_item(item: Any, where: str) -> Any:
+    if isinstance(item, Between):
+        return Between(_plain_value(item.low, where), _plain_value(item.high, where))
+    return _plain_value(item, where)
+
+
+def _plain_value(value: Any, where: str) -> Any:
+    if isinstance(value, np.datetime64) and not np.isnat(value):
+        value = value.astype("datetime64[us]").item()
+    elif isinstance(value, np.floating | np.integer | np.bool_ | np.str_):
+        value = value.item() if not isinstance(value, np.longdouble) else float(value)
+    match value:
+        case None | bool():
+            return value
+        case int():
+            return int(value)
+        case float() | Decimal() | Fraction():
+            return float(value)
+        case str():
+            return str.__str__(value)  # of an enumeration its text, not its name
+        case dt.datetime() if value == value:  # pandas' missing moment is none
+            midnight = value.tzinfo is None and value == dt.datetime(value.year, value.month, value.day)
+            return value.date().isoformat() if midnight else value.isoformat(" ")
+        case dt.date() if not isinstance(value, dt.datetime):
+            return value.isoformat()
+    raise ConditionError(f"{value!r} is no value of a column", where=where, mend=_ASK)
+
+
 def as_json(value: Any) -> Any:
-    """What was asked of a column, as JSON values: a range as ``{"from": …, "to": …}``, a date as text."""
-    value = scalar(value)
+    """What was asked of a column, as JSON values: a range as ``{"from": …, "to": …}``, a date as text.
+
+    Raises:
+        ConditionError: as of :func:`plain`.
+    """
+    return _json(plain(value))
+
+
+def _json(value: Any) -> Any:
     if isinstance(value, Between):
-        return {"from": as_json(value.low), "to": as_json(value.high)}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [as_json(v) for v in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+        return {"from": value.low, "to": value.high}
+    return [_json(item) for item in value] if isinstance(value, list) else value

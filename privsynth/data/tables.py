@@ -3,33 +3,36 @@
 Structure is checked and refused loudly: missing, unknown or doubled columns, wrong storage types,
 unreadable files (files.py). Content never stops a run: each value outside its domain is clipped, mapped
 or loses its row by the schema's rule, row by row (conform.py), and only ``privsynth data check`` lists
-such rows.
+such rows. What the schema computes from other columns (totals, values of a public map) is computed from them for
+real rows too, before any row rule is asked: whatever the file holds there is read by nothing else.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from privsynth.data.codec import Codec, Floats, Listed, OpenListed, Ranged, coded_column
+from privsynth.data.codec import Floats, Listed, OpenListed, Ranged, coded_column
 from privsynth.data.conform import Mask, conform
 from privsynth.data.csv_file import csv_header
 from privsynth.data.files import Stored, load
 from privsynth.data.ranged import ranged_bounds, total
 from privsynth.data.records import Ballots, Records, numbered
-from privsynth.data.rules import Sum, text_of
-from privsynth.data.schema import Integer, Real, Schema
+from privsynth.data.rules import Determines, Sum, listed, text_of
+from privsynth.data.schema import Boolean, Column, Integer, Real, Schema
 from privsynth.errors import DataError, MissingExtra
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
 __all__ = ["Fault", "check_table", "csv_header", "file_of", "read_table", "violations"]
@@ -43,7 +46,7 @@ class Fault:
 
     Attributes:
         column: the column, or the text of the row rule.
-        rule: what is done: ``clip``, ``round down``, ``null``, ``drop``, ``computed`` (its value is not read), or a
+        rule: what is done: ``clip``, ``round down``, ``null``, ``drop``, ``computed`` (nothing: the row stays), or a
             category.
         rows: how many rows.
         first: the numbers (from 0) of the first ten of them.
@@ -87,16 +90,20 @@ def _read(data: str | Path | pd.DataFrame, schema: Schema) -> tuple[Records, _Fa
     except ImportError:
         raise MissingExtra("reading data needs pandas and pyarrow", mend="pip install 'privsynth[generate]'") from None
     stored = load(data, schema)
-    faults = _Faults(stored.rows)
+    faults, unread = _Faults(stored.rows), _unread(schema)
     columns: dict[str, pd.Series[Any]] = {}
+    misfits: dict[str, Mask] = {}
     for name, column in schema.learned.items():
         conformed = conform(name, column, stored.columns[name])
         columns[name] = conformed.values
+        if name in unread:
+            misfits[name] = np.logical_or.reduce([mask for _, mask in conformed.broken])
+            continue
         for rule, mask in conformed.broken:
             faults.note(name, rule, mask)
     ids = _subjects(stored, schema, faults)
-    frame = pd.DataFrame(columns, copy=False)
-    _row_rules(frame, schema, faults)
+    frame = pd.DataFrame(columns | _followed(columns, schema), copy=False)
+    _row_rules(frame, pd.DataFrame(columns, copy=False), misfits, schema, faults)
     for name in schema.columns:  # consent may ask for a dropped column; neither codec nor fit ever sees it
         if schema.columns[name].dropped and name in stored.columns:
             frame[name] = stored.columns[name].to_pandas()
@@ -173,12 +180,50 @@ def _subjects(stored: Stored, schema: Schema, faults: _Faults) -> npt.NDArray[np
     return ids
 
 
+def _unread(schema: Schema) -> dict[str, Sum | Determines]:
+    """The computed columns whose stored values nothing reads: totals, and those of a public map. Without a map
+    the fit reads them, to learn one."""
+    return {name: rule for name, rule in schema.computed.items() if isinstance(rule, Sum) or rule.map is not None}
+
+
+def _followed(columns: Mapping[str, pd.Series[Any]], schema: Schema) -> dict[str, pd.Series[Any]]:
+    """What the schema computes of conformed columns without a fit, stored as they are; a row that is dropped may
+    hold anything. O(rows)."""
+    out: dict[str, pd.Series[Any]] = {}
+    for name, rule in _unread(schema).items():
+        column = schema.columns[name]
+        if isinstance(rule, Sum):
+            out[name] = total(name, column, [columns[part] for part in rule.parts]).astype(columns[name].dtype)
+        else:
+            out[name] = _mapped(rule, columns[rule.left], schema.columns[rule.left], column)
+    return out
+
+
+def _mapped(rule: Determines, left: pd.Series[Any], declared: Column, column: Column) -> pd.Series[Any]:
+    """The value of ``column`` beside each of conformed ``left`` by the rule's public map; null beside null."""
+    import pandas as pd
+
+    known, values = dict(rule.map or ()), listed(column)
+    place = {text_of(value): i for i, value in enumerate(values)}
+    image = np.array([place[known[text_of(value)]] for value in listed(declared)] + [-1], dtype=np.int64)
+    flags = isinstance(declared, Boolean)
+    lefts = left.astype("Int8").to_numpy(np.int64, na_value=-1) if flags else left.cat.codes.to_numpy()
+    rights = image[lefts]
+    if isinstance(column, Boolean):
+        return pd.Series(pd.arrays.BooleanArray(rights == 1, rights < 0))
+    dtype = pd.CategoricalDtype(pd.Index(list(values)))
+    return pd.Series(pd.Categorical.from_codes(cast("Sequence[int]", rights), dtype=dtype))
+
+
 def _row_ids(frame: pd.DataFrame, schema: Schema) -> npt.NDArray[np.object_]:
     """Where each row is a subject: the hash of its content and its number among equal rows, so that
     adding or removing a row renames no other (of equal rows the last name goes). Stays in memory; only
-    keyed coins are drawn from it."""
-    parts = []
-    for column in Codec(schema).columns:
+    keyed coins are drawn from it.
+
+    Content is every learned column but those that are computed from others, so that whatever a fit can count is
+    alike in rows of one name: which of them has which ordinal, by their order in the file, changes no table."""
+    parts, unread = [], _unread(schema)
+    for column in (coded_column(name, c) for name, c in schema.learned.items() if name not in unread):
         if isinstance(column, Ranged):
             position, missing = column.position(frame[column.name])
             parts += [position, missing.astype(np.float64)] if column.nullable else [position]
@@ -201,12 +246,16 @@ def _text_marks(texts: pd.Series[Any]) -> list[Floats]:
     return [np.array(mark, dtype=np.float64)[places] for mark in marks]
 
 
-def _row_rules(frame: pd.DataFrame, schema: Schema, faults: _Faults) -> None:
-    """Rows that break a structural zero or an order are dropped by rule; what is computed from other columns is
-    never read, so a row where it differs stays."""
+def _row_rules(
+    frame: pd.DataFrame, stored: pd.DataFrame, misfits: Mapping[str, Mask], schema: Schema, faults: _Faults
+) -> None:
+    """Rows that break a structural zero or an order are dropped by rule. Where a ``stored`` value differs from what
+    is computed from other columns, or is none of its domain (``misfits``), the row stays."""
     alive = np.flatnonzero(faults.alive)
-    standing = frame if len(alive) == len(frame) else frame.loc[faults.alive]
-    for done, found in (("drop", _forbidden(standing, schema)), ("computed", _miscomputed(standing, schema))):
+    told, held = (f if len(alive) == len(f) else f.loc[faults.alive] for f in (frame, stored))
+    wrong = _miscomputed(held, schema)
+    wrong += [(_line(name, schema.computed[name]), mask[alive]) for name, mask in misfits.items()]
+    for done, found in (("drop", _forbidden(told, schema)), ("computed", wrong)):
         for rule, mask in found:
             broken = np.zeros(len(frame), dtype=np.bool_)
             broken[alive[mask]] = True
@@ -217,6 +266,11 @@ def violations(frame: pd.DataFrame, schema: Schema) -> list[tuple[str, Mask]]:
     """Which rows of conformed values break each line of the schema's ``never``, ``order``, ``sums`` and
     ``determines``."""
     return _forbidden(frame, schema) + _miscomputed(frame, schema)
+
+
+def _line(name: str, rule: Sum | Determines) -> str:
+    """The line of the schema that computes a column."""
+    return f"{name} = {' + '.join(rule.parts)}" if isinstance(rule, Sum) else f"{rule.left} -> {rule.right}"
 
 
 def _miscomputed(frame: pd.DataFrame, schema: Schema) -> list[tuple[str, Mask]]:
@@ -236,7 +290,7 @@ def _miscomputed(frame: pd.DataFrame, schema: Schema) -> list[tuple[str, Mask]]:
             if isinstance(column, Real) and column.decimals is not None:
                 near = near + 0.5 * 10.0**-column.decimals
             wrong = (np.abs(held - sums) > near) | (held < low) | (held > high) | missing
-            out.append((f"{name} = {' + '.join(rule.parts)}", np.asarray(wrong & ~none, dtype=np.bool_)))
+            out.append((_line(name, rule), np.asarray(wrong & ~none, dtype=np.bool_)))
             continue
         left = frame[rule.left].astype(object).map(lambda v: "" if v is None or v is pd.NA or v != v else text_of(v))
         right = stored.astype(object).map(lambda v: "" if v is None or v is pd.NA or v != v else text_of(v))
@@ -245,7 +299,7 @@ def _miscomputed(frame: pd.DataFrame, schema: Schema) -> list[tuple[str, Mask]]:
         else:
             counts = pd.DataFrame({"l": left, "r": right}).value_counts(sort=True).reset_index()
             wanted = left.map(counts.drop_duplicates("l").set_index("l")["r"])
-        out.append((f"{rule.left} -> {rule.right}", np.asarray(wanted != right, dtype=np.bool_)))
+        out.append((_line(name, rule), np.asarray(wanted != right, dtype=np.bool_)))
     return out
 
 

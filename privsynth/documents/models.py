@@ -75,7 +75,7 @@ def build(
     ``mends`` maps a key to the mend to show for it, and for what stands under it and has none of its own.
     """
     try:
-        return model.model_validate(document.data)
+        return model.model_validate(document.data, by_alias=True, by_name=False)
     except pydantic.ValidationError as wrong:
         _refuse(wrong, model, document, error, mends or {})
 

@@ -80,7 +80,8 @@ class Quote:
 
     @property
     def admitted(self) -> bool:
-        """Whether policy and every budget line would sell this hold now."""
+        """Whether policy and every budget line would sell this hold now. The recipe has its own word still:
+        :meth:`Priced.check_sampler`, which a sale and ``privsynth plan`` ask."""
         return self.decision.allowed and bool(self.lines) and all(line.admitted for line in self.lines)
 
 

@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from privsynth.data.balance import EQUAL, read_balance
 from privsynth.data.codec import Between, Codec
 from privsynth.data.evidence import as_json
-from privsynth.data.schema import Boolean, Categorical, Column, Date, Datetime, Schema
+from privsynth.data.learned import Learned
+from privsynth.data.listed import Listed
+from privsynth.data.ranged import cells_are_learned
+from privsynth.data.schema import Boolean, Categorical, Column, Date, Datetime, Real
 from privsynth.errors import ConditionError
 
 _NUMBER = re.compile(r"[-+]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?")
+_MOST = 1e300
 _FORM = "write COLUMN=VALUE, COLUMN=A,B (either), COLUMN=20..40 (a range, both ends included) or COLUMN= (null)"
-
 _SHARES = "write COLUMN=equal or COLUMN=VALUE:SHARE,VALUE:SHARE with shares that sum to 1"
 
 
-def parse_conditions(texts: Sequence[str], schema: Schema) -> dict[str, Any]:
+def parse_conditions(texts: Sequence[str], codec: Codec) -> dict[str, Any]:
     """The ``where=`` mapping that the texts write. Values are read by the column's declared kind.
+
+    Args:
+        codec: of the model that will be asked; of the schema alone where there is none yet.
 
     Raises:
         ConditionError: not of the form, an unknown column, the same column twice, or a value outside the
-            column's public domain.
+            column's domain.
     """
     out: dict[str, Any] = {}
-    codec = Codec(schema)
+    learned = codec.schema.learned
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign:
             raise ConditionError(f"{text!r} has no `=`", where="--where", mend=_FORM)
-        column = schema.learned.get(name)
-        if column is None:
+        if name not in learned:
             raise ConditionError(
-                f"{name!r} is not a learned column", where="--where", mend=f"one of {', '.join(schema.learned)}"
+                f"{name!r} is not a learned column", where="--where", mend=f"one of {', '.join(learned)}"
             )
         if name in out:
             raise ConditionError(f"{name!r} is given twice", where="--where", mend=_FORM)
-        out[name] = _wanted(column, value)
+        out[name] = _wanted(codec, name, value)
         try:
             codec.evidence({name: out[name]})
         except ConditionError as wrong:
@@ -47,12 +53,15 @@ def parse_conditions(texts: Sequence[str], schema: Schema) -> dict[str, Any]:
     return out
 
 
-def parse_balance(texts: Sequence[str], schema: Schema) -> dict[str, Any]:
+def parse_balance(texts: Sequence[str], codec: Codec) -> dict[str, Any]:
     """The ``balance=`` mapping that the texts write: ``sex=equal``, ``sex=F:0.7,M:0.3``, ``age=20..40:0.5,41..60:0.5``.
+
+    Args:
+        codec: as of :func:`parse_conditions`.
 
     Raises:
         ConditionError: not of the form, an unknown column, the same column twice, a value outside the
-            column's public domain, or shares that do not sum to 1.
+            column's domain, or shares that do not sum to 1.
     """
     written: dict[str, Any] = {}
     for text in texts:
@@ -65,10 +74,33 @@ def parse_balance(texts: Sequence[str], schema: Schema) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, asked in written.items():
         try:
-            out |= named_shares({name: asked}, schema)
+            out |= named_shares({name: asked}, codec, form=_SHARES)
         except ConditionError as wrong:
             raise ConditionError(f"{name}: {wrong.what}", where="--balance", mend=wrong.mend) from None
     return out
+
+
+def before_fit(codec: Codec, asked: Mapping[str, Any]) -> Codec:
+    """The codec that checks what is asked of a model before its fit: where the fit is to learn a column's cells, each
+    single value that ``asked`` names (column → values) counts as an atom that the fit may find. Whether it has, the
+    sampling tells."""
+    edges: dict[str, tuple[float, ...]] = {}
+    for name, wanted in asked.items():
+        column = codec.schema.modelled.get(name)
+        if not isinstance(column, Real) or not cells_are_learned(column):
+            continue
+        singles = {float(value) for value in _singles(wanted)}
+        edges[name] = tuple(sorted({edge for v in singles for edge in (v, math.nextafter(v, math.inf))}))
+    found = {name: part for name, part in edges.items() if part}
+    return Codec(codec.schema, Learned(bins=found)) if found else codec
+
+
+def _singles(wanted: Any) -> Iterator[float]:
+    """The numbers that are asked for by themselves."""
+    for item in wanted if isinstance(wanted, list | tuple) else [wanted]:
+        value = item.low if isinstance(item, Between) and item.low == item.high else item
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST:
+            yield value
 
 
 def _written_shares(name: str, text: str) -> dict[str, float]:
@@ -91,58 +123,90 @@ def _written_shares(name: str, text: str) -> dict[str, float]:
     return out
 
 
-def named_shares(written: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+def named_shares(written: Mapping[str, Any], codec: Codec, *, form: str) -> dict[str, Any]:
     """A ``balance`` whose values are named by text, as in a file's keys, as ``sample`` takes it.
 
     ``null`` or no text at all is null, unless the column's list has such a value; ``20..40`` is a range of numbers
     or dates.
 
+    Args:
+        codec: as of :func:`parse_conditions`.
+        form: the mend of what is not written as a balance.
+
     Raises:
-        ConditionError: as of :func:`privsynth.data.balance.read_balance`; a value outside its domain.
+        ConditionError: as of :func:`privsynth.data.balance.read_balance`; a value outside its domain; before a fit
+            ``equal`` on a column whose cells it will learn.
     """
     out: dict[str, Any] = {}
-    codec = Codec(schema)
     for name, asked in written.items():
-        column = schema.learned.get(name)
-        try:
-            if column is not None and isinstance(asked, Mapping):
-                pairs = [{"value": as_json(_named(column, str(v))), "share": share} for v, share in asked.items()]
-                out[name] = pairs
-            else:
-                out[name] = asked
-            read_balance({name: out[name]}, codec)
-        except ConditionError as wrong:
+        column = codec.schema.learned.get(name)
+        place = f"balance[{name!r}]"
+        if asked == EQUAL and column is not None and not codec.learned and cells_are_learned(column):
             raise ConditionError(
-                wrong.what, where=f"balance[{name!r}]", mend=wrong.mend.replace(_FORM, _SHARES)
-            ) from None
-    read_balance(out, codec)
+                "`equal` on a column whose cells are learned: how many there will be is not known",
+                where=place,
+                mend="name ranges and their shares, or declare its `bins` or `cells: equal` in the schema",
+            )
+        try:
+            out[name] = asked
+            if column is not None and isinstance(asked, Mapping):
+                pairs = [{"value": as_json(_named(codec, name, str(v))), "share": s} for v, s in asked.items()]
+                out[name] = pairs
+        except ConditionError as wrong:
+            raise ConditionError(wrong.what, where=place, mend=wrong.mend.replace(_FORM, form)) from None
+    try:
+        read_balance(out, codec if codec.learned else before_fit(codec, named_values(out)))
+    except ConditionError as wrong:
+        mend = wrong.mend.replace("Between(low, high)", "LOW..HIGH")
+        raise ConditionError(wrong.what, where=wrong.where, mend=mend) from None
     return out
 
 
-def _named(column: Column, text: str) -> Any:
+def named_values(balance: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The values that a ``balance`` of :func:`named_shares` names, by column."""
+    out: dict[str, list[Any]] = {}
+    for name, asked in balance.items():
+        pairs = asked if isinstance(asked, list | tuple) else []
+        values = [pair.get("value") for pair in pairs if isinstance(pair, Mapping)]
+        out[name] = [Between(v.get("from"), v.get("to")) if isinstance(v, Mapping) else v for v in values]
+    return out
+
+
+def _named(codec: Codec, name: str, text: str) -> Any:
     """The value that a text names."""
-    if text in ("", "null") and not _listed(column, text):
+    if text in ("", "null") and not _listed(codec, name, text):
         return None
-    if ".." in text and not isinstance(column, Categorical | Boolean):
-        low, _, high = text.partition("..")
-        return Between(_value(column, low) if low else None, _value(column, high) if high else None)
-    return _value(column, text)
+    return _one(codec.schema.learned[name], text)
 
 
-def _wanted(column: Column, text: str) -> Any:
+def _wanted(codec: Codec, name: str, text: str) -> Any:
+    column = codec.schema.learned[name]
     if text == "":
         return None
-    if ".." in text and not isinstance(column, Categorical | Boolean):
-        low, _, high = text.partition("..")
-        return Between(_value(column, low) if low else None, _value(column, high) if high else None)
-    values = [_value(column, part) for part in text.split(",")] if not isinstance(column, Categorical) else None
-    if values is None:
-        values = [_value(column, text)] if _listed(column, text) else [_value(column, p) for p in text.split(",")]
+    if _listed(codec, name, text) or _is_range(column, text):
+        return _one(column, text)
+    values = [_value(column, part) for part in text.split(",")]
     return values[0] if len(values) == 1 else values
 
 
-def _listed(column: Column, text: str) -> bool:
-    return isinstance(column, Categorical) and text in {str(v) for v in column.values}
+def _one(column: Column, text: str) -> Any:
+    """A value or a range."""
+    if not _is_range(column, text):
+        return _value(column, text)
+    low, _, high = text.partition("..")
+    return Between(_value(column, low) if low else None, _value(column, high) if high else None)
+
+
+def _is_range(column: Column, text: str) -> bool:
+    return ".." in text and not isinstance(column, Categorical | Boolean)
+
+
+def _listed(codec: Codec, name: str, text: str) -> bool:
+    """Whether the whole text is a category of the column, as declared or as its fit has released it."""
+    if name not in codec.index:
+        return False
+    column = codec.columns[codec.index[name]]
+    return isinstance(column, Listed) and text in {str(v) for v in column.values if not isinstance(v, bool)}
 
 
 def _value(column: Column, text: str) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from privsynth.data.records import Draw
 from privsynth.generators.marginals import load_model
+from privsynth.pipeline.conditions import parse_balance, parse_conditions
 from privsynth.pipeline.places import existing_ledger, passphrase
 from privsynth.pipeline.study import Study
 from privsynth.release.gate import approved
@@ -17,9 +17,9 @@ def sample_study(
     study: Study,
     *,
     rows: int,
-    where: Mapping[str, Any],
+    where: Sequence[str],
     seed: int | None,
-    balance: Mapping[str, Any],
+    balance: Sequence[str],
     draw: Draw,
     out: Path,
     actor: str,
@@ -27,7 +27,8 @@ def sample_study(
     """Draw from a study's saved model, sign and write; reads no data and costs nothing.
 
     Args:
-        rows, where, seed, balance, draw: as of ``model.sample``.
+        rows, seed, draw: as of ``model.sample``.
+        where, balance: as a command line writes them; read by the model's own cells and categories.
         out: the new release's folder, from the current one.
 
     Returns:
@@ -35,11 +36,13 @@ def sample_study(
 
     Raises:
         ModelError: no saved model. HoldError: the model has no approval on record.
+        ConditionError: a condition or shares that the model cannot meet.
         StorageError: no ledger, or a release folder that is there already.
     """
     model = load_model(study.model_folder)
+    wanted, shares = parse_conditions(where, model.codec), parse_balance(balance, model.codec)
     ledger = existing_ledger(study.ledger_url, study.policy, actor=actor)
     verdict = approved(model, hold=ledger.hold(model.receipt.hold), policy=study.policy)
-    synth = model.sample(rows, where=dict(where) or None, seed=seed, balance=dict(balance) or None, draw=draw)
+    synth = model.sample(rows, where=wanted or None, seed=seed, balance=shares or None, draw=draw)
     verdict.release(synth).sign(study.key, passphrase(study)).write(out)
     return len(synth)

@@ -20,7 +20,7 @@ from privsynth.documents import Document, Strict, build, identity, load_yaml, re
 from privsynth.errors import BudgetError, ConditionError, SchemaError, StudyError
 from privsynth.generators.marginals.public import PublicRows, read_public
 from privsynth.generators.marginals.recipe import Marginals
-from privsynth.pipeline.conditions import named_shares
+from privsynth.pipeline.conditions import before_fit, named_shares, named_values
 from privsynth.pipeline.study_generator import GENERATOR_MENDS, MarginalsSpec, read_condition
 from privsynth.policy.decide import ConsentKind
 from privsynth.policy.document import Policy, load_policy
@@ -186,25 +186,34 @@ class Study:
 
         Raises:
             StudyError: a range that is not written as one.
-            ConditionError: not a learned column, or a value outside its public domain.
+            ConditionError: not a learned column, or a value outside its public domain. Whether a single value is
+                one of those that a fit has learned, the sampling tells.
         """
-        return read_condition(self.file.sample.where, ("sample", "where"), self.document, Codec(self.schema).evidence)
+        codec = Codec(self.schema)
+        return read_condition(
+            self.file.sample.where,
+            ("sample", "where"),
+            self.document,
+            lambda part: before_fit(codec, part).evidence(part),
+        )
 
     def balance(self) -> dict[str, Any]:
         """The sample's balance: values read by their column's kind, every one that its column may hold.
 
         Raises:
-            ConditionError: not of its form, or as of :func:`privsynth.data.balance.read_balance`.
+            ConditionError: not of its form, ``equal`` on a column whose cells are learned, or as of
+                :func:`privsynth.data.balance.read_balance`.
         """
         out: dict[str, Any] = {}
+        codec = Codec(self.schema)
         for name, asked in self.file.sample.balance.items():
             try:
-                out |= named_shares({name: asked}, self.schema)
-                read_balance({name: out[name]}, Codec(self.schema), where=self.file.sample.where)
+                out |= (named := named_shares({name: asked}, codec, form=_MENDS["balance"]))
+                read_balance(named, before_fit(codec, named_values(named)), where=self.file.sample.where)
             except ConditionError as wrong:
                 place = self.document.where("sample", "balance", name)
                 raise ConditionError(f"sample › balance › {name}: {wrong.what}", where=place, mend=wrong.mend) from None
-        read_balance(out, Codec(self.schema))
+        read_balance(out, before_fit(codec, named_values(out)))
         return out
 
 
@@ -222,7 +231,10 @@ def load_study(path: str | Path) -> Study:
     schema = load_schema(folder / file.schema_)
     policy = load_policy(folder / file.policy)
     public = _public(file, schema, folder, document)
-    return Study(file, document, folder, schema, policy, _recipe(file, schema, document, public), public)
+    study = Study(file, document, folder, schema, policy, _recipe(file, schema, document, public), public)
+    study.condition()
+    study.balance()
+    return study
 
 
 def _public(file: StudyFile, schema: Schema, folder: Path, document: Document) -> PublicRows | None:

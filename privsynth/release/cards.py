@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from privsynth.data.columns import Date, Datetime, Integer, Real
+from privsynth.data.ranged import cells_are_learned
+from privsynth.data.rules import Sum
 from privsynth.data.schema import Categorical, Column, Schema
 from privsynth.documents import plain
 from privsynth.privacy.events import Receipt
 from privsynth.release.claims import Claims
 from privsynth.release.statement import exact
 
-FORMAT = 2
+FORMAT = 3
 LISTED = 50  # a longer list of public values is counted, and stands in schema.json
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -32,6 +35,12 @@ HELPED = (
     "They were declared public and count for nothing in the ε above; where the noise hides a difference, the synthetic "
     "rows may follow them rather than the records."
 )
+DECLARED = "Every domain was declared, public, and never read off the records."
+LEARNED = (
+    "Bounds and listed values were declared, public, and never read off the records. Learned from the records, with "
+    "noise and inside the ε above:"
+)
+BY_PUBLIC, BY_LEARNED = "a public map", "a map learned under payment"
 TRANSCRIPT = (
     "The noisy tables that the model was fitted to are in `transcript/`: all that was measured, covered by the ε "
     "above. From them anyone fits the model again and draws rows, without another look at the records; such rows are "
@@ -85,9 +94,14 @@ def data_card(
         "balance": dict(balance),
         "draw": draw,
         "files": list(files),
-        "columns": [_column(name, column) for name, column in schema.columns.items() if not column.dropped],
+        "columns": [_column(name, column, schema) for name, column in schema.columns.items() if not column.dropped],
+        "learned under payment": _learned(schema),
         "never": plain(schema).get("never", []),
         "order": list(schema.order),
+        "sums": list(schema.sums),
+        "determines": [
+            {"rule": rule.rule, "by": BY_LEARNED if rule.map is None else BY_PUBLIC} for rule in schema.determines
+        ],
         "domains from a public file": schema.public_from,
         "generator": {"kind": generator, "model": model, "recipe": receipt.recipe, "hold": receipt.hold},
         "privacy": {"epsilon": receipt.epsilon, "delta": receipt.delta, "unit": receipt.unit, "see": "privacy.md"},
@@ -128,9 +142,9 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         "",
         "## Columns",
         "",
-        "Every domain was declared, public, and never read off the records.",
+        *_domains(card["learned under payment"]),
         "",
-        "| column | kind | public domain | may be missing |",
+        "| column | kind | domain | may be missing |",
         "| --- | --- | --- | --- |",
         *(
             f"| {_cell(c['name'])} | {c['kind']} | {_domain(c['domain'])} | {'yes' if c['nullable'] else 'no'} |"
@@ -139,7 +153,9 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         "",
         *(f"- Never together: {_domain(rule)}." for rule in card["never"]),
         *(f"- Always: {_code(rule)}." for rule in card["order"]),
-        *([""] if card["never"] or card["order"] else []),
+        *(f"- Always, the first computed from the others: {_code(rule)}." for rule in card["sums"]),
+        *(f"- Always, the second computed by {rule['by']}: {_code(rule['rule'])}." for rule in card["determines"]),
+        *([""] if any(card[key] for key in ("never", "order", "sums", "determines")) else []),
         "## The gate's rules",
         "",
         "Figures are free (no look at real rows) or paid (noisy, inside the ε above).",
@@ -174,8 +190,31 @@ def card_markdown(card: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _column(name: str, column: Column) -> dict[str, Any]:
-    value = plain(column)
+def _learned(schema: Schema) -> dict[str, list[str]]:
+    """The columns whose domain a fit pays for, by what of it."""
+    modelled = schema.modelled.items()
+    return {
+        "cells": [n for n, c in modelled if isinstance(c, Integer | Real | Date | Datetime) and cells_are_learned(c)],
+        "categories": [n for n, c in modelled if isinstance(c, Categorical) and c.open],
+        "maps": [rule.rule for rule in schema.determines if rule.map is None],
+    }
+
+
+def _domains(learned: Mapping[str, Sequence[str]]) -> list[str]:
+    """Where the domains come from, in words."""
+    if not any(learned.values()):
+        return [DECLARED]
+    words = {
+        "cells": "the cells that numbers, dates and moments were counted in, of",
+        "categories": "the categories of",
+        "maps": "the values of the second column beside each of the first, of",
+    }
+    told = [f"- {words[key]} {', '.join(map(_code, names))}." for key, names in learned.items() if names]
+    return [LEARNED, "", *told]
+
+
+def _column(name: str, column: Column, schema: Schema) -> dict[str, Any]:
+    value, learned, rule = plain(column), _learned(schema), schema.computed.get(name)
     shown = ("values", "min", "max", "bins", "atoms", "decimals")
     domain = {key: value[key] for key in shown if value.get(key) not in (None, [])}
     for key in ("values", "bins"):
@@ -185,6 +224,10 @@ def _column(name: str, column: Column) -> dict[str, Any]:
         domain = {"made up": "regenerated, never learned"}
     if isinstance(column, Categorical) and column.open:
         domain = {"values": f"learned under payment; the rest is told as {column.rest!r}"}
+    if name in learned["cells"]:
+        domain["cells"] = "learned under payment"
+    if rule is not None:
+        domain["computed from"] = ", ".join(rule.parts) if isinstance(rule, Sum) else rule.left
     return {"name": name, "kind": column.kind, "nullable": column.nullable, "domain": domain}
 
 

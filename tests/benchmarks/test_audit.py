@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
 import pytest
 
-from benchmarks.auditing import audit, exact, scores, small, worst_neighbours
-from benchmarks.bench_audit import IF_GAUSSIAN, records
+from benchmarks.auditing import audit, audit_points, exact, scores, small, worst_neighbours
+from benchmarks.bench_audit import DELTAS, IF_GAUSSIAN, point_records, records
 from privsynth.data.codec import Codes
 from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
 from privsynth.privacy.noise import SeededNoise, dyadic_at_least
@@ -77,3 +78,22 @@ def test_the_benchmark_tells_stated_and_found() -> None:
     kept = list(records(20))
     assert {r.metric for r in kept} == {"mu, stated", "mu, lower bound", IF_GAUSSIAN, "epsilon, lower bound"}
     assert {r.system for r in kept} == {"privsynth", "privsynth, cap exceeded"}
+
+
+def test_epsilon_is_told_at_points_of_the_curve() -> None:
+    kept = list(point_records(5))
+    assert {r.metric for r in kept} == {"epsilon, stated", "epsilon, lower bound"}
+    assert {r.delta for r in kept} == set(DELTAS)
+    assert {r.system for r in kept} == {
+        "privsynth", "privsynth, contribution forgotten", "privsynth, bought twice"
+    }  # fmt: skip
+
+
+def test_a_bound_of_epsilon_is_that_of_exact_binomial_limits() -> None:
+    """A mechanism that shows everything: without one error in n runs, ln((low - δ) / high) of the limits."""
+    before, after = worst_neighbours(2)
+    run = partial(one_table, sigma=0.25, noise=SeededNoise(4))
+    (point,) = audit_points(run, before, after, CELLS, runs=100, mu=1.0, deltas=(1e-3,), alarm=1e-2)
+    tail = 1e-2 / 16  # of one limit: four rules, two ways, two rates
+    low, high = tail ** (1 / 100), 1 - tail ** (1 / 100)
+    assert point.found == pytest.approx(math.log((low - 1e-3) / high), rel=1e-6)

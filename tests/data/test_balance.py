@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from privsynth.data.balance import allot, combinations, read_balance
 from privsynth.data.codec import Between, Codec
+from privsynth.data.learned import Learned
 from privsynth.data.schema import parse_schema
 from privsynth.errors import ConditionError
+from tests.data import made
 
 CODEC = Codec(
     parse_schema(
@@ -100,6 +102,15 @@ def test_what_is_no_balance_is_refused(balance: Any, what: str) -> None:
 def test_a_column_is_either_balanced_or_conditioned() -> None:
     with pytest.raises(ConditionError, match="also in `where`"):
         read_balance({"sex": "equal"}, CODEC, where={"sex": ["F", "M"]})
+
+
+def test_equal_over_many_learned_cells_names_a_mend_that_applies() -> None:
+    """Their cells come of a fit: `bins` that are declared now would be another fit's."""
+    schema = made.schema({"cost": {"kind": "real", "min": 0, "max": 1000}})
+    codec = Codec(schema, Learned(bins={"cost": tuple(float(e) for e in range(10, 1000, 10))}))
+    with pytest.raises(ConditionError, match="100 learned cells") as caught:
+        read_balance({"cost": "equal"}, codec)
+    assert caught.value.mend == "name ranges and their shares"
 
 
 def test_too_many_combinations_are_refused() -> None:

@@ -88,6 +88,111 @@ def test_real_rows_that_break_a_computed_rule_stay_and_are_listed_inside() -> No
     }
 
 
+NUMBER = {"kind": "integer", "min": 0, "max": 9}
+FOLLOWING: dict[str, dict[str, Any]] = {
+    "a": NUMBER,
+    "b": NUMBER | {"nullable": True},
+    "t": NUMBER | {"max": 18, "nullable": True, "outside": "drop"},
+    "x": {"kind": "real", "min": 0, "max": 9, "decimals": 2},
+    "r": {"kind": "real", "min": 0, "max": 18, "decimals": 1, "outside": "drop", "nullable": True},
+    "c": NUMBER | {"max": 20},
+    "z": {"kind": "categorical", "values": ["A", "B"], "nullable": True},
+    "s": {"kind": "categorical", "values": ["X", "Y"], "nullable": True, "outside": "drop"},
+    "on": {"kind": "boolean"},
+    "f": {"kind": "boolean"},
+    "g": {"kind": "categorical", "values": [1, 2]},
+}
+MAPS: list[Any] = [
+    {"rule": "z -> s", "map": [["A", "X"], ["B", "Y"]]},
+    {"rule": "on -> f", "map": [["true", "false"], ["false", "true"]]},
+    {"rule": "on -> g", "map": [["true", "2"], ["false", "1"]]},
+]
+BOUND: dict[str, Any] = {"order": ["t <= c"], "never": [{"s": "X", "c": 5}, {"s": None, "c": 7}]}
+
+
+WRONG: dict[str, dict[str, list[Any]]] = {
+    "csv": {
+        "t": ["99", "2", None, "4", "abc", "2.5", "0"],
+        "r": [None, 99.0, 0.0, None, -1.0, 4.0, 5.0],
+        "s": ["Q", None, "Y", "X", "X", "X", "Y"],
+        "f": [None, "maybe", "1", "0", "true", "1", "1"],
+        "g": [7, None, 1, 2, 1, 2, 1],
+    },
+    "parquet": {
+        "t": [99.0, 2.0, None, 4.0, -1.0, 2.5, 0.0],
+        "r": [None, 99.0, 0.0, None, -1.0, 4.0, 5.0],
+        "s": ["Q", None, "Y", "X", "X", "X", "Y"],
+        "f": [None, 2, 1, 0, 1, 1, 1],
+        "g": [7, None, 1, 2, 1, 2, 1],
+    },
+}
+
+
+@pytest.mark.parametrize("ending", WRONG)
+def test_row_rules_ask_what_is_computed_and_never_what_is_stored(tmp_path: Path, ending: str) -> None:
+    """Whatever the file holds in a total or in a column of a public map: the rows that stay, their values and
+    their ids are those of a file that is right."""
+    ruled = schema(FOLLOWING, sums=["t = a + b", "r = a + x"], determines=MAPS, **BOUND)
+    held: dict[str, list[Any]] = {
+        "a": [1, 1, 1, 9, 2, 1, 1],
+        "b": [1, 9, 1, None, 2, 1, 1],
+        "t": [2, 10, 2, None, 4, 2, 2],
+        "x": [0.25, 0.5, 1.0, 0.0, 2.0, 3.0, 4.0],
+        "r": [1.2, 1.5, 2.0, 9.0, 4.0, 4.0, 5.0],
+        "c": [20, 5, 5, 6, 5, 7, 8],
+        "z": ["A", "B", "A", "B", "B", None, None],
+        "s": ["X", "Y", "X", "Y", "Y", None, None],
+        "on": [True, False, True, False, True, False, True],
+        "f": [False, True, False, True, False, True, False],
+        "g": [2, 1, 2, 1, 2, 1, 2],
+    }
+    right = made.written(pd.DataFrame(held), tmp_path, ending).rename(tmp_path / f"right.{ending}")
+    wrong = made.written(pd.DataFrame(held | WRONG[ending]), tmp_path, ending)
+    kept, same = read_table(right, ruled), read_table(wrong, ruled)
+    stay = [0, 3, 4, 6]  # the others: 10 > 5, (X, 5) and (null, 7)
+    for name in FOLLOWING:
+        said = [None if pd.isna(value) else value for value in kept.frame[name].astype(object)]
+        assert said == [held[name][i] for i in stay]
+    pd.testing.assert_frame_equal(same.frame, kept.frame)
+    assert same.subjects.tolist() == kept.subjects.tolist()
+
+
+def test_stored_values_that_are_not_read_are_listed_as_computed_only() -> None:
+    ruled = schema(FOLLOWING, sums=["t = a + b", "r = a + x"], determines=MAPS)
+    rows = {
+        "a": [1] * 4,
+        "b": 1,
+        "t": [2, 99, None, 1],
+        "x": 1.0,
+        "r": 2.0,
+        "c": 9,
+        "z": "A",
+        "s": ["X", "Q", None, "Y"],
+    }
+    frame = pd.DataFrame(rows | {"on": True, "f": [0, 0, 2, None], "g": [2, 2, 2, 3]})
+    faults = check_table(frame, ruled)
+    assert {fault.column: (fault.rule, fault.first) for fault in faults} == {
+        "t = a + b": ("computed", (1, 2, 3)),
+        "z -> s": ("computed", (1, 2, 3)),
+        "on -> f": ("computed", (2, 3)),
+        "on -> g": ("computed", (3,)),
+    }
+    assert len(read_table(frame, ruled).frame) == 4
+
+
+def test_the_stored_value_of_a_map_that_is_learned_is_read_like_any_other() -> None:
+    """The fit counts it: what is not of its list loses its row, and a structural zero asks it as stored."""
+    ruled = schema(
+        {"w": {"kind": "boolean"}, "s": {"kind": "categorical", "values": ["X", "Y"]}, "c": NUMBER},
+        determines=["w -> s"],
+        never=[{"s": "X", "c": 5}],
+    )
+    frame = pd.DataFrame({"w": [True] * 5, "s": ["X", "Y", "Q", None, "X"], "c": [1, 5, 1, 1, 5]})
+    records = read_table(frame, ruled)
+    assert records.frame["s"].tolist() == ["X", "Y"]
+    assert records.faults[("s", "drop")] == 2
+
+
 def test_a_condition_on_a_computed_column_names_what_to_ask_instead() -> None:
     _, codec, _ = drawn(5)
     with pytest.raises(ConditionError, match="computed from a and b") as caught:

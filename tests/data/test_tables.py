@@ -128,6 +128,28 @@ def test_equal_rows_are_distinct_subjects_and_minus_zero_is_zero() -> None:
     assert len(set(contents)) == 3
 
 
+def test_a_row_is_named_by_every_value_that_a_fit_can_count_and_no_other() -> None:
+    """A determined value is counted where the map is not public; a total or a value of a public map never is."""
+    flag: dict[str, Any] = {"kind": "categorical", "values": ["N", "S"]}
+    number: dict[str, Any] = {"kind": "integer", "min": 0, "max": 9}
+    plain = made.schema(
+        {"ward": {"kind": "boolean"}, "n": number, "m": number, "site": flag, "wing": flag, "t": number}
+    )
+    schema = Schema.from_json(
+        {
+            **plain.to_json(),
+            "sums": ["t = n + m"],
+            "determines": ["ward -> site", {"rule": "ward -> wing", "map": [["true", "N"], ["false", "S"]]}],
+        }
+    )
+    frame = pd.DataFrame({"ward": [True] * 4, "n": 1, "m": 2, "site": list("NSNS"), "wing": "N", "t": 3})
+    ids = read_table(frame, schema).subjects.tolist()
+    contents, ordinals = zip(*(i.split(":") for i in ids), strict=True)
+    assert ordinals == ("0", "0", "1", "1"), "rows that differ in the site are not alike"
+    assert contents[0] == contents[2] != contents[1] == contents[3]
+    assert read_table(frame.assign(wing=list("NSSN"), t=[3, 9, 0, 1]), schema).subjects.tolist() == ids
+
+
 def test_a_row_is_named_by_what_is_learned_of_it_only() -> None:
     frame = faulty()
     other = frame.assign(note="else", person="nobody")

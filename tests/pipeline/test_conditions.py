@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privsynth.data.codec import Between
-from privsynth.data.schema import Schema, parse_schema
+from privsynth.data.codec import Between, Codec
+from privsynth.data.learned import Learned
+from privsynth.data.schema import parse_schema
 from privsynth.errors import ConditionError
-from privsynth.pipeline.conditions import parse_balance, parse_conditions
+from privsynth.pipeline.conditions import before_fit, parse_balance, parse_conditions
 
 SCHEMA = parse_schema(
     """\
@@ -29,12 +31,12 @@ columns:
   note: {kind: text, dropped: true}
 """
 )
-Parse = Callable[[list[str], Schema], dict[str, Any]]
+Parse = Callable[[list[str], Codec], dict[str, Any]]
 
 
 def assert_refused(parse: Parse, texts: list[str], what: str, *, where: str) -> None:
     with pytest.raises(ConditionError, match=what) as caught:
-        parse(texts, SCHEMA)
+        parse(texts, Codec(SCHEMA))
     assert caught.value.where == where
     assert caught.value.mend
 
@@ -67,7 +69,7 @@ def assert_refused(parse: Parse, texts: list[str], what: str, *, where: str) -> 
     ],
 )
 def test_a_condition_is_read_by_the_column_s_kind(texts: list[str], wanted: dict[str, Any]) -> None:
-    found = parse_conditions(texts, SCHEMA)
+    found = parse_conditions(texts, Codec(SCHEMA))
     assert found == wanted
     assert all(type(found[name]) is type(wanted[name]) for name in wanted)
 
@@ -117,11 +119,11 @@ def shares(**by_column: dict[Any, float]) -> dict[str, Any]:
     ],
 )
 def test_a_balance_is_read_by_the_column_s_kind(texts: list[str], wanted: dict[str, Any]) -> None:
-    assert parse_balance(texts, SCHEMA) == wanted
+    assert parse_balance(texts, Codec(SCHEMA)) == wanted
 
 
 def test_ranges_have_shares() -> None:
-    found = parse_balance(["age=20..40:0.5,41..:0.5", "seen=..2020-06-30:0.5,2020-07-01:0.5"], SCHEMA)
+    found = parse_balance(["age=20..40:0.5,41..:0.5", "seen=..2020-06-30:0.5,2020-07-01:0.5"], Codec(SCHEMA))
     assert [item["value"] for item in found["age"]] == [{"from": 20, "to": 40}, {"from": 41, "to": None}]
     assert [item["value"] for item in found["seen"]] == [{"from": None, "to": "2020-06-30"}, "2020-07-01"]
 
@@ -153,11 +155,106 @@ def test_what_is_no_balance_is_refused_with_the_form(texts: list[str], what: str
     assert_refused(parse_balance, texts, what, where="--balance")
 
 
+# --- what a fit has learned -------------------------------------------------------------------------
+
+OPEN = parse_schema(
+    """\
+privsynth-schema: 1
+source: lab/visits
+subject: {each row is a: visit, a person has at most: 2 rows}
+columns:
+  hours: {kind: real, min: 0, max: 100}
+  pay: {kind: integer, min: 0, max: 100000}
+  ward: {kind: categorical, open: true, nullable: true}
+"""
+)
+FITTED = Codec(
+    OPEN,
+    Learned(
+        bins={"hours": (20.0, 40.0, math.nextafter(40.0, 100)), "pay": (10.0, 1000.0)},
+        values={"ward": ("Ear, nose", "east", "null")},
+    ),
+)
+NO_ATOM = "meets no value"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("hours=40", 40),
+        ("hours=40..40", Between(40, 40)),
+        ("pay=999", 999),
+        ("ward=Ear, nose", "Ear, nose"),
+        ("ward=east,null", ["east", "null"]),
+        ("ward=", None),
+    ],
+)
+def test_a_condition_is_read_by_what_the_model_has_learned(text: str, wanted: Any) -> None:
+    assert parse_conditions([text], FITTED) == {text.partition("=")[0]: wanted}
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [("hours=30", NO_ATOM), ("hours=40,30", NO_ATOM), ("ward=Nose", "domain"), ("ward=Ear, nose,east", "domain")],
+)
+def test_what_the_model_has_not_learned_is_refused(text: str, what: str) -> None:
+    assert_refused_by(parse_conditions, text, FITTED, what)
+
+
+def test_shares_are_read_by_what_the_model_has_learned() -> None:
+    assert parse_balance(["hours=40:0.5,..20:0.5", "ward=Ear, nose:0.5,null:0.5"], FITTED) == {
+        "hours": [{"value": 40, "share": 0.5}, {"value": {"from": None, "to": 20}, "share": 0.5}],
+        "ward": [{"value": "Ear, nose", "share": 0.5}, {"value": "null", "share": 0.5}],
+    }
+    assert parse_balance(["hours=equal"], FITTED) == {"hours": "equal"}, "it has few cells, and they are known"
+    assert_refused_by(parse_balance, "hours=30:1", FITTED, NO_ATOM)
+
+
+@pytest.mark.parametrize("name", ["hours", "pay"])
+def test_equal_over_cells_that_nobody_knows_yet_is_refused(name: str) -> None:
+    assert_refused_by(parse_balance, f"{name}=equal", Codec(OPEN), "`equal` on a column whose cells are learned")
+    assert parse_balance(["ward=equal"], Codec(OPEN)) == {"ward": "equal"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fine"),
+    [
+        (40, True),
+        (0, True),
+        (100, True),
+        (Between(40, 40), True),
+        ([40, Between(50, 60), 37.5], True),
+        (101, False),
+        (float("nan"), False),
+        (10**400, False),
+        ("forty", False),
+        (True, False),
+        (Between(40, 20), False),
+        ([40, 200], False),
+        ([40, None], False),
+    ],
+)
+def test_before_a_fit_any_number_of_the_range_may_be_an_atom(wanted: Any, fine: bool) -> None:
+    where = {"hours": wanted}
+    codec = before_fit(Codec(OPEN), where)
+    if fine:
+        assert codec.evidence(where)["hours"].weights.any()
+    else:
+        with pytest.raises(ConditionError):
+            codec.evidence(where)
+
+
+def assert_refused_by(parse: Parse, text: str, codec: Codec, what: str) -> None:
+    with pytest.raises(ConditionError, match=what) as caught:
+        parse([text], codec)
+    assert caught.value.mend
+
+
 @pytest.mark.parametrize("parse", [parse_conditions, parse_balance])
 @given(texts=st.lists(st.text(max_size=12) | st.text("sexF=:0.5,1", max_size=12), max_size=3))
 def test_no_text_is_an_internal_fault(parse: Parse, texts: list[str]) -> None:
     try:
-        found = parse(texts, SCHEMA)
+        found = parse(texts, Codec(SCHEMA))
     except ConditionError:
         return
     assert set(found) <= set(SCHEMA.learned)

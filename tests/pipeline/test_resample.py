@@ -5,6 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from privsynth.data.learned import Learned
+from privsynth.generators.marginals import load_model
+from privsynth.pipeline import resample
 from privsynth.release.verify import verify
 from tests.desk import ONCE, Desk, cli
 
@@ -96,3 +99,15 @@ def test_under_a_policy_that_changed_the_approval_does_not_stand(finished: Desk)
     said = cli("sample", finished.study, "--rows", "5", "--out", finished.folder / "x", "--json")
     assert (said.code, said.json["error"]) == (4, "HoldError")
     assert "policy changed" in said.json["what"]
+
+
+def test_a_command_line_is_read_by_the_cells_of_the_model(finished: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the schema's alone: what a fit has learned may be asked for."""
+    asked: list[tuple[list[str], Learned]] = []
+    for name in ("parse_conditions", "parse_balance"):
+        monkeypatch.setattr(resample, name, lambda texts, codec: asked.append((texts, codec.learned)))
+    args = ["--where", "sex=F", "--balance", "ill=equal"]
+    assert cli("sample", finished.study, "--rows", "5", "--out", finished.folder / "x", *args).code == 0
+    learned = load_model(finished.folder / "model").transcript.learned
+    assert learned.bins
+    assert asked == [(["sex=F"], learned), (["ill=equal"], learned)]

@@ -147,6 +147,7 @@ def test_a_heavy_weight_reaches_the_fit(desk: Desk) -> None:
     ("written", "error", "place", "mend"),
     [
         ("{upto: 3}", StudyError, "workload › upto: unknown key", "`up to`"),
+        ("{up_to: 3}", StudyError, "workload › up_to: unknown key", "`up to`"),
         ("{up to: 4}", StudyError, "workload › up to: must be less than or equal to 3", "1, 2 or 3"),
         ("{up to: true}", StudyError, "workload › up to: must be a valid integer", "1, 2 or 3"),
         ("3", StudyError, "workload: must be a mapping", "workload: {up to: 3"),
@@ -321,9 +322,10 @@ def test_a_balance_may_be_a_list_of_values_and_shares(desk: Desk) -> None:
     ("written", "mend"),
     [
         ("{note: equal}", "one of age"),
-        ("{age: {old: 1.0}}", "VALUE:SHARE"),
+        ("{age: {old: 1.0}}", "balance: {sex: {F: 0.7, M: 0.3}}"),
         ("{age: {120: 1.0}}", "bounds"),
-        ("{ill: {maybe: 1.0}}", "VALUE:SHARE"),
+        ("{ill: {maybe: 1.0}}", "balance: {sex: {F: 0.7, M: 0.3}}"),
+        ("{seen: {soon: 1.0}}", "LOW..HIGH"),
         ('{ill: {"null": 1.0}}', "ask for a value"),
         ("{sex: [F, M]}", "equal"),
         ("{sex: 3}", "equal"),
@@ -361,3 +363,48 @@ def test_the_draft_of_init_tells_each_todo_and_loads_when_they_are_decided(desk:
     path = next(line for line in text.splitlines() if line.startswith("data:"))
     desk.study.write_text(text.replace(path, "data: data.parquet"), "utf-8")
     assert desk.load().recipe.target == "ill"
+
+
+# --- what the fit will learn -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def learning(desk: Desk) -> Desk:
+    """A desk whose schema leaves the cells of ``hours`` and ``pay`` to the fit."""
+    added = "  hours: {kind: real, min: 0, max: 100}\n  pay: {kind: integer, min: 0, max: 100000}\n"
+    desk.edit("schema.yaml", ("  ill: {kind: boolean}\n", f"  ill: {{kind: boolean}}\n{added}"))
+    return desk
+
+
+@pytest.mark.parametrize(
+    ("key", "written"),
+    [
+        ("where", "{hours: 40}"),
+        ("where", "{hours: [40, 37.5]}"),
+        ("where", "{hours: {from: 40, to: 40}, pay: 7}"),
+        ("balance", '{hours: {40: 0.5, "0..20": 0.5}}'),
+        ("balance", "{hours: [{value: 40, share: 0.5}, {value: {from: 50}, share: 0.5}]}"),
+    ],
+)
+def test_a_single_value_waits_for_the_cells_that_the_fit_will_learn(learning: Desk, key: str, written: str) -> None:
+    learning.edit("study.yaml", ("seed: 7", f"{key}: {written}"))
+    study = learning.load()
+    assert study.condition() if key == "where" else study.balance()
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "mend"),
+    [
+        ("where", "{hours: 101}", "inside the bounds"),
+        ("where", "{hours: [40, 101]}", "inside the bounds"),
+        ("where", "{hours: forty}", "{from: LOW, to: HIGH}"),
+        ("balance", "{hours: equal}", "name ranges and their shares, or declare its `bins` or `cells: equal`"),
+        ("balance", "{pay: equal}", "name ranges and their shares, or declare its `bins` or `cells: equal`"),
+        ("balance", '{hours: {40: 0.5, "30..60": 0.5}}', "once"),
+        ("balance", "{hours: {101: 1.0}}", "inside the bounds"),
+    ],
+)
+def test_what_no_fit_can_make_possible_is_told_at_its_line(
+    learning: Desk, key: Literal["where", "balance"], written: str, mend: str
+) -> None:
+    assert_told(learning, key, written, ConditionError, mend)

@@ -102,6 +102,91 @@ def test_spreadsheets_are_warned_of_formulas(world: Any, values: str, risky: boo
     assert ("none of them begins so" in note) is not risky
 
 
+OPEN = """\
+privsynth-schema: 1
+source: s
+subject: {each row is a: visit, a person has at most: 2 rows}
+columns:
+  ward: {kind: categorical, open: true}
+  site: {kind: categorical, values: [N, S]}
+  sex: {kind: categorical, values: [F, M]}
+  title: {kind: categorical, values: [Ms, Mr]}
+  age: {kind: integer, min: 0, max: 99}
+  hours: {kind: real, min: 0, max: 100}
+  days: {kind: real, min: 0, max: 10, cells: equal}
+  base: {kind: integer, min: 0, max: 5000}
+  extra: {kind: integer, min: 0, max: 5000}
+  total: {kind: integer, min: 0, max: 10000}
+sums: [total = base + extra]
+determines: [ward -> site, {rule: sex -> title, map: [[F, Ms], [M, Mr]]}]
+"""
+
+
+def test_what_was_learned_under_payment_is_not_called_declared(world: Any) -> None:
+    card = make(world, schema=parse_schema(OPEN))
+    assert card["learned under payment"] == {
+        "cells": ["hours", "base", "extra"],
+        "categories": ["ward"],
+        "maps": ["ward -> site"],
+    }
+    text = card_markdown(card)
+    assert "Every domain was declared" not in text and "| public domain |" not in text
+    for part in (
+        "Learned from the records, with noise and inside the ε above:",
+        "were counted in, of `hours`, `base`, `extra`.",
+        "- the categories of `ward`.",
+        "of `ward -> site`.",
+        "| hours | real | min 0.0; max 100.0; cells learned under payment | no |",
+        "| days | real | min 0.0; max 10.0 | no |",
+        "| ward | categorical | values learned under payment; the rest is told as",
+    ):
+        assert part in text, part
+
+
+def test_where_all_was_declared_it_says_so(world: Any) -> None:
+    text = card_markdown(make(world, schema=odd_schema("[a, b]")))
+    assert "Every domain was declared, public, and never read off the records." in text
+    assert "Learned from the records" not in text
+
+
+@pytest.mark.parametrize("kind", ["cells", "categories", "maps"])
+def test_each_payment_alone_is_told(world: Any, kind: str) -> None:
+    """Of a schema that leaves one thing open."""
+    shut = OPEN.replace("max: 100}", "max: 100, cells: equal}").replace("max: 5000}", "max: 5000, cells: equal}")
+    shut = shut.replace("open: true", "values: [a, b]").replace(
+        "ward -> site", "{rule: ward -> site, map: [[a, N], [b, S]]}"
+    )
+    opened = {
+        "cells": shut.replace("max: 100, cells: equal}", "max: 100}"),
+        "categories": shut.replace(
+            "ward: {kind: categorical, values: [a, b]}", "ward: {kind: categorical, open: true}"
+        ).replace("{rule: ward -> site, map: [[a, N], [b, S]]}, ", ""),
+        "maps": shut.replace("{rule: ward -> site, map: [[a, N], [b, S]]}", "ward -> site"),
+    }[kind]
+    assert "Every domain was declared" in card_markdown(make(world, schema=parse_schema(shut)))
+    card = make(world, schema=parse_schema(opened))
+    assert [key for key, names in card["learned under payment"].items() if names] == [kind]
+    assert "Every domain was declared" not in card_markdown(card)
+
+
+def test_computed_columns_are_named(world: Any) -> None:
+    card = make(world, schema=parse_schema(OPEN))
+    assert card["sums"] == ["total = base + extra"]
+    assert card["determines"] == [
+        {"rule": "ward -> site", "by": "a map learned under payment"},
+        {"rule": "sex -> title", "by": "a public map"},
+    ]
+    text = card_markdown(card)
+    for part in (
+        "- Always, the first computed from the others: `total = base + extra`.",
+        "- Always, the second computed by a map learned under payment: `ward -> site`.",
+        "- Always, the second computed by a public map: `sex -> title`.",
+        "| total | integer | min 0; max 10000; computed from base, extra | no |",
+        "| title | categorical | values Ms, Mr; computed from sex | no |",
+    ):
+        assert part in text, part
+
+
 def test_long_lists_are_counted(world: Any) -> None:
     many = make(world, schema=odd_schema(str([f"v{i}" for i in range(LISTED + 1)])))
     assert many["columns"][0]["domain"] == {"values": "51, listed in schema.json"}

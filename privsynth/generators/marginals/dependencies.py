@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 
+MOST_BESIDE = 20_000_000
+"""Cells of a dependency's table."""
+
 
 def count_beside(frame: pd.DataFrame, left: Listed, right: Listed) -> Ints:
     """(left cells · right cells,) exact counts: sensitive, for the noise alone.
@@ -26,7 +29,7 @@ def count_beside(frame: pd.DataFrame, left: Listed, right: Listed) -> Ints:
     Neighbours: add or remove one subject. Sensitivity: k in L2, her rows being at most k and each in one cell.
     """
     places = left.encode(frame[left.name]).astype(np.int64) * right.cells + right.encode(frame[right.name])
-    return np.bincount(places, minlength=left.cells * right.cells).astype(np.int64)
+    return np.bincount(places, minlength=left.cells * right.cells).astype(np.int64, copy=False)
 
 
 def most_frequent(noisy: Ints, left: Listed, right: Listed, *, sigma: float) -> tuple[Any, ...]:

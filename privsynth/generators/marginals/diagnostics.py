@@ -96,7 +96,8 @@ class Pair:
         columns: the two.
         tvd: distance of the model's table of the two from the product of its margins, at the measured groups; 0 is
             independent.
-        stands_out: whether the noisy table shows a dependence that noise does not explain.
+        stands_out: whether the noisy table shows a dependence that neither noise nor the chance of who is in the data
+            explains.
     """
 
     columns: tuple[str, str]
@@ -248,7 +249,12 @@ def diagnose(model: MarginalModel) -> Diagnostics:
         stages=_stages(tables, model.receipt.mu_fit**2),
         tables=tables,
         held_back=model.held_back_error(),
-        pairs=_pairs([(m, found[id(m)]) for m in model.transcript.stage("pair")], columns),
+        pairs=_pairs(
+            [(m, found[id(m)]) for m in model.transcript.stage("pair")],
+            columns,
+            rows=model.rows,
+            alike=model.receipt.contribution * model.receipt.person_rows,
+        ),
         one_ways=tuple(sorted(one_ways, key=lambda o: -o.chi_square)),
         helped=_helped(model),
     )
@@ -355,35 +361,56 @@ def _stage(name: str, tables: Sequence[Table], mu_fit_squared: float) -> Stage:
 # --- dependence ------------------------------------------------------------------------------------
 
 
-def _pairs(measured: Sequence[tuple[Measurement, Floats]], columns: Sequence[CodedColumn]) -> tuple[Pair, ...]:
+def _pairs(
+    measured: Sequence[tuple[Measurement, Floats]], columns: Sequence[CodedColumn], *, rows: float, alike: int = 1
+) -> tuple[Pair, ...]:
     """Of every measured pair the model's dependence, and whether the noisy table itself shows one.
 
-    What of a table lies outside every table of the form u·qᵀ + p·vᵀ (p, q its margins) is noise alone where the
-    columns are independent, whatever N̂ and the margins are to first order: of dimension (a - 1)·(b - 1), so its
-    square over the variance is chi-square. It stands out above the quantile that all pairs together exceed by
-    chance with probability at most ``FALSE_EDGES``.
-    """
-    from scipy.special import chdtri
+    What of a table lies outside every table of the form u·qᵀ + p·vᵀ (p, q its margins) says nothing of N̂ and the
+    margins, to first order. Where the columns are independent it is the noise and the chance of who is in the data.
+    Rows drawn independently give it the covariance N̂·A⊗B, A = P·diag(p)·P with P the projection off p, B likewise of
+    q; the noise gives it σ². So along the eigenvectors of A and B every entry has the variance σ² + N̂·αᵢ·βⱼ, and the
+    sum of the (a - 1)·(b - 1) squares over their variances has that mean. Its law is taken as a chi-square scaled to
+    the variance that cells of few rows give it (their fourth cumulant). A pair stands out above the quantile that all
+    pairs together exceed by chance with probability at most ``FALSE_EDGES``.
 
-    bars: Mapping[int, float] = {
-        d: float(chdtri(d, FALSE_EDGES / len(measured)))
-        for d in {(a - 1) * (b - 1) for a, b in (m.counts.shape for m, _ in measured)}
-        if d > 0
-    }
+    Args:
+        rows: N̂.
+        alike: how many rows of one person may be alike; they count as one, and the variance of the chance is as many
+            times larger at most.
+    """
+    from scipy.special import gammainccinv
+
+    level = FALSE_EDGES / max(len(measured), 1)
+    bases: dict[tuple[int, bytes | None], tuple[Floats, Floats]] = {}
     out = []
     for m, shares in measured:
         left, right = shares.sum(axis=1), shares.sum(axis=0)
         tvd = 0.5 * float(np.abs(shares - np.outer(left, right)).sum())
-        freedom = (len(left) - 1) * (len(right) - 1)
-        told = _beside(_beside(m.counts.astype(np.float64), left).T, right)
-        stands_out = freedom > 0 and float((told**2).sum()) > bars[freedom] * m.variance
+        stands_out = False
+        if min(shares.shape) > 1:
+            keys = [(c, None if g is None else g.tobytes()) for c, g in zip(m.clique, m.groups, strict=True)]
+            for key, margin in zip(keys, (left, right), strict=True):
+                if key not in bases:
+                    bases[key] = _beside(margin)
+            (along, alpha), (across, beta) = (bases[key] for key in keys)
+            weight = 1.0 / (m.variance + alike * rows * np.outer(alpha, beta))
+            told = float((weight * (along.T @ m.counts.astype(np.float64) @ across) ** 2).sum())
+            each = (along**2) @ weight @ (across**2).T
+            freedom = weight.size
+            variance = 2.0 * freedom + float((alike**3 * rows * np.outer(left, right) * each**2).sum())
+            bar = variance / freedom * float(gammainccinv(freedom**2 / variance, level))
+            stands_out = told > bar
         out.append(Pair((columns[m.clique[0]].name, columns[m.clique[1]].name), tvd, stands_out))
     return tuple(sorted(out, key=lambda p: -p.tvd))
 
 
-def _beside(table: Floats, along: Floats) -> Floats:
-    """The part of each column of a table that is at right angles to ``along``."""
-    return np.asarray(table - np.outer(along, (along @ table) / (along @ along)))
+def _beside(margin: Floats) -> tuple[Floats, Floats]:
+    """Orthonormal directions at right angles to a margin p, as columns, that part diag(p) into uncorrelated entries;
+    and the variance of each, for one row."""
+    off = np.linalg.qr(margin[:, None], mode="complete")[0][:, 1:]
+    variances, turn = np.linalg.eigh(off.T @ (margin[:, None] * off))
+    return np.asarray(off @ turn), np.maximum(variances, 0.0)
 
 
 # --- one column ------------------------------------------------------------------------------------

@@ -38,9 +38,10 @@ STAGES = (
     "were never fitted."
 )
 GRAPH = (
-    "Two columns are joined where the noisy table of the two shows a dependence that noise does not explain (all pairs "
-    "together, 5% chance of any false line). The thicker and darker, the more dependent in the model: total-variation "
-    "distance of its table of the two from the product of its margins, at the groups at which it was measured."
+    "Two columns are joined where the noisy table of the two shows a dependence that neither noise nor the chance of "
+    "who is in the data explains (all pairs together, 5% chance of any false line). The thicker and darker, the more "
+    "dependent in the model: total-variation distance of its table of the two from the product of its margins, at the "
+    "groups at which it was measured."
 )
 ONE_WAYS = (
     "Bars: the model's share of rows. Lines: 95% interval of the noisy measurement; it covers the noise, not the "

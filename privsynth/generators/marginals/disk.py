@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from privsynth.data.columns import EXACT
 from privsynth.data.schema import Schema
 from privsynth.documents import canonical, identity
 from privsynth.errors import ModelError, PrivsynthError, StorageError
@@ -57,6 +58,11 @@ def write_folder(place: Path, files: Mapping[str, bytes], *, what: str) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def _number(text: str) -> int | float:
+    """Canonical JSON writes a float of 1e18 as a whole number; no integer that large is ever written."""
+    return number if abs(number := int(text)) <= EXACT else float(text)
+
+
 def load_model(folder: str | Path) -> MarginalModel:
     """The model that ``save`` wrote.
 
@@ -69,7 +75,7 @@ def load_model(folder: str | Path) -> MarginalModel:
     except OSError as fault:
         raise ModelError(f"not a model folder ({fault.strerror})", where=str(place), mend="name the folder") from None
     try:
-        head = json.loads(head_raw)
+        head = json.loads(head_raw, parse_int=_number)
         extra, tensors = read_safetensors(tensors_raw, "model")
         if head["privsynth-model"] != FORMAT or extra["format"] != FORMAT:
             raise ValueError

@@ -23,7 +23,8 @@ from privsynth.data.learned import NOTHING
 from privsynth.data.ranged import cells_are_learned, ranged_column
 from privsynth.data.rules import Determines
 from privsynth.data.schema import Schema
-from privsynth.generators.marginals.dependencies import count_beside, most_frequent
+from privsynth.errors import SchemaError
+from privsynth.generators.marginals.dependencies import MOST_BESIDE, count_beside, most_frequent
 from privsynth.generators.marginals.grid import BRANCHES, Floats, Grid, Ints, Level, Mask
 from privsynth.generators.marginals.purse import Purse
 from privsynth.generators.marginals.transcript import DEPENDENCY, LEVEL, VOTES, Measurement
@@ -99,7 +100,11 @@ class DomainAsk:
 def lay_out_domains(schema: Schema, *, mu: float, contribution: int) -> tuple[DomainAsk, ...]:
     """What each learned domain costs at most, from the schema alone, before the first read: of ``mu``² half
     where every column's domain is learned, in proportion where fewer are; each an even part, which its levels share
-    evenly. Dependencies count as columns; they come last, for they need the categories."""
+    evenly. Dependencies count as columns; they come last, for they need the categories.
+
+    Raises:
+        SchemaError: a dependency's table would have more than ``MOST_BESIDE`` cells.
+    """
     maps = learned_maps(schema)
     part = mu * mu * DOMAIN_SHARE / (len(schema.modelled) + len(maps))
     sigma = dyadic_at_least(contribution / math.sqrt(part) * (1 + 1e-12))
@@ -116,6 +121,13 @@ def lay_out_domains(schema: Schema, *, mu: float, contribution: int) -> tuple[Do
     for name, rule in maps.items():
         left = most_cells(schema, rule.left) or coded_column(rule.left, schema.columns[rule.left]).cells
         cells = left * coded_column(name, schema.columns[name]).cells
+        if cells > MOST_BESIDE:
+            raise SchemaError(
+                f"`determines: {rule.left} -> {name}` has no map, and a table of both columns to learn it from would "
+                f"have {cells} cells; at most {MOST_BESIDE}",
+                where=name,
+                mend="give the map in the schema, or drop the dependency",
+            )
         out.append(DomainAsk(name, DEPENDENCY, 1, cells, sigma))
     return tuple(out)
 

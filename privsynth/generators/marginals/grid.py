@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,7 +18,8 @@ Mask = npt.NDArray[np.bool_]
 
 BRANCHES = 32
 FINEST = 2**30
-"""Stretches into which a range without a grid of its own is divided at the deepest level."""
+"""Stretches into which a range without a grid of its own is divided at the deepest level, if that leaves each of
+them two floats at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,7 @@ class Grid:
 
     Attributes:
         first, last: least and greatest position.
-        scale: places are the multiples of 1/scale from ``first`` on; 0: ``FINEST`` equal stretches.
+        scale: places are the multiples of 1/scale from ``first`` on; 0: equal stretches.
         size: how many values, or stretches, there are.
         nullable: whether the column may be null.
     """
@@ -42,9 +44,10 @@ class Grid:
         """The grid of a column; the declaration alone decides."""
         first, last = float(column.low[0]), float(column.stop[-1])
         if column.scale:
-            size = round((last - first) * column.scale) + 1
+            size = round(last * column.scale) - round(first * column.scale) + 1
             return cls(first, last, column.scale, size, column.nullable)
-        return cls(first, last, 0.0, FINEST, column.nullable)
+        floats = (last - first) / math.ulp(max(abs(first), abs(last)))
+        return cls(first, last, 0.0, max(1, min(FINEST, int(floats / 2))), column.nullable)
 
     @property
     def depth(self) -> int:
@@ -63,9 +66,9 @@ class Grid:
 
     def place(self, index: npt.ArrayLike) -> Floats:
         """The position at which each stretch begins; ``size`` is past the end."""
-        at = np.asarray(index, dtype=np.float64)
         if self.scale:
-            return np.asarray((np.rint(self.first * self.scale) + at) / self.scale)
+            return np.asarray((round(self.first * self.scale) + np.asarray(index, dtype=np.int64)) / self.scale)
+        at = np.asarray(index, dtype=np.float64)
         return np.asarray(np.where(at >= self.size, np.inf, self.first + (self.last - self.first) * (at / self.size)))
 
     def parts(self, start: int, stop: int) -> Ints:
@@ -105,11 +108,12 @@ def shortest_decimal(low: float, high: float) -> float:
     """The decimal of fewest digits in [low, high), the one nearest to 0 of several."""
     if low <= 0.0 < high:
         return 0.0
-    a, b = Fraction(low), Fraction(high)
-    for digits in range(-308, 400):
+    most = sys.float_info.max
+    a, b = Fraction(low), Fraction(min(high, most))
+    for digits in range(-2 - math.floor(math.log10(min(max(-low, high), most))), 400):
         unit = Fraction(10) ** -digits
         first, last = math.ceil(a / unit), math.ceil(b / unit) - 1
         for near in (first - 1, first) if low > 0 else (last + 1, last):  # 16.3 itself lies below the float 16.3
-            if low <= (found := float(near * unit)) < high:
+            if abs(exact := near * unit) <= most and low <= (found := float(exact)) < high:
                 return found
     return low

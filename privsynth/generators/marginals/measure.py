@@ -12,6 +12,7 @@ from privsynth.data.count import Counter, Grouping
 from privsynth.generators.marginals.domains import NO_DOMAINS, Domains
 from privsynth.generators.marginals.plan import (
     HELD_BACK_GROUPS,
+    MOST_CELLS,
     TARGET_GROUPS,
     Ask,
     Plan,
@@ -80,7 +81,8 @@ def measure(
     for ask in plan.one_ways:
         till.buy(ask, {})
     ones = one_ways(till.bought, codec.columns, _public(till.bought, public))
-    stages = _Stages(plan, codec, ones, target=target, queries=queries)
+    copies = 1 if public is None else 2
+    stages = _Stages(plan, codec, ones, target=target, queries=queries, copies=copies)
     for ask in plan.held_back:
         till.buy(ask, stages.held_back)
     for ask in plan.joint:
@@ -106,8 +108,16 @@ class _Stages:
     """The groups of each stage's columns, from the noisy one-ways."""
 
     def __init__(
-        self, plan: Plan, codec: Codec, ones: OneWays, *, target: int | None, queries: Sequence[Query]
+        self,
+        plan: Plan,
+        codec: Codec,
+        ones: OneWays,
+        *,
+        target: int | None,
+        queries: Sequence[Query],
+        copies: int,
     ) -> None:
+        """``copies``: of each table that the transcript holds: 2 with the public one beside it."""
         self._codec = codec
         self._ones = ones
         self._target = target
@@ -116,18 +126,28 @@ class _Stages:
             stage: float(np.median([a.sigma for a in plan.joint if a.stage == stage]))
             for stage in {a.stage for a in plan.joint}
         }
+
+        def most(stage: str, beside: int, columns: int) -> int:
+            """Groups a column at which all tables of the stage stay within what a transcript may hold."""
+            tables = sum(ask.stage == stage for ask in plan.joint) * copies
+            return max(2, int((MOST_CELLS[stage] / (tables * beside)) ** (1 / columns)))
+
         self.held_back = self._even(HELD_BACK_GROUPS)
         fine = pair_groups(rows=ones.rows, sigma=sigma["pair"]) if "pair" in sigma else None
+        if fine is not None:
+            fine = min(fine, most("pair", 1, 2))
         self._pair = self._even(fine) if fine is not None else {}
         self._triple: dict[int, Grouping] = {}
         if "triple" in sigma and target is not None:
             values = min(TARGET_GROUPS, codec.columns[target].cells)
             wide = triple_groups(rows=ones.rows, sigma=sigma["triple"], target_groups=values)
+            wide = min(wide, most("triple", values, 2))
             self._triple = self._coarser(min(wide, fine or wide))
             self._triple |= self._coarser(TARGET_GROUPS, only=target)
-        self._loose = (
-            self._coarser(loose_groups(rows=ones.rows, sigma=sigma["loose"], width=3)) if "loose" in sigma else {}
-        )
+        self._loose: dict[int, Grouping] = {}
+        if "loose" in sigma:
+            narrow = loose_groups(rows=ones.rows, sigma=sigma["loose"], width=3)
+            self._loose = self._coarser(min(narrow, most("loose", 1, 3)))
 
     def groups(self, ask: Ask) -> Groupings:
         """What the cells of each column of ``ask`` are merged to."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from privsynth.documents import sha256
 from privsynth.generators.marginals.domains import DomainAsk, domain_error
-from privsynth.generators.marginals.workload import Clique, Workload
+from privsynth.generators.marginals.workload import Clique, Workload, drawn_triples
 from privsynth.privacy.noise import MAX_SIGMA, dyadic_at_least, dyadic_below, total_variation
 
 HELD_BACK_SHARE = 0.05
@@ -30,6 +27,8 @@ TOLD_CELLS = 0.5
 TRIPLE_SHARE, LOOSE_SHARE = 0.35, 0.3
 NOISE_LIMITS = {"pair": 0.2, "triple": 0.04, "loose": 0.04}
 """No stage whose smallest useful table (two groups a column) has more noise than this share of the rows."""
+MOST_CELLS = {"pair": 25_000_000, "triple": 20_000_000, "loose": 10_000_000}
+"""Of all tables of a stage together, eight bytes each: a ledger takes transcripts up to 500 MB."""
 HELPED = 10.0
 """With a public table so much more noise is borne: the paid tables have only to tell how far its law is."""
 _SAFE = 1 - Fraction(1, 10**9)
@@ -200,14 +199,14 @@ def _spread(stage: str, weights: Mapping[Clique, float], budget: Fraction, contr
 
 
 def _held_back(columns: int, target: int | None, recipe: str) -> tuple[Clique, ...]:
-    """Up to eight cliques of three columns (fewer where there are fewer), by hash order of the recipe; without
+    """Up to eight cliques of three columns (fewer where there are fewer), drawn by the recipe's hash; without
     the target, whose triples are fitted, where there are columns enough."""
     free = [c for c in range(columns) if c != target]
     if len(free) < min(3, columns):
         free = list(range(columns))
-    cliques = itertools.combinations(free, min(3, columns))
-    ranked = heapq.nsmallest(HELD_BACK_TABLES, cliques, key=lambda c: sha256(f"{recipe}:{c}".encode()))
-    return tuple(sorted(ranked))
+    if len(free) < 3:
+        return (tuple(free),)
+    return tuple(sorted(drawn_triples(free, HELD_BACK_TABLES, key=recipe)))
 
 
 def sampler_error(plan: Plan, cells: Sequence[int], *, at: float | None = None) -> Fraction:

@@ -15,12 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from privsynth.data.codec import Codec, CodedColumn
 from privsynth.documents import canonical, sha256
 from privsynth.documents.reading import read_bytes
 from privsynth.errors import ModelError, PrivsynthError, SeededNoise
+from privsynth.generators.marginals.belonging import check_belonging
 from privsynth.generators.marginals.disk import write_folder
 from privsynth.generators.marginals.model import MarginalModel
 from privsynth.generators.marginals.recipe import Marginals
@@ -32,6 +31,7 @@ FORMAT = 1
 TABLES, LISTING = "transcript.safetensors", "transcript.json"
 MOST_LISTING = 256 * 2**20
 MOST_TABLES = 2 * 2**30
+_MALFORMED = (AttributeError, ArithmeticError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 _AGAIN = "get both files again from where they were published"
 
 
@@ -128,9 +128,9 @@ def load_transcript(folder: str | Path) -> PublishedTranscript:
     """The transcript in a folder: what :meth:`PublishedTranscript.write` wrote, or ``transcript`` of a release.
 
     Of a release call ``verify`` first: it tells whose it is. Here only what the two files say of each other is
-    checked, and that they can be fitted: without a signature they prove nothing, not even that anything was paid.
-    Compare ``refit().id`` with the model that a signed statement names, never with :attr:`PublishedTranscript.model`
-    alone.
+    checked (belonging.py), and that they can be fitted: without a signature they prove nothing, not even that
+    anything was paid. Compare ``refit().id`` with the model that a signed statement names, never with
+    :attr:`PublishedTranscript.model` alone.
 
     Raises:
         ModelError: missing, altered, too large or of another version.
@@ -151,10 +151,10 @@ def load_transcript(folder: str | Path) -> PublishedTranscript:
             str(told["model"]),
             gated=told["gated"] is True,
         )
-        _check(found)
+        check_belonging(found)
         if found.transcript.to_bytes() != tables or canonical(found.to_json()) != raw:
             raise ValueError
-    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError, PrivsynthError) as wrong:
+    except (*_MALFORMED, PrivsynthError) as wrong:
         if isinstance(wrong, ModelError) and wrong.where:
             raise
         raise ModelError(
@@ -175,61 +175,3 @@ def _listed(m: Measurement, i: int, named: Mapping[str, Any], columns: Sequence[
         "mu squared": float(m.mu_squared),
         "tensor": f"counts.{i:05d}",
     }
-
-
-def _check(found: PublishedTranscript) -> None:
-    """Whether recipe, receipt and tables belong together and can be fitted.
-
-    Raises:
-        ValueError: they do not.
-    """
-    recipe, receipt, transcript = found.recipe, found.receipt, found.transcript
-    same = (
-        recipe.identity == receipt.recipe == transcript.recipe
-        and receipt.schema == recipe.schema.sha256
-        and receipt.noise == transcript.noise
-        and float(transcript.mu_squared) <= receipt.mu_fit**2 * (1 + 1e-9)
-    )
-    columns = Codec(recipe.schema, transcript.learned).columns
-    _check_public(found)
-    if not same or [m.clique for m in transcript.stage("one-way")] != [(c,) for c in range(len(columns))]:
-        raise ValueError
-    for m in transcript.measurements:
-        _check_table(m, columns, receipt.contribution)
-
-
-def _check_public(found: PublishedTranscript) -> None:
-    """Whether each table that is fitted comes with all rows of the public table, where one is declared.
-
-    Raises:
-        ValueError: it does not.
-    """
-    declared, transcript = found.recipe.public, found.transcript
-    if declared is None and not transcript.public:
-        return
-    if declared is None or len(transcript.public) != len(transcript.measurements):
-        raise ValueError
-    for m, public in zip(transcript.measurements, transcript.public, strict=True):
-        rows = None if public is None else int(public.sum())
-        if rows != (None if m.stage == "held-back" else declared.rows):
-            raise ValueError
-
-
-def _check_table(m: Measurement, columns: Sequence[CodedColumn], contribution: int) -> None:
-    """Whether a table is one of these columns, at groups that its maps give.
-
-    Raises:
-        ValueError, IndexError: it is not.
-    """
-    if m.contribution != contribution or any(a >= b for a, b in zip(m.clique, m.clique[1:], strict=False)):
-        raise ValueError
-    if not m.clique or m.clique[0] < 0:
-        raise ValueError
-    for c, g, size in zip(m.clique, m.groups, m.counts.shape, strict=True):
-        cells = columns[c].cells
-        if g is None:
-            fits = size == cells
-        else:
-            fits = g.shape == (cells,) and bool(np.array_equal(np.unique(g), np.arange(size)))
-        if not fits:
-            raise ValueError

@@ -90,6 +90,7 @@ class Marginals:
                 f"public is {self.public!r}", where="Marginals.public", mend="PublicHelp.of(rows, note=...)"
             )
         self.workload.check(self.schema)
+        self.workload.check_description()
         if self.device not in DEVICES:
             raise BudgetError(f"device is {self.device!r}", where="Marginals.device", mend=" or ".join(DEVICES))
         if self.target is not None and self.target not in self.schema.modelled:
@@ -167,7 +168,7 @@ class Marginals:
                 device=value["device"],
                 public=PublicHelp.from_json(value["public"]) if "public" in value else None,
             )
-        except (KeyError, TypeError, ValueError, SchemaError, ConditionError):
+        except (AttributeError, KeyError, TypeError, ValueError, SchemaError, ConditionError, BudgetError):
             raise ModelError("not a recipe of this version", mend="use the version that wrote it") from None
 
     @property
@@ -330,6 +331,21 @@ class Marginals:
             helped=self.public is not None,
         )
 
+    def _least(self, plan: Plan, prices: Prices, *, rows: float) -> None:
+        """Whether a learned column may come out with one cell, and so the most noise, beside the widest of others.
+
+        Raises:
+            BudgetError: its sigma would be beyond the sampler's range.
+        """
+        cells = self._most_cells()
+        left = Fraction(prices.mu_fit) ** 2 - sum(
+            (ask.tables * ask.cost(self.contribution) for ask in plan.domains), Fraction(0)
+        )
+        learned = [i for i, name in enumerate(self.schema.modelled) if most_cells(self.schema, name) is not None]
+        for i in learned[:1]:
+            narrow = [1 if c == i else size for c, size in enumerate(cells)]
+            self._lay_out(root_down(left), rows, narrow, prices.mu_gate > 0)
+
     def check_sampler(self, prices: Prices, *, rows: float, cap_epsilon: float) -> Plan:
         """The plan, if its sampler error fits in the slice of delta that the hold pays for it.
 
@@ -343,6 +359,7 @@ class Marginals:
         cells = self._most_cells()
         error = sampler_error(plan, cells)
         if plan.domains:  # what they leave is laid out anew: no more tables than the whole would buy, at any sigma
+            self._least(plan, prices, rows=rows)
             whole = self._lay_out(prices.mu_fit, rows, cells, prices.mu_gate > 0)
             error = sampler_error(replace(whole, domains=plan.domains), cells, at=MAX_SIGMA)
         factor = 1 + Fraction(math.exp(min(cap_epsilon, 700.0)) * (1 + 1e-12))

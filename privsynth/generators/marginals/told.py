@@ -22,6 +22,9 @@ share, moved inside, is the estimate. No interval of the model itself is given: 
 moves with the noise, not how far it is from the rows where nothing was measured. On made-up rows (210 conditions on
 two and three columns, at ε = 1 and 8, 20 redraws refitted each) such intervals held the truth in 79 to 92% where 95%
 was asked; bounds held it always, at about eight times the width.
+
+*Public.* What every row meets has the share 1 and what the schema's ``never`` rules out the share 0, each with an
+interval of that one number, by the basis ``measured`` and no table: none had to be read.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from privsynth.errors import ConditionError
 from privsynth.generators.marginals.product import product_table
 from privsynth.generators.marginals.sums import Floats, Mask, Masks, Sums, fieller, summed, touched
 from privsynth.generators.marginals.transcript import Groups, Measurement
+from privsynth.generators.marginals.zeros import is_zero, zero_cells
 
 if TYPE_CHECKING:
     from privsynth.generators.marginals.model import MarginalModel
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
 Basis = Literal["measured", "bounds"]
 Table = tuple[str, tuple[str, ...]]
 WIDEST = 3
+MOST_SURE = 1 - 1e-9
+"""The greatest confidence: shared by a union bound it still has a quantile as a float."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ class Interval:
     """The share of training rows that meet a condition.
 
     Attributes:
-        estimate: where ``measured`` the noisy tables' own, else the model's within the bounds.
+        estimate: where ``measured`` the noisy tables' own, else the model's within the bounds; of what the schema
+            alone decides exactly 0 or 1.
         low, high: ends of the interval, within 0 and 1.
         confidence: of the interval, for this condition alone.
         basis: ``measured``: from tables that express it; ``bounds``: from tables of wider or narrower conditions.
@@ -107,6 +114,8 @@ def interval(model: MarginalModel, where: Condition, *, confidence: float = 0.95
     inner, outer = ({c: w >= 1.0 for c, w in weights.items()}, {c: w > 0.0 for c, w in weights.items()})
     if not weights:
         return Interval(1.0, 1.0, 1.0, confidence, "measured", ())
+    if is_zero(model.codec, evidence):
+        return Interval(0.0, 0.0, 0.0, confidence, "measured", ())
     sums = Sums(model.transcript.measurements)
     if all(np.array_equal(inner[c], outer[c]) for c in weights):
         used = sums.that_express(inner)
@@ -129,11 +138,13 @@ def marginal_interval(model: MarginalModel, names: Sequence[str], *, confidence:
     _check(confidence)
     shares = model.marginal(names)
     columns = tuple(model.codec.index[name] for name in names)
+    never = zero_cells(model.codec, names)
     sums = Sums(model.transcript.measurements)
     held = sums.finest(columns)
     if held is not None:
         groups = tuple(held.groups[held.clique.index(c)] for c in columns)
         estimate, low, high, used = _grid(sums, columns, groups, _sizes(model, columns, groups), confidence)
+        estimate, low, high = (_without(never, groups, table) for table in (estimate, low, high))
         return IntervalTable(tuple(names), groups, estimate, low, high, confidence, "measured", _told(model, used))
     parts = [part for size in (2, 1) for part in itertools.combinations(columns, size) if sums.finest(part)]
     parts = [p for p in parts if not any(set(p) < set(q) for q in parts)]
@@ -150,6 +161,7 @@ def marginal_interval(model: MarginalModel, names: Sequence[str], *, confidence:
         shape = [s if c in part else 1 for c, s in zip(columns, shares.shape, strict=True)]
         high = np.minimum(high, np.transpose(top, order).reshape(shape))
         tables += [m for m in used if m not in tables]
+    high = _without(never, (None,) * len(columns), high)
     estimate = np.minimum(shares, high)
     return IntervalTable(
         tuple(names),
@@ -217,6 +229,16 @@ def _grid(
         return whole, whole, whole, []
     count, rows, spread, used = sums.all_of(columns, groups, sizes)
     return *fieller(count, rows, spread, confidence), used
+
+
+def _without(never: Mask | None, groups: Sequence[Groups | None], table: Floats) -> Floats:
+    """The table with 0 in every group of cells that all are structural zeros."""
+    if never is None:
+        return table
+    left: Floats = (~never).astype(np.float64)
+    for axis, g in enumerate(groups):
+        left = left if g is None else summed(left, g, axis=axis, size=table.shape[axis])
+    return np.where(left > 0, table, 0.0)
 
 
 def _sizes(model: MarginalModel, columns: Sequence[int], groups: Sequence[Groups | None]) -> list[int]:
@@ -304,5 +326,7 @@ def _told(model: MarginalModel, used: Sequence[Measurement]) -> tuple[Table, ...
 
 
 def _check(confidence: float) -> None:
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0.0 < confidence < 1.0:
-        raise ConditionError(f"a confidence of {confidence!r}", where="interval", mend="above 0 and below 1, e.g. 0.95")
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0.0 < confidence <= MOST_SURE:
+        raise ConditionError(
+            f"a confidence of {confidence!r}", where="interval", mend=f"above 0 and at most {MOST_SURE}, e.g. 0.95"
+        )

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,23 @@ import numpy.typing as npt
 
 from privsynth.data.learned import NOTHING, Learned
 from privsynth.documents import canonical, sha256
-from privsynth.errors import ModelError
+from privsynth.errors import BudgetError, ModelError
+from privsynth.privacy.table import check_sigma
 
 FORMAT = 1
 LEVEL, VOTES, DEPENDENCY = "level", "votes", "dependency"
 DOMAIN = (LEVEL, VOTES, DEPENDENCY)
+COLUMNS: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys((*DOMAIN, "one-way"), (1,)),
+    "held-back": (1, 2, 3),
+    "pair": (2,),
+    "triple": (3,),
+    "loose": (3,),
+    "query": (1, 2, 3),
+}
+"""Of how many columns a table of each stage may be."""
+MOST_COUNT = 2**53
+"""No count that is read is larger: as a float each is exact."""
 Ints = npt.NDArray[np.int64]
 Groups = npt.NDArray[np.int32]
 
@@ -157,7 +170,7 @@ class MarginalTranscript:
                 raise ValueError
             public = _public(measured[first:], tensors)
             return cls(measured[first:], str(head["recipe"]), str(head["noise"]), learned, measured[:first], public)
-        except (KeyError, TypeError, ValueError, IndexError):
+        except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError, BudgetError):
             raise ModelError(
                 "not a transcript of this version", mend="restore it from the ledger or a backup"
             ) from None
@@ -168,22 +181,39 @@ def _public(measured: Sequence[Measurement], tensors: Mapping[str, npt.NDArray[A
     if all(exact is None for exact in known):
         return ()
     for m, exact in zip(measured, known, strict=True):
-        if exact is not None and (exact.dtype != np.int64 or exact.shape != m.counts.shape or (exact < 0).any()):
+        if exact is not None and (exact.shape != m.counts.shape or not _counts(exact, least=0)):
             raise ValueError
     return tuple(known)
 
 
 def _measurement(entry: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], i: int) -> Measurement:
+    """One table as its stage can be.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError: it is not.
+        BudgetError: a sigma that no noise is drawn with.
+    """
     counts = tensors[f"counts.{i:05d}"]
     groups: Sequence[str | None] = entry["groups"]
     clique = tuple(int(c) for c in entry["clique"])
-    if counts.dtype != np.int64 or counts.ndim != len(clique) or len(groups) != len(clique):
+    if counts.ndim != len(clique) or len(groups) != len(clique) or len(clique) not in COLUMNS[entry["stage"]]:
         raise ValueError
-    maps = tuple(None if name is None else tensors[name].astype(np.int32) for name in groups)
+    if clique[0] < 0 or any(a >= b for a, b in pairwise(clique)) or not _counts(counts, least=-MOST_COUNT):
+        raise ValueError
+    maps = tuple(None if name is None else tensors[name] for name in groups)
+    for g in maps:
+        if g is not None and (g.dtype != np.int32 or g.ndim != 1 or (g < 0).any()):
+            raise ValueError
     sigma, k = float(entry["sigma"]), int(entry["contribution"])
-    if not (sigma > 0 and np.isfinite(sigma) and k >= 1):
+    check_sigma(sigma)
+    if k < 1:
         raise ValueError
     return Measurement(str(entry["stage"]), clique, maps, counts, sigma, k)
+
+
+def _counts(held: npt.NDArray[Any], *, least: int) -> bool:
+    """Whether these are counts of at least ``least`` and at most ``MOST_COUNT``."""
+    return held.dtype == np.int64 and not ((held < least) | (held > MOST_COUNT)).any()
 
 
 def read_safetensors(raw: bytes, key: str) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:

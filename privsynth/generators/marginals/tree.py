@@ -7,6 +7,7 @@ count stood out. What is divided, the merging and the atoms are functions of noi
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ def learn_edges(column: Ranged, measure: Measure) -> tuple[float, ...]:
     if not grid.scale:
         _find_atoms(root, grid, bar, measure)
     _reconcile(root)
-    return _merged(_leaves(root, grid), rows)
+    edges = _merged(_leaves(root, grid), rows)
+    return tuple(sorted({edge for edge in edges if grid.first < edge <= grid.last}))
 
 
 def _find_atoms(root: _Node, grid: Grid, bar: float, measure: Measure) -> None:
@@ -168,25 +170,70 @@ def _merged(cells: Sequence[_Cell], rows: float) -> tuple[float, ...]:
     differ beyond the noise, then until at most ``MOST_CELLS`` are left.
 
     Joining moves at most |d| of mass within the cell, d what the first holds beyond its share by width; a small
-    part of the joined mass is added, so that where nothing differs the lightest are joined first. O(cells²).
+    part of the joined mass is added, so that where nothing differs the lightest are joined first; of equals the
+    first. Only the two pairs beside a joined one change, so heaps of pairs make it O(cells·log cells).
     """
-    low, width, count, variance = (
-        np.array([getattr(c, key) for c in cells]) for key in ("low", "width", "count", "variance")
+    chain = [_Cell(c.low, float(c.width), float(c.count), float(c.variance)) for c in cells]
+    after = list(range(1, len(chain) + 1))
+    before = list(range(-1, len(chain) - 1))
+    age = [0] * len(chain)
+    """How often the pair that each cell begins has changed: what a heap says of a younger one is void."""
+    freely: list[tuple[float, int, int]] = []
+    forced: list[tuple[float, int, int]] = []
+
+    def offer(i: int) -> None:
+        age[i] += 1
+        if after[i] < len(chain):
+            cost, free = _joining(chain[i], chain[after[i]], rows)
+            heapq.heappush(forced, (cost, i, age[i]))
+            if free:
+                heapq.heappush(freely, (cost, i, age[i]))
+
+    def least(heap: list[tuple[float, int, int]]) -> int | None:
+        while heap:
+            _, i, then = heapq.heappop(heap)
+            if age[i] == then:
+                return i
+        return None
+
+    for i in range(len(chain)):
+        offer(i)
+    left = len(chain)
+    while left > 1:
+        found = least(freely)
+        if found is None and left > MOST_CELLS:
+            found = least(forced)
+        if found is None:
+            break
+        cell, gone = chain[found], after[found]
+        cell.width += chain[gone].width
+        cell.count += chain[gone].count
+        cell.variance += chain[gone].variance
+        after[found] = after[gone]
+        if after[gone] < len(chain):
+            before[after[gone]] = found
+        age[gone] += 1
+        left -= 1
+        offer(found)
+        if before[found] >= 0:
+            offer(before[found])
+    edges, at = [], after[0]
+    while at < len(chain):
+        edges.append(chain[at].low)
+        at = after[at]
+    return tuple(edges)
+
+
+def _joining(one: _Cell, other: _Cell, rows: float) -> tuple[float, bool]:
+    """What joining two neighbours costs, and whether it is allowed while there are few cells."""
+    held = max(one.count, 0.0), max(other.count, 0.0)
+    both = held[0] + held[1]
+    share = one.width / (one.width + other.width)
+    moved = abs(held[0] - share * both)
+    noise = math.sqrt(one.variance * ((1 - share) * (1 - share)) + other.variance * (share * share))
+    small = any(
+        mass < max(SMALL_SIGMAS * math.sqrt(cell.variance), SMALL_SHARE * rows)
+        for mass, cell in zip(held, (one, other), strict=True)
     )
-    while len(low) > 1:
-        held = np.maximum(count, 0.0)
-        both = held[:-1] + held[1:]
-        share = width[:-1] / (width[:-1] + width[1:])
-        moved = np.abs(held[:-1] - share * both)
-        noise = np.sqrt(variance[:-1] * (1 - share) ** 2 + variance[1:] * share**2)
-        small = held < np.maximum(SMALL_SIGMAS * np.sqrt(variance), SMALL_SHARE * rows)
-        allowed = (small[:-1] | small[1:]) & ((moved <= ALIKE_SIGMAS * noise) | (moved <= SMALL_SHARE * rows / 4))
-        if not allowed.any():
-            if len(low) <= MOST_CELLS:
-                break
-            allowed[:] = True
-        i = int(np.argmin(np.where(allowed, moved + MASS_WEIGHT * both, np.inf)))
-        for values in (width, count, variance):
-            values[i] += values[i + 1]
-        low, width, count, variance = (np.delete(values, i + 1) for values in (low, width, count, variance))
-    return tuple(low[1:].tolist())
+    alike = moved <= ALIKE_SIGMAS * noise or moved <= SMALL_SHARE * rows / 4
+    return moved + MASS_WEIGHT * both, small and alike

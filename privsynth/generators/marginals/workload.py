@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ import numpy as np
 
 from privsynth.data.codec import Between, Codec
 from privsynth.data.count import Grouping
-from privsynth.data.evidence import as_json
-from privsynth.data.schema import Schema
-from privsynth.documents import sha256
-from privsynth.errors import ConditionError, SchemaError
-from privsynth.generators.marginals.domains import most_cells
+from privsynth.data.evidence import as_json, plain
+from privsynth.data.ranged import cells_are_learned
+from privsynth.data.schema import Categorical, Column, Schema
+from privsynth.documents import canonical, sha256
+from privsynth.errors import ConditionError, PrivsynthError, SchemaError
 
 TARGET_WEIGHT = 3.0
 QUERY_WEIGHT = 10.0
@@ -29,13 +29,34 @@ WIDEST = 3
 Clique = tuple[int, ...]
 
 
+def drawn_triples(columns: Sequence[int], most: int, *, key: str) -> list[Clique]:
+    """All triples of ``columns`` (increasing) where they are at most ``most``, else so many drawn by hashes of
+    ``key``: no look at them all, of which there are cubically many."""
+    if math.comb(len(columns), 3) <= most:
+        return list(itertools.combinations(columns, 3))
+    found: dict[Clique, None] = {}
+    for i in itertools.count():
+        number = int(sha256(f"{key}:{i}".encode()), 16)
+        places = {number // len(columns) ** j % len(columns) for j in range(3)}
+        if len(places) == 3:
+            found[tuple(columns[p] for p in sorted(places))] = None
+        if len(found) == most:
+            break
+    return list(found)
+
+
 @dataclass(frozen=True)
 class Query:
     """One count that shall be right: how many rows meet a condition on one to three columns.
 
     Args:
         where: column → value, list of values, None (null) or ``Between``; it must follow the columns' cells.
+            Kept in plain values: numbers, text, booleans, dates as ISO text.
         weight: next to 1 for a pair.
+
+    Raises:
+        SchemaError: no columns or too many, or no weight.
+        ConditionError: a value that is of no column's kind.
     """
 
     where: Mapping[str, Any]
@@ -48,7 +69,8 @@ class Query:
                 where="Query.where",
                 mend='for example Query({"sex": "F", "age": Between(65, 99)})',
             )
-        object.__setattr__(self, "where", MappingProxyType({name: _listed(v) for name, v in self.where.items()}))
+        where = {name: plain(wanted, f"where[{name!r}]") for name, wanted in self.where.items()}
+        object.__setattr__(self, "where", MappingProxyType(where))
         object.__setattr__(self, "weight", check_weight(self.weight, where="Query.weight"))
 
     def __hash__(self) -> int:
@@ -80,7 +102,7 @@ class Query:
             ConditionError: as of :meth:`groups`.
         """
         for name in self.where:
-            if name in codec.index and most_cells(codec.schema, name) is not None:
+            if name in codec.index and _is_learned(codec.columns[codec.index[name]].column):
                 raise SchemaError(
                     f"a query on {name!r}, whose cells are learned",
                     where=f"where[{name!r}]",
@@ -113,6 +135,7 @@ class Workload:
     def __post_init__(self) -> None:
         if isinstance(self.up_to, bool) or self.up_to not in (1, 2, 3):
             raise SchemaError(f"up_to is {self.up_to!r}", where="Workload.up_to", mend="1, 2 or 3")
+        object.__setattr__(self, "up_to", int(self.up_to))
         target_weight = check_weight(self.target_weight, where="Workload.target_weight")
         object.__setattr__(self, "target_weight", target_weight)
         object.__setattr__(self, "weights", tuple(_weights(self.weights)))
@@ -136,13 +159,14 @@ class Workload:
             SchemaError: a weight of a column that is not learned, or a query on one whose cells are learned.
             ConditionError: a query on a column that is not learned, beyond its domain, or that cuts a cell.
         """
+        modelled = schema.modelled
         for i, (columns, _) in enumerate(self.weights):
             for name in columns:
-                if name not in schema.modelled:
+                if name not in modelled:
                     raise SchemaError(
                         f"{name!r} is not a learned column",
                         where=f"Workload.weights[{i}]",
-                        mend=f"one of {', '.join(schema.modelled)}",
+                        mend=f"one of {', '.join(modelled)}",
                     )
         if not self.queries:
             return
@@ -153,6 +177,24 @@ class Workload:
             except (SchemaError, ConditionError) as wrong:
                 where = f"Workload.queries[{i}].{wrong.where}"
                 raise type(wrong)(wrong.what, where=where, mend=wrong.mend) from None
+
+    def check_description(self) -> None:
+        """Whether what :meth:`to_json` writes is read back as this very workload, as every model of it must be.
+
+        Raises:
+            SchemaError: it is not.
+        """
+        told = self.to_json()
+        try:
+            same = Workload.from_json(json.loads(canonical(told))) == self
+        except (KeyError, TypeError, ValueError, PrivsynthError):
+            same = False
+        if not same:
+            raise SchemaError(
+                "the workload cannot be written down and read back",
+                where="Marginals.workload",
+                mend="plain values: numbers, text, booleans, None, dates, lists and `Between` of them",
+            )
 
     def pairs(self, names: Sequence[str], target: int | None) -> dict[Clique, float]:
         """Pairs to be measured, as column numbers, with their weights."""
@@ -175,16 +217,13 @@ class Workload:
 
     def other_triples(self, names: Sequence[str], target: int | None, *, recipe: str) -> dict[Clique, float]:
         """Triples without the target where ``up_to`` is 3, and those named; at most 2,000 of the unnamed,
-        chosen by hash order of the recipe's identity."""
+        drawn by the recipe's hash."""
         named = {clique: weight for clique, weight in self._named(names) if len(clique) == 3}
         out: dict[Clique, float] = {}
         if self.up_to == 3:
-            everyone = (t for t in itertools.combinations(range(len(names)), 3) if target not in t and t not in named)
-            if math.comb(len(names), 3) > MOST_TRIPLES:
-                chosen = heapq.nsmallest(MOST_TRIPLES, everyone, key=lambda t: sha256(f"{recipe}:triple:{t}".encode()))
-            else:
-                chosen = list(everyone)
-            out = dict.fromkeys(sorted(chosen), 1.0)
+            others = [c for c in range(len(names)) if c != target]
+            chosen = drawn_triples(others, MOST_TRIPLES, key=f"{recipe}:triple")
+            out = dict.fromkeys(sorted(t for t in chosen if t not in named), 1.0)
         return out | {clique: weight for clique, weight in named.items() if weight > 0}
 
     def _named(self, names: Sequence[str]) -> list[tuple[Clique, float]]:
@@ -214,19 +253,15 @@ class Workload:
         return cls(up_to=value["up to"], weights=weights, target_weight=value["target weight"], queries=queries)
 
 
+def _is_learned(column: Column) -> bool:
+    """Whether its cells or categories are left to the fit."""
+    return cells_are_learned(column) or (isinstance(column, Categorical) and column.open)
+
+
 def _wanted(value: Any) -> Any:
     if isinstance(value, Mapping):
         return Between(value["from"], value["to"])
     return [_wanted(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _listed(value: Any) -> Any:
-    """What was asked of a column, its own and in one order: a set has none, and the recipe's hash needs one."""
-    if isinstance(value, np.ndarray):
-        return list(value.reshape(-1))
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=lambda item: (type(item).__name__, str(item)))
-    return list(value) if isinstance(value, list | tuple) else value
 
 
 def _weights(given: Any) -> list[tuple[tuple[str, ...], float]]:

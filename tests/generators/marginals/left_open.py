@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -34,18 +34,54 @@ RANGES: dict[str, Column] = {
 }
 
 
+NARROW: dict[str, tuple[float, float]] = {
+    "two floats": (1.0, 1.0000000000000002),
+    "three floats": (1.0, 1.0000000000000004),
+    "a few hundred floats": (1.0, 1.0000000000001),
+    "one at 1e9": (1e9, 1e9 + 1),
+    "a tenth at 1e9": (1e9, 1e9 + 0.1),
+    "a hundred at 1e12": (1e12, 1e12 + 100),
+    "below -1e12": (-1e12 - 100, -1e12),
+    "1.7e18": (1.7e18, 1.70000000000001e18),
+    "subnormal": (0.0, 5e-322),
+    "about 0": (-5e-324, 5e-324),
+    "smallest normal": (2.2250738585072014e-308, 2.225073858507204e-308),
+    "greatest": (1.797693134862315e308, 1.7976931348623157e308),
+    "from 0 to the greatest": (0.0, 1.7976931348623157e308),
+}
+"""Of reals: ranges in which floats are scarce."""
+
+
 class Open(Purse):
-    """A purse without a bottom: seeded noise, every cost noted."""
+    """A purse without a bottom: seeded noise, every cost, sigma, exact and noisy table noted."""
 
     def __init__(self) -> None:
         super().__init__(SeededNoise(3), cap=Fraction(10**9))
         self.costs: list[Fraction] = []
+        self.sigmas: list[float] = []
         self.exact: list[Ints] = []
+        self.noisy: list[Ints] = []
 
     def take(self, exact: Callable[[], Ints], *, sigma: float, cost: Fraction) -> Ints:
         self.costs.append(cost)
+        self.sigmas.append(sigma)
         self.exact.append(exact())
-        return super().take(lambda: self.exact[-1], sigma=sigma, cost=cost)
+        self.noisy.append(super().take(lambda: self.exact[-1], sigma=sigma, cost=cost))
+        return self.noisy[-1]
+
+
+class Told(Open):
+    """A purse that answers with the noisy tables that it was given, whatever the rows are."""
+
+    def __init__(self, tables: Iterable[Ints]) -> None:
+        super().__init__()
+        self._tables = iter(tables)
+
+    def take(self, exact: Callable[[], Ints], *, sigma: float, cost: Fraction) -> Ints:
+        super().take(exact, sigma=sigma, cost=cost)
+        answer = next(self._tables)
+        assert answer.shape == self.exact[-1].shape
+        return answer.copy()
 
 
 def coded(name: str) -> Ranged:

@@ -11,15 +11,18 @@ import pandas as pd
 import pytest
 
 from privsynth.data.codec import Ranged
+from privsynth.data.records import Train
 from privsynth.data.schema import parse_schema
 from privsynth.data.tables import violations
 from privsynth.errors import ConditionError, SchemaError
 from privsynth.generators.marginals import MarginalModel, Marginals, load_model
+from privsynth.generators.marginals import recipe as recipes
 from privsynth.generators.marginals.purse import Purse
 from privsynth.generators.marginals.transcript import MarginalTranscript
 from privsynth.generators.marginals.workload import Query, Workload
 from privsynth.privacy.accountant import mu_squared
 from privsynth.privacy.budget import Budget
+from privsynth.privacy.gdp import open_delta
 from privsynth.privacy.noise import SeededNoise
 from privsynth.release.gate import gate
 from tests.world import SCHEMA, World, build, rows
@@ -159,3 +162,69 @@ def test_a_purse_reads_nothing_that_it_cannot_pay() -> None:
     purse = Purse(SeededNoise(0), cap=Fraction(1, 100))
     with pytest.raises(HoldError, match="more than the hold has left"):
         purse.take(read, sigma=8.0, cost=Fraction(1, 64))
+
+
+def test_the_domains_are_bought_with_the_slice_of_delta_and_the_rows_of_a_subject_that_were_sold(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stop(Exception):
+        pass
+
+    told: dict[str, Any] = {}
+
+    def learn(*args: Any, **named: Any) -> Any:
+        told.update(named, rows=args[0], subjects=args[1])
+        raise Stop
+
+    monkeypatch.setattr(recipes, "learn_domains", learn)
+    hold = world.hold(request="stopped")
+    with pytest.raises(Stop):
+        world.recipe.fit(world.split.train, hold)
+    assert told["delta"] == hold.prices.delta_open == open_delta(world.recipe.budget.delta)
+    assert told["contribution"] == hold.contribution == world.recipe.contribution == 2
+    assert isinstance(world.split.train, Train)
+    assert told["rows"] is world.split.train.records.frame
+    assert told["subjects"] is world.split.train.records.subjects
+
+
+SCARCE = SCHEMA.replace(
+    "  ill: {kind: boolean}\n",
+    """\
+  ill: {kind: boolean}
+  two: {kind: real, min: 1.0, max: 1.0000000000000002}
+  some: {kind: real, min: 1.0, max: 1.0000000000001}
+  late: {kind: real, min: 1000000000, max: 1000000001}
+  far: {kind: real, min: 1000000000000, max: 1000000000100, nullable: true}
+  huge: {kind: real, min: 1.7e+18, max: 1.70000000000001e+18}
+  tiny: {kind: real, min: 0, max: 5.0e-322}
+  wide: {kind: integer, min: -9007199254740991, max: 9007199254740991}
+""",
+)
+
+
+def test_a_model_of_ranges_in_which_floats_are_scarce_loads_again(tmp_path: Path) -> None:
+    frame = rows()
+    rng = np.random.default_rng(12)
+    n = len(frame)
+    frame = frame.assign(
+        two=rng.choice([1.0, 1.0000000000000002], n),
+        some=1.0 + 1e-13 * rng.random(n) ** 8,
+        late=1e9 + rng.choice([0.25, 0.5, 0.7], n),
+        far=1e12 + rng.choice([0.25, 0.5, 0.7, 80.0], n),
+        huge=1.7e18 + 256.0 * rng.integers(0, 39, n),
+        tiny=5e-324 * rng.integers(0, 100, n),
+        wide=rng.choice([0, 1, 2**52, -(2**53) + 1, 2**53 - 1, 10**15 + 1], n),
+    )
+    world = build(tmp_path, schema=SCARCE, frame=frame)
+    model = world.recipe.fit(world.split.train, world.hold())
+    raw = model.transcript.to_bytes()
+    assert MarginalTranscript.from_bytes(raw).to_bytes() == raw
+    model.save(tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    drawn = loaded.sample(2000, seed=2).frame
+    assert drawn.equals(model.sample(2000, seed=2).frame)
+    assert drawn["two"].isin([1.0, 1.0000000000000002]).all()
+    assert drawn["wide"].isin(frame["wide"].unique()).mean() > 0.9
+    for name in ("some", "late", "far", "huge", "tiny"):
+        column: Any = model.schema.columns[name]
+        assert drawn[name].dropna().between(column.min, column.max).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from privsynth.data.codec import Between
 from privsynth.errors import BudgetError
 from privsynth.generators.marginals.plan import Plan, lay_out, loose_groups, pair_groups, sampler_error, triple_groups
-from privsynth.generators.marginals.workload import Query, Workload
+from privsynth.generators.marginals.workload import Query, Workload, drawn_triples
 
 
 def plan_of(
@@ -122,6 +123,16 @@ def test_which_cliques_are_held_back_is_the_recipe_s_alone() -> None:
     assert held("a") == held("a")
     assert held("a") != held("b")
     assert all(len(c) == 3 for c in held("a"))
+
+
+def test_triples_are_drawn_without_a_look_at_all_of_them() -> None:
+    """Of 3,000 columns there are 4.5 billion. Few columns: all of them, once each."""
+    many = drawn_triples(range(3000), 2000, key="r")
+    assert len(set(many)) == 2000 and all(a < b < c < 3000 for a, b, c in many)
+    assert many == drawn_triples(range(3000), 2000, key="r") != drawn_triples(range(3000), 2000, key="s")
+    assert drawn_triples([4, 7, 8, 9], 8, key="r") == [(4, 7, 8), (4, 7, 9), (4, 8, 9), (7, 8, 9)]
+    seen = Counter(c for t in drawn_triples(range(20), 900, key="u") for c in t)
+    assert max(seen.values()) < 1.4 * min(seen.values())
 
 
 def test_held_back_cliques_are_none_of_the_target_s_triples() -> None:

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2, norm
 
-from benchmarks.auditing import Mechanism, Run, audit, exact, small, worst_neighbours
+from benchmarks.auditing import Mechanism, Run, audit, audit_points, bought_twice, exact, small, worst_neighbours
 from privsynth.data.codec import Between, Codec, Codes
 from privsynth.data.count import Counter, Grouping, TableCounter
 from privsynth.data.records import CoinKey, Granted, Train
@@ -468,3 +468,48 @@ def test_a_cap_that_is_not_heeded_is_found() -> None:
     more = 1.3 * STATED
     mechanism = replace(small(mu=more), cap=Fraction(more) ** 2)
     assert attacked(mechanism.runs(SeededNoise(5)), runs=800)[0] > STATED
+
+
+def audited(run: Run, *, runs: int, delta: float, k: int) -> tuple[float, float]:
+    """Stated ε at ``delta`` of a mechanism of μ = 1, and the lower bound that the attack finds."""
+    (point,) = audit_points(
+        run, *worst_neighbours(k), small(k=k).cells, runs=runs, mu=1.0, deltas=(delta,), alarm=AUDIT_ALARM
+    )
+    return point.stated, point.found
+
+
+def one_ways_alone() -> Mechanism:
+    """μ = 1 for one-way tables only: quick, so that more runs are made."""
+    mechanism = small(k=2, mu=1.0)
+    recipe = replace(mechanism.recipe, target=None, workload=Workload(up_to=1))
+    return replace(mechanism, recipe=recipe, hold_back=False)
+
+
+@pytest.mark.slow
+def test_the_epsilon_that_is_found_stays_below_what_is_stated() -> None:
+    """At two points of the curve of μ = 1: 3.14 at δ = 1e-3 and 1.16 at δ = 0.1. It is no idle bound: with all stages
+    more than 0.3 is found at the second, with more runs more than half of it."""
+    run = small(k=4, mu=1.0).runs(SeededNoise(21))
+    points = audit_points(
+        run, *worst_neighbours(4), small(k=4).cells, runs=1000, mu=1.0, deltas=(1e-3, 0.1), alarm=AUDIT_ALARM
+    )
+    assert [round(p.stated, 2) for p in points] == [3.14, 1.16]
+    assert all(p.found <= p.stated for p in points)
+    assert points[1].found > 0.3
+    stated, found = audited(one_ways_alone().runs(SeededNoise(22)), runs=2500, delta=0.1, k=2)
+    assert stated / 2 < found <= stated
+
+
+@pytest.mark.slow
+def test_a_forgotten_contribution_is_found_in_epsilon() -> None:
+    """The noise is scaled to one row, the subject has four: above 3.14 at δ = 1e-3, with confidence 0.999."""
+    mechanism = replace(small(k=4, mu=1.0), contribution=1)
+    stated, found = audited(mechanism.runs(SeededNoise(23)), runs=500, delta=1e-3, k=4)
+    assert found > stated > 3.1
+
+
+@pytest.mark.slow
+def test_tables_bought_twice_and_paid_once_are_found_in_epsilon() -> None:
+    """μ is √2 for a stated 1: above 1.16 at δ = 0.1, with confidence 0.999."""
+    stated, found = audited(bought_twice(one_ways_alone(), SeededNoise(24)), runs=2500, delta=0.1, k=2)
+    assert found > stated > 1.1

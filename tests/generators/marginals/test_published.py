@@ -13,13 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from privsynth.data.evidence import Between
+from privsynth.data.learned import Learned
 from privsynth.documents import canonical, sha256
 from privsynth.errors import ModelError, PrivsynthError, SeededNoise, StorageError
 from privsynth.generators.marginals import MarginalModel, load_transcript
 from privsynth.generators.marginals import published as module
+from privsynth.generators.marginals.belonging import check_belonging
 from privsynth.generators.marginals.published import LISTING, TABLES, PublishedTranscript
+from privsynth.generators.marginals.workload import Query, Workload
 from privsynth.privacy.noise import SeededNoise as Seeded
-from tests.world import World
+from tests.generators.marginals.test_learned_fit import LEARNING, wide_rows
+from tests.generators.marginals.test_told import mechanism
+from tests.generators.marginals.test_told import rows as codes
+from tests.world import World, build
 
 
 @pytest.fixture
@@ -136,6 +143,10 @@ SPOILT: dict[str, Callable[[Path], object]] = {
     "a receipt that is no receipt": edit(lambda t: t.update(receipt={})),
     "another recipe": edit(lambda t: t["recipe"].update(steps=61)),
     "a recipe that is no recipe": edit(lambda t: t.update(recipe=[])),
+    "a query on a list": edit(lambda t: t["recipe"]["workload"]["queries"].append({"where": [1], "weight": 1})),
+    "a workload that is text": edit(lambda t: t["recipe"].update(workload="all")),
+    "a schema of nothing": edit(lambda t: t["recipe"].update(schema=None)),
+    "a budget below 0": edit(lambda t: t["recipe"]["budget"].update(epsilon=-1)),
     "another digest": edit(lambda t: t["tensors"].update(sha256="0" * 64)),
     "a path that leads away": edit(lambda t: t["tensors"].update(file="../transcript.safetensors")),
     "said to be gated in words": edit(lambda t: t.update(gated="yes")),
@@ -170,6 +181,32 @@ def tables(change: Callable[[list[Any]], object]) -> Callable[[PublishedTranscri
     return forge
 
 
+def domains(change: Callable[[list[Any]], object]) -> Callable[[PublishedTranscript], PublishedTranscript]:
+    """As :func:`tables`, of the tables of the domain stage."""
+
+    def forge(told: PublishedTranscript) -> PublishedTranscript:
+        measured = list(told.transcript.domains)
+        change(measured)
+        return replace(told, transcript=replace(told.transcript, domains=tuple(measured)))
+
+    return forge
+
+
+def learnt(change: Callable[[Learned], dict[str, Any]]) -> Callable[[PublishedTranscript], PublishedTranscript]:
+    """As :func:`tables`, of what was learned."""
+
+    def forge(told: PublishedTranscript) -> PublishedTranscript:
+        learned = replace(told.transcript.learned, **change(told.transcript.learned))
+        return replace(told, transcript=replace(told.transcript, learned=learned))
+
+    return forge
+
+
+def three(measured: list[Any]) -> Any:
+    """A held-back table over three columns, none of them the target, at the most noise: its price does not show."""
+    return replace(next(m for m in measured if m.stage == "held-back"), sigma=2.0**15)
+
+
 FORGED: dict[str, Callable[[PublishedTranscript], PublishedTranscript]] = {
     "more bought than was paid": tables(lambda m: m.__setitem__(0, replace(m[0], sigma=0.01))),
     "another contribution": tables(lambda m: m.__setitem__(0, replace(m[0], contribution=1))),
@@ -186,6 +223,22 @@ FORGED: dict[str, Callable[[PublishedTranscript], PublishedTranscript]] = {
             -1, replace(m[-1], groups=tuple(None if g is None else np.where(g == 0, 1, g) for g in m[-1].groups))
         )
     ),
+    "a table bought twice": tables(lambda m: m.append(three(m))),
+    "a triple without the target": tables(lambda m: m.append(replace(three(m), stage="triple"))),
+    "a triple that nobody asked for": tables(lambda m: m.append(replace(three(m), stage="loose"))),
+    "a query that nobody asked for": tables(lambda m: m.append(replace(three(m), stage="query"))),
+    "a domain table dropped": domains(lambda d: d.pop()),
+    "all domain tables dropped": domains(lambda d: d.clear()),
+    "a domain table of another contribution": domains(lambda d: d.__setitem__(0, replace(d[0], contribution=1))),
+    "a domain table of no column": domains(lambda d: d.__setitem__(0, replace(d[0], clique=(-1,)))),
+    "a domain table of another column": domains(lambda d: d.__setitem__(0, replace(d[0], clique=(0,)))),
+    "a level bought twice": domains(lambda d: d.insert(0, d[0])),
+    "domain counts that give other cells": domains(lambda d: d.__setitem__(0, replace(d[0], counts=-d[0].counts))),
+    "a level of another size": domains(lambda d: d.__setitem__(0, replace(d[0], counts=d[0].counts[:-1]))),
+    "values of a public column": learnt(lambda told: {"values": {"sex": ("F", "zz")}}),
+    "values of no column": learnt(lambda told: {"values": {"nope": ("F",)}}),
+    "a map of no column": learnt(lambda told: {"maps": {"nope": ("F",)}}),
+    "a cell less": learnt(lambda told: {"bins": {**told.bins, "seen": told.bins["seen"][1:]}}),
     "noise of another kind": lambda t: replace(t, transcript=replace(t.transcript, noise="seeded")),
 }
 
@@ -202,6 +255,76 @@ def test_what_cannot_be_a_fit_is_refused(name: str, model: MarginalModel, tmp_pa
     (tmp_path / "t" / TABLES).write_bytes(told.transcript.to_bytes())
     with pytest.raises(ModelError):
         load_transcript(tmp_path / "t")
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> MarginalModel:
+    """A model with every stage: trees, votes, a dependency, triples of both kinds, queries."""
+    world = build(tmp_path_factory.mktemp("rich"), schema=LEARNING, frame=wide_rows())
+    weights = ((("age", "sex"), 0.0), (("age", "ill"), 2.0), (("age", "sex", "ill"), 4.0))
+    queries = (Query({"sex": "F", "age": Between(0, 49)}, 5.0), Query({"ill": True}, 5.0), Query({"ill": True}, 5.0))
+    workload = Workload(up_to=3, weights=weights, queries=queries)
+    recipe = replace(world.recipe, workload=workload, steps=3, components=4)
+    return recipe.fit(world.split.train, replace(world, recipe=recipe).hold())
+
+
+def test_every_stage_is_read_again(rich: MarginalModel, tmp_path: Path) -> None:
+    stages = {m.stage for m in (*rich.transcript.domains, *rich.transcript.measurements)}
+    assert stages >= {"level", "votes", "dependency", "one-way", "held-back", "pair", "query"}
+    assert load_transcript(rich.published().write(tmp_path / "t")).refit().id == rich.id
+
+
+def test_all_that_a_workload_asks_for_belongs(model: MarginalModel) -> None:
+    """With noise so small that triples are bought too."""
+    asked = mechanism(mu=3.0)
+    transcript = replace(asked.runs(Seeded(5))(codes(4000)), recipe=asked.recipe.identity)
+    assert {m.stage for m in transcript.measurements} >= {"pair", "triple", "loose", "query"}
+    receipt = replace(
+        model.receipt,
+        recipe=asked.recipe.identity,
+        schema=asked.recipe.schema.sha256,
+        contribution=1,
+        mu_fit=3.0,
+        noise="seeded",
+    )
+    check_belonging(PublishedTranscript(asked.recipe, receipt, transcript, model.id))
+    with pytest.raises(ValueError):
+        check_belonging(PublishedTranscript(asked.recipe, replace(receipt, mu_fit=2.5), transcript, model.id))
+
+
+def place(measured: list[Any], stage: str) -> int:
+    """Of the first table of a stage."""
+    return [m.stage for m in measured].index(stage)
+
+
+def changed(stage: str, **fields: Callable[[Any], Any]) -> Callable[[list[Any]], object]:
+    """The first table of a stage with these fields made anew from their values."""
+
+    def change(measured: list[Any]) -> None:
+        at = place(measured, stage)
+        new = {name: make(getattr(measured[at], name)) for name, make in fields.items()}
+        measured[at] = replace(measured[at], **new)
+
+    return change
+
+
+RICH: dict[str, Callable[[PublishedTranscript], PublishedTranscript]] = {
+    "a vote too many": domains(changed("votes", counts=lambda c: np.append(c, 1))),
+    "a value that no vote gave": learnt(lambda told: {"values": {"ward": (*told.values["ward"], "zzz")}}),
+    "votes for the rest": learnt(lambda told: {"values": {"ward": ("east", "elsewhere", "north")}}),
+    "another map": learnt(lambda told: {"maps": {"site": tuple("S" for _ in told.maps["site"])}}),
+    "a dependency of another column": domains(changed("dependency", clique=lambda _: (0,))),
+    "a dependency of other counts": domains(changed("dependency", counts=lambda c: c[::-1].copy())),
+    "a query at other groups": tables(changed("query", groups=lambda g: tuple(1 - part for part in g))),
+    "a query once too often": tables(lambda m: m.append(m[place(m, "query")])),
+    "a pair of weight 0": tables(changed("pair", clique=lambda _: (0, 1))),
+}
+
+
+@pytest.mark.parametrize("name", RICH)
+def test_what_a_rich_recipe_cannot_give_is_refused(name: str, rich: MarginalModel, tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        load_transcript(RICH[name](rich.published()).write(tmp_path / "t"))
 
 
 def test_a_count_that_was_changed_with_its_digest_gives_another_model(model: MarginalModel, tmp_path: Path) -> None:

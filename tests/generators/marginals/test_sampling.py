@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,14 +13,17 @@ import pandas as pd
 import pytest
 from scipy.stats import chi2
 
+from benchmarks.fitting import fit_all
 from privsynth.data.codec import Between
+from privsynth.data.columns import Categorical
 from privsynth.data.evidence import Floats
 from privsynth.data.records import Draw
 from privsynth.data.schema import parse_schema
-from privsynth.data.tables import violations
+from privsynth.data.tables import read_table, violations
 from privsynth.errors import ConditionError
-from privsynth.generators.marginals import MarginalModel
+from privsynth.generators.marginals import MarginalModel, Marginals
 from privsynth.generators.marginals import model as module
+from privsynth.privacy.budget import Budget
 
 SCHEMA = """\
 privsynth-schema: 1
@@ -216,6 +220,135 @@ def test_no_row_of_a_large_sample_breaks_a_rule(model: MarginalModel, monkeypatc
     monkeypatch.setattr(draw.blocks, "__kwdefaults__", {"size": 10_000})
     parts = m.sample(45_000, seed=2).frame
     assert len(parts) == 45_000 and kept(m, parts)
+
+
+RULED = """\
+privsynth-schema: 1
+source: lab/stays
+subject: {each row is a: stay, a person has at most: 1 row}
+columns:
+  sex: {kind: categorical, values: [F, M], nullable: true}
+  pregnant: {kind: boolean, nullable: true}
+  beds: {kind: integer, min: 0, max: 9, nullable: true}
+  admitted: {kind: date, min: 2020-01-01, max: 2021-12-31}
+  left: {kind: date, min: 2020-01-01, max: 2022-06-30, nullable: true}
+  low: {kind: integer, min: 40, max: 140}
+  high: {kind: integer, min: 60, max: 260}
+  room: {kind: real, min: 0, max: 5000, decimals: 2}
+  drugs: {kind: real, min: 0, max: 3000, decimals: 2, nullable: true}
+  bill: {kind: real, min: 0, max: 6000, decimals: 2, nullable: true}
+  nights: {kind: integer, min: 0, max: 60}
+  days: {kind: integer, min: 0, max: 60}
+  stay: {kind: integer, min: 0, max: 100}
+  zip: {kind: categorical, values: [z1, z2, z3, z4]}
+  state: {kind: categorical, values: [N, S]}
+  ward: {kind: categorical, open: true, nullable: true}
+  site: {kind: categorical, values: [east, west], nullable: true}
+never: [{sex: M, pregnant: true}, {sex: null, pregnant: null}, {pregnant: true, beds: 0}]
+order: [admitted <= left, low < high]
+sums: [bill = room + drugs, stay = nights + days]
+determines: [{rule: zip -> state, map: [[z1, N], [z2, N], [z3, S], [z4, S]]}, ward -> site]
+"""
+STATES, SITES = {"z1": "N", "z2": "N", "z3": "S", "z4": "S"}, {"A": "east", "B": "west", "C": "west"}
+
+
+def ruled(n: int) -> pd.DataFrame:
+    """Stays near the edge of every rule of ``RULED``: one night, pressures that are close, bills near their bound."""
+    rng = np.random.default_rng(1)
+    sex = rng.choice(np.array(["F", "M", None], dtype=object), n, p=[0.5, 0.4, 0.1])
+    pregnant = pd.array((rng.random(n) < 0.3) & (sex != "M"), dtype="boolean")
+    pregnant[(rng.random(n) < 0.1) & pd.notna(sex)] = pd.NA
+    beds = pd.array(np.where(pregnant.fillna(False), rng.integers(1, 10, n), rng.integers(0, 10, n)), dtype="Int64")
+    beds[rng.random(n) < 0.1] = pd.NA
+    admitted = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 731, n), unit="D")
+    left = pd.Series(admitted + pd.to_timedelta(rng.geometric(0.4, n) - 1, unit="D"))
+    left = left.mask(rng.random(n) < 0.1)
+    low = rng.integers(40, 141, n)
+    room, drugs = (5000 * rng.beta(1, 2, n)).round(2), (3000 * rng.beta(1, 3, n)).round(2)
+    room = np.minimum(room, 6000 - drugs).round(2)
+    drugs = np.where(rng.random(n) < 0.1, np.nan, drugs)
+    nights = rng.integers(0, 61, n)
+    days = np.minimum(rng.integers(0, 61, n), 100 - nights)
+    zips = rng.choice(list(STATES), n)
+    ward = rng.choice(np.array(["A", "B", "C", None], dtype=object), n, p=[0.4, 0.3, 0.2, 0.1])
+    return pd.DataFrame(
+        {
+            "sex": sex,
+            "pregnant": pregnant,
+            "beds": beds,
+            "admitted": admitted,
+            "left": left,
+            "low": low,
+            "high": np.maximum(60, low + rng.geometric(0.2, n)),
+            "room": room,
+            "drugs": drugs,
+            "bill": (room + drugs).round(2),
+            "nights": nights,
+            "days": days,
+            "stay": nights + days,
+            "zip": zips,
+            "state": [STATES[z] for z in zips],
+            "ward": ward,
+            "site": [SITES.get(w) for w in ward],
+        }
+    )
+
+
+def broken(frame: pd.DataFrame, sites: Mapping[str, Any]) -> dict[str, int]:
+    """How many rows break each rule of ``RULED``, by no code of the package."""
+    f = frame
+    pregnant, male = f["pregnant"].eq(True).fillna(False), f["sex"].eq("M").fillna(False)
+    admitted, left = pd.to_datetime(f["admitted"]), pd.to_datetime(f["left"])
+    bill, room, drugs = (f[c].astype("Float64") for c in ("bill", "room", "drugs"))
+    cents = (bill * 100).round() - (room * 100).round() - (drugs * 100).round()
+    site = f["ward"].astype(object).map(lambda w: sites[w] if pd.notna(w) else None)
+    sites_differ = site.fillna("none") != f["site"].astype(object).fillna("none")
+    bounds = {"bill": 6000, "stay": 100, "room": 5000, "drugs": 3000, "nights": 60, "days": 60}
+    return {
+        name: int(mask.sum())
+        for name, mask in {
+            "men": male & pregnant,
+            "nulls": f["sex"].isna() & f["pregnant"].isna(),
+            "beds": pregnant & f["beds"].eq(0).fillna(False),
+            "order": left.notna() & (admitted > left),
+            "strict order": f["low"] >= f["high"],
+            "real sum": cents.fillna(0) != 0,
+            "real sum's nulls": bill.isna() != (room.isna() | drugs.isna()),
+            "whole sum": f["stay"] != f["nights"] + f["days"],
+            "map": f["zip"].astype(object).map(STATES) != f["state"].astype(object),
+            "learned map": sites_differ,
+            **{name: ((f[name] < 0) | (f[name] > top)).fillna(False) for name, top in bounds.items()},
+        }.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def bound() -> MarginalModel:
+    schema = parse_schema(RULED)
+    return fit_all(Marginals(schema, Budget(4.0, 1e-9)), read_table(ruled(20_000), schema))[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", WAYS)
+def test_none_of_a_million_rows_breaks_a_declared_constraint(bound: MarginalModel, draw: Draw) -> None:
+    """Structural zeros with nulls among them, both orders, sums of whole and real numbers, a public and a learned
+    map; checked by plain pandas, which finds each rule broken where it is."""
+    learned = bound.transcript.learned
+    ward = bound.schema.columns["ward"]
+    assert isinstance(ward, Categorical)
+    wards = [*learned.values["ward"], ward.rest, None]
+    sites = {str(w): s for w, s in zip(wards, learned.maps["site"], strict=True)}
+    frame = bound.sample(1_000_000, seed=1, draw=draw).frame
+    assert len(frame) == 1_000_000
+    assert set(broken(frame, sites).values()) == {0}
+    assert {k: sites[k] for k in SITES} == SITES
+    assert frame["sex"].isna().any() and frame["pregnant"].isna().any() and frame["drugs"].isna().any()
+    assert frame["left"].isna().any() and (frame["left"] == frame["admitted"]).any()
+    shuffled = frame.copy()
+    for i, name in enumerate(frame.columns):
+        shuffled[name] = frame[name].sample(frac=1.0, random_state=i).array
+    found = broken(shuffled, sites)
+    assert all(found[name] > 0 for name in list(found)[:10]), "the check can fail"
 
 
 def test_the_ways_to_draw_differ_and_a_seed_repeats_each(model: MarginalModel) -> None:

@@ -14,12 +14,13 @@ import pytest
 from scipy.stats import norm
 
 from benchmarks.auditing import Mechanism
-from privsynth.data.codec import Between, Codec, Codes
+from privsynth.data.codec import Between, Codec, CodedColumn, Codes, Listed, Ranged
 from privsynth.data.schema import parse_schema
 from privsynth.errors import ConditionError
 from privsynth.generators.marginals import MarginalModel, Marginals, told
 from privsynth.generators.marginals.transcript import MarginalTranscript
 from privsynth.generators.marginals.workload import Query, Workload
+from privsynth.generators.marginals.zeros import is_zero
 from privsynth.privacy.budget import Budget
 from privsynth.privacy.noise import SeededNoise
 
@@ -351,6 +352,8 @@ def test_a_condition_that_all_rows_meet_is_certain(model: MarginalModel) -> None
         ({"a": 99}, 0.95),
         ({"a": 1}, 0.0),
         ({"a": 1}, 1.0),
+        ({"a": 1}, 0.9999999999999999),
+        ({"a": 1}, 0.9999999995),
         ({"a": 1}, True),
         ({"a": 1}, math.nan),
     ],
@@ -361,6 +364,103 @@ def test_what_no_interval_can_be_of_is_refused(model: MarginalModel, where: Any,
     with pytest.raises(ConditionError) as error:
         fitted.interval(where, confidence=confidence)
     assert error.value.mend
+
+
+def test_a_range_of_confidence_that_is_named_works_to_its_end(model: MarginalModel) -> None:
+    fitted = like(model, mechanism().runs(SeededNoise(6))(rows(500)))
+    with pytest.raises(ConditionError, match=r"at most 0\.999999999"):
+        fitted.marginal_interval(["a"], confidence=0.9999999999999999)
+    for where in ({"a": 1}, NO_TABLE[5]):
+        wide, narrow = (fitted.interval(where, confidence=c) for c in (told.MOST_SURE, 1e-300))
+        assert wide.low <= narrow.low <= narrow.high <= wide.high
+    for names in (["a"], ["a", "b", "g"]):
+        assert (fitted.marginal_interval(names, confidence=told.MOST_SURE).high <= 1).all()
+
+
+NEVER = """\
+never:
+  - {b: y, c: true}
+  - {b: y, c: false}
+  - {b: u, c: null}
+  - {a: 3, t: k}
+  - {a: 4, t: k}
+  - {g: 30, t: m}
+  - {b: v, c: true, t: l}
+"""
+ZERO: list[dict[str, Any]] = [
+    {"b": "y", "c": True},
+    {"b": "y", "c": [True, False]},
+    {"b": "u", "c": None},
+    {"a": 3, "t": "k"},
+    {"a": Between(3, 4), "t": "k"},
+    {"a": [4, 3], "t": "k", "b": ["v", "w"]},
+    {"g": 30, "t": "m"},
+    {"g": Between(30, 30), "t": "m", "c": True},
+    {"b": "v", "c": True, "t": "l"},
+    {"b": ["y", "v"], "c": True, "t": "l"},
+]
+NOT_ZERO: list[dict[str, Any]] = [
+    {"b": "y", "c": [True, None]},
+    {"b": ["y", "x"], "c": True},
+    {"b": "y"},
+    {"a": Between(3, 5), "t": "k"},
+    {"a": 3, "t": ["k", "l"]},
+    {"g": 31, "t": "m"},
+    {"g": Between(20, 49), "t": "m"},
+    {"b": "v", "c": True},
+    {"c": True, "t": "k"},
+]
+
+
+@pytest.fixture
+def barred(model: MarginalModel) -> MarginalModel:
+    """A model of a schema with structural zeros, whose noisy tables hold counts there."""
+    fitted = like(model, mechanism(mu=0.3).runs(SeededNoise(6))(rows(4000)))
+    return replace(fitted, schema=parse_schema(SCHEMA + NEVER))
+
+
+@pytest.mark.parametrize("where", ZERO, ids=str)
+def test_a_structural_zero_is_exactly_0(barred: MarginalModel, where: dict[str, Any]) -> None:
+    found = barred.interval(where)
+    assert (found.estimate, found.low, found.high, found.basis, found.tables) == (0.0, 0.0, 0.0, "measured", ())
+
+
+@pytest.mark.parametrize("where", NOT_ZERO, ids=str)
+def test_what_is_not_wholly_ruled_out_is_told_by_its_tables(barred: MarginalModel, where: dict[str, Any]) -> None:
+    found = barred.interval(where)
+    assert found.high > 0
+    assert found == replace(barred, schema=parse_schema(SCHEMA)).interval(where)
+
+
+@pytest.mark.parametrize("names", [("b", "c"), ("c", "b"), ("a", "t"), ("t", "g"), ("c", "t", "b"), ("a", "b", "g")])
+def test_cells_that_are_structural_zeros_are_exactly_0(barred: MarginalModel, names: tuple[str, ...]) -> None:
+    found = barred.marginal_interval(names)
+    free = replace(barred, schema=parse_schema(SCHEMA)).marginal_interval(names)
+    columns = [barred.codec.columns[barred.codec.index[name]] for name in names]
+    sizes = found.estimate.shape
+    zero = np.zeros(sizes, dtype=bool)
+    for cell in itertools.product(*map(range, sizes)):
+        held = [np.arange(size) if g is None else g for g, size in zip(found.groups, sizes, strict=True)]
+        where = {
+            c.name: [value(c, int(i)) for i in np.flatnonzero(g == at)]
+            for c, g, at in zip(columns, held, cell, strict=True)
+        }
+        zero[cell] = is_zero(barred.codec, barred.codec.evidence(where))
+    assert zero.any() == (names not in {("t", "g"), ("a", "b", "g")})
+    for table, other in ((found.estimate, free.estimate), (found.low, free.low), (found.high, free.high)):
+        assert (table[zero] == 0).all()
+        assert (table[~zero] == other[~zero]).all()
+    assert (free.high[zero] > 0).all()
+
+
+def value(column: CodedColumn, cell: int) -> Any:
+    """What a condition asks for to get one cell."""
+    if cell == column.null:
+        return None
+    if isinstance(column, Ranged):
+        return Between(column.low[cell], column.stop[cell])
+    assert isinstance(column, Listed)
+    return column.values[cell]
 
 
 def test_only_the_transcript_and_the_model_are_read(model: MarginalModel) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +15,10 @@ from hypothesis import strategies as st
 
 from privsynth.data.learned import Learned
 from privsynth.errors import ModelError
-from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
+from privsynth.generators.marginals.transcript import MOST_COUNT, MarginalTranscript, Measurement
+from privsynth.privacy.table import MAX_SIGMA, MIN_SIGMA, dyadic_at_least
 
-ints = st.integers(-(2**62), 2**62)
+ints = st.integers(-MOST_COUNT, MOST_COUNT)
 
 
 @st.composite
@@ -29,7 +33,12 @@ def measurements(draw: st.DrawFn) -> Measurement:
         for _ in shape
     )
     return Measurement(
-        "pair", tuple(range(len(shape))), groups, counts, draw(st.floats(0.5, 1e4)), draw(st.integers(1, 9))
+        ("one-way", "pair", "loose")[len(shape) - 1],
+        tuple(range(len(shape))),
+        groups,
+        counts,
+        draw(st.floats(MIN_SIGMA, MAX_SIGMA).map(dyadic_at_least)),
+        draw(st.integers(1, 9)),
     )
 
 
@@ -80,8 +89,6 @@ def test_anything_else_is_refused() -> None:
 
 
 def test_counts_of_another_type_are_refused() -> None:
-    import json
-
     from safetensors.numpy import save
 
     head = {
@@ -93,3 +100,70 @@ def test_counts_of_another_type_are_refused() -> None:
     raw = save({"counts.00000": np.ones(3)}, metadata={"transcript": json.dumps(head)})
     with pytest.raises(ModelError):
         MarginalTranscript.from_bytes(raw)
+
+
+def table(**changes: Any) -> bytes:
+    """A transcript of one table over two columns, so changed."""
+    zeros = np.zeros(3, dtype=np.int32)
+    whole = Measurement("pair", (0, 2), (zeros, None), np.ones((1, 2), dtype=np.int64), 2.5, 3)
+    return MarginalTranscript((replace(whole, **changes),), "recipe", "os-secure").to_bytes()
+
+
+def cube(width: int) -> dict[str, Any]:
+    """Fields of a table of so many columns."""
+    counts = np.ones((1,) * width, dtype=np.int64)
+    return {"clique": tuple(range(width)), "groups": (None,) * width, "counts": counts}
+
+
+HOSTILE: dict[str, dict[str, Any]] = {
+    "a stage that there is not": {"stage": "nonsense"},
+    "a pair of three": cube(3),
+    "a triple of two": {"stage": "triple"},
+    "four loose columns": {"stage": "loose", **cube(4)},
+    "a query of no column": {"stage": "query", **cube(0)},
+    "a query of four": {"stage": "query", **cube(4)},
+    "a one-way of two": {"stage": "one-way"},
+    "columns out of order": {"clique": (2, 0)},
+    "a column twice": {"clique": (2, 2)},
+    "a negative column": {"clique": (-1, 0)},
+    "a sigma beyond the sampler": {"sigma": 1e200},
+    "a sigma below the sampler": {"sigma": 2.0**-5},
+    "a sigma off the grid": {"sigma": 2.0**10 + 1},
+    "no noise": {"sigma": 0.0},
+    "a contribution of none": {"contribution": 0},
+    "a count too great": {"counts": np.array([[1, MOST_COUNT + 1]])},
+    "a count too small": {"counts": np.array([[1, -(2**62)]])},
+    "a map with two axes": {"groups": (np.zeros((1, 3), dtype=np.int32), None)},
+    "a map below 0": {"groups": (np.array([0, -1, 0], dtype=np.int32), None)},
+    "a map of fractions": {"groups": (np.zeros(3), None)},
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_no_fit_measures_is_refused(name: str) -> None:
+    MarginalTranscript.from_bytes(table())
+    with pytest.raises(ModelError):
+        MarginalTranscript.from_bytes(table(**HOSTILE[name]))
+
+
+ENTRIES: list[Any] = [
+    None, 1, "x", [], {}, {"stage": []}, {"stage": None}, {"clique": [1e999]}, {"clique": None}, {"groups": 3},
+    {"groups": ["nope"]}, {"sigma": math.nan}, {"sigma": math.inf}, {"sigma": None}, {"contribution": 1e999},
+]  # fmt: skip
+
+
+def listed(entry: Any) -> bytes:
+    """A transcript of one table, listed as ``entry``."""
+    from safetensors.numpy import save
+
+    learned = Learned().to_json()
+    head = {"format": 1, "recipe": "r", "noise": "seeded", "measurements": [entry], "learned": learned, "domains": 0}
+    return save({"counts.00000": np.ones(3, dtype=np.int64)}, metadata={"transcript": json.dumps(head)})
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=str)
+def test_a_listing_of_any_form_is_refused_by_type(entry: Any) -> None:
+    whole = {"stage": "one-way", "clique": [0], "groups": [None], "sigma": 1.0, "contribution": 1}
+    assert len(MarginalTranscript.from_bytes(listed(whole)).measurements) == 1
+    with pytest.raises(ModelError):
+        MarginalTranscript.from_bytes(listed({**whole, **entry} if isinstance(entry, dict) and entry else entry))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from decimal import Decimal
 from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from privsynth.data.codec import Between, Codec
@@ -125,6 +128,68 @@ def test_a_query_keeps_what_it_was_asked() -> None:
     query = Query({"sex": values})
     values.append("M")
     assert query.where["sex"] == ["F"]
+
+
+DATED = """\
+privsynth-schema: 1
+source: lab/visits
+subject: {each row is a: visit, a person has at most: 1 row}
+columns:
+  age: {kind: integer, min: 0, max: 99}
+  bmi: {kind: real, min: 0, max: 1, bins: [0.5]}
+  seen: {kind: date, min: 2020-01-01, max: 2020-01-05}
+  at: {kind: datetime, min: 2020-01-01 00:00:00, max: 2020-01-01 00:01:00}
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "inside"),
+    [
+        ({"age": range(2)}, 2),
+        ({"age": pd.Series([0, 1])}, 2),
+        ({"age": {0: "", 1: ""}.keys()}, 2),
+        ({"age": (0, np.int64(1))}, 2),
+        ({"bmi": Between(Decimal("0.5"), None)}, 1),
+        ({"seen": pd.Timestamp("2020-01-02")}, 1),
+        ({"seen": dt.date(2020, 1, 2)}, 1),
+        ({"seen": dt.datetime(2020, 1, 2)}, 1),
+        ({"seen": np.array(["2020-01-02", "2020-01-04"], dtype="datetime64[ns]")}, 2),
+        ({"seen": Between(dt.datetime(2020, 1, 2), None)}, 4),
+        ({"at": Between(dt.datetime(2020, 1, 1, 0, 0, 30), None)}, 31),
+        ({"at": pd.Timestamp("2020-01-01")}, 1),
+    ],
+)
+def test_values_of_python_and_pandas_are_written_down_and_read_back(where: dict[str, Any], inside: int) -> None:
+    """A recipe that does not come back as itself buys a model that nobody can load."""
+    schema = parse_schema(DATED)
+    recipe = Marginals(schema, Budget(1.0, 1e-9), workload=Workload(queries=(Query(where),)))
+    again = Marginals.from_description(json.loads(json.dumps(recipe.describe())))
+    assert again.identity == recipe.identity
+    for asked in (recipe, again):
+        (groups,) = asked.workload.queries[0].groups(Codec(schema)).values()
+        assert groups.sum() == inside
+
+
+@pytest.mark.parametrize("value", [b"F", pd.NaT, [["F"]], {"from": 1}, dt.timedelta(1)])
+def test_a_value_that_no_file_can_hold_is_no_query_s(value: Any) -> None:
+    with pytest.raises(ConditionError) as caught:
+        Query({"sex": value})
+    assert caught.value.where == "where['sex']" and caught.value.mend
+
+
+def test_a_workload_that_is_not_read_back_is_refused_before_anything_is_paid(schema: Schema) -> None:
+    query = Query({"age": 1})
+    object.__setattr__(query, "where", {"age": range(2)})
+    huge = Query({"age": Between(-(2**60), 30)})  # no number that every reader of JSON reads
+    for workload in (Workload(queries=(query,)), Workload(queries=(huge,))):
+        with pytest.raises(SchemaError, match="read back") as caught:
+            Marginals(schema, Budget(1.0, 1e-9), workload=workload)
+        assert caught.value.where == "Marginals.workload" and caught.value.mend
+
+
+@pytest.mark.parametrize("up_to", [np.int64(3), 3.0])
+def test_up_to_is_a_plain_number(up_to: Any) -> None:
+    assert identity(Workload(up_to=up_to).to_json()) == identity(Workload(up_to=3).to_json())
 
 
 def test_a_named_triple_weighs_beside_the_pairs_until_all_take_their_share() -> None:
