@@ -66,6 +66,7 @@ def written() -> str:
     parts += [RAW, _wide(raw), SCALING, _wide(scaling)]
     for name, title, command in (
         ("sampling", "Sampling", "python -m benchmarks.bench_sampling"),
+        ("columns", "Columns as they are", "python -m benchmarks.bench_columns"),
         ("audit", "Audit", "python -m benchmarks.bench_audit"),
     ):
         if found := figures(name):

@@ -93,9 +93,10 @@ class Cut:
         return name + columns + (f", {self.rows:,} rows" if self.rows else "")
 
 
-def draft(name: str, data: Path, folder: Path) -> Path:
-    """The schema of a raw file in ``folder``, drafted from a public copy of it and filled in."""
-    rules = SETS[name]
+def draft(name: str, data: Path, folder: Path, rules: RawSet | None = None) -> Path:
+    """The schema of a raw file in ``folder``, drafted from a public copy of it and filled in by the rules of ``SETS``,
+    or by others."""
+    rules = rules or SETS[name]
     public = folder / f"public-{name}.parquet"
     shutil.copyfile(data, public)
     command = [sys.executable, "-m", "privsynth.cli", "init", str(data), "--from-public", str(public)]
