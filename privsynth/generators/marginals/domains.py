@@ -132,6 +132,11 @@ def lay_out_domains(schema: Schema, *, mu: float, contribution: int) -> tuple[Do
     return tuple(out)
 
 
+def domain_cost(asks: Sequence[DomainAsk], contribution: int) -> Fraction:
+    """What the asks cost at most together, in μ²."""
+    return sum((ask.tables * ask.cost(contribution) for ask in asks), Fraction(0))
+
+
 def domain_error(asks: Sequence[DomainAsk]) -> Fraction:
     """At most Σ total variation over every count that the asks draw."""
     return sum((ask.cells * total_variation(ask.sigma) for ask in asks), Fraction(0))

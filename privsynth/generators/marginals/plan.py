@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from privsynth.generators.marginals.domains import DomainAsk, domain_error
+from privsynth.generators.marginals.domains import DomainAsk, domain_cost, domain_error
 from privsynth.generators.marginals.workload import Clique, Workload, drawn_triples
 from privsynth.privacy.noise import MAX_SIGMA, dyadic_at_least, dyadic_below, total_variation
 
@@ -73,8 +73,7 @@ class Plan:
     def mu_squared(self, contribution: int) -> Fraction:
         """Exact GDP cost Σ (k/σ)²."""
         asks = (*self.one_ways, *self.held_back, *self.joint)
-        domains = sum((ask.tables * ask.cost(contribution) for ask in self.domains), Fraction(0))
-        return domains + _cost(asks, contribution)
+        return domain_cost(self.domains, contribution) + _cost(asks, contribution)
 
 
 def lay_out(

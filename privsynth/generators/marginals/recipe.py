@@ -28,6 +28,7 @@ from privsynth.errors import BudgetError, ConditionError, HoldError, MissingExtr
 from privsynth.generators.marginals.domains import (
     NO_DOMAINS,
     Domains,
+    domain_cost,
     lay_out_domains,
     learn_domains,
     most_cells,
@@ -305,7 +306,7 @@ class Marginals:
         """
         if domains is None:
             asks = lay_out_domains(self.schema, mu=mu, contribution=self.contribution)
-            spent = sum((ask.tables * ask.cost(self.contribution) for ask in asks), Fraction(0))
+            spent = domain_cost(asks, self.contribution)
             cells = self._most_cells()
         else:
             asks, spent = (), domains.mu_squared
@@ -337,13 +338,11 @@ class Marginals:
         Raises:
             BudgetError: its sigma would be beyond the sampler's range.
         """
-        cells = self._most_cells()
-        left = Fraction(prices.mu_fit) ** 2 - sum(
-            (ask.tables * ask.cost(self.contribution) for ask in plan.domains), Fraction(0)
-        )
         learned = [i for i, name in enumerate(self.schema.modelled) if most_cells(self.schema, name) is not None]
-        for i in learned[:1]:
-            narrow = [1 if c == i else size for c, size in enumerate(cells)]
+        if learned:  # which of them is alike: it counts as one cell
+            narrow = self._most_cells()
+            narrow[learned[0]] = 1
+            left = Fraction(prices.mu_fit) ** 2 - domain_cost(plan.domains, self.contribution)
             self._lay_out(root_down(left), rows, narrow, prices.mu_gate > 0)
 
     def check_sampler(self, prices: Prices, *, rows: float, cap_epsilon: float) -> Plan:

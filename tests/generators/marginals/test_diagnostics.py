@@ -7,7 +7,6 @@ import json
 import re
 import time
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,8 @@ from privsynth.generators.marginals.transcript import MarginalTranscript, Measur
 from privsynth.privacy.budget import Budget
 from privsynth.privacy.events import Receipt
 from privsynth.privacy.noise import SeededNoise
+from tests.pages import Page
+from tests.shapes import shape
 from tests.world import World
 
 Floats = npt.NDArray[np.float64]
@@ -231,15 +232,6 @@ def test_it_is_a_function_of_what_is_saved(model: MarginalModel, tmp_path: Path)
     assert repr(told) == f"Diagnostics('lab/visits', {len(told.tables)} tables)"
 
 
-def shape(value: object) -> object:
-    """Keys and types, without the values; of a list its first item."""
-    if isinstance(value, dict):
-        return {key: shape(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []
-    return type(value).__name__
-
-
 def test_the_keys_are_stable(model: MarginalModel) -> None:
     """To change them on purpose: raise ``privsynth-diagnostics`` and write the new shape to the golden file."""
     told = model.diagnostics().to_json()
@@ -251,36 +243,17 @@ def test_the_keys_are_stable(model: MarginalModel) -> None:
 # --- the page --------------------------------------------------------------------------------------
 
 
-class Page(HTMLParser):
-    """Every tag closed; the words and tags that a reader sees."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[str] = []
-        self.words = ""
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append(tag)
-        assert not {"src", "href"} & {name for name, _ in attrs}
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
+def whole(text: str) -> Page:
+    """The page, which closes every tag and asks for nothing beyond itself."""
+    page = Page(text)
+    assert page.open == []
+    assert not {"src", "href"} & set(page.attributes)
+    return page
 
 
 def test_the_page_is_whole_and_says_what_it_is(model: MarginalModel) -> None:
     text = model.diagnostics().page()
-    page = Page(text)
+    page = whole(text)
     assert "script" not in page.seen and "link" not in page.seen
     assert "url(" not in text and "http" not in text.replace("http-equiv", "")
     assert page.seen.count("svg") == 2 + len(model.codec.columns)
@@ -296,18 +269,18 @@ def test_the_page_is_whole_and_says_what_it_is(model: MarginalModel) -> None:
     ):
         assert part in page.words, part
     assert "seeded" not in page.words
-    assert Page(model.diagnostics().page(plots=2)).seen.count("svg") == 4
-    assert Page(model.diagnostics().page(plots=0)).seen.count("svg") == 2
+    assert whole(model.diagnostics().page(plots=2)).seen.count("svg") == 4
+    assert whole(model.diagnostics().page(plots=0)).seen.count("svg") == 2
 
 
 def test_a_model_of_seeded_noise_says_so(world: World) -> None:
     model = world.recipe.fit(world.split.train, world.hold(), noise=SeededNoise(3))
-    assert "its guarantee is void" in Page(model.diagnostics().page()).words
+    assert "its guarantee is void" in whole(model.diagnostics().page()).words
 
 
 def test_names_are_text_and_never_markup() -> None:
     told = made(6, first=NASTY).diagnostics()
-    page = Page(told.page())
+    page = whole(told.page())
     assert {"script", "alert"}.isdisjoint(page.seen)
     assert "<script>" in page.words
     assert any(NASTY in edge.columns for edge in told.edges)
@@ -315,9 +288,9 @@ def test_names_are_text_and_never_markup() -> None:
 
 def test_without_measured_pairs_it_says_so() -> None:
     told = made(5, pairs=False).diagnostics()
-    assert told.pairs == () and "No pair of columns was measured" in Page(told.page()).words
+    assert told.pairs == () and "No pair of columns was measured" in whole(told.page()).words
     drowned = made(5, sigma=1e6).diagnostics()
-    assert drowned.edges == () and "None of the 10 measured pairs" in Page(drowned.page()).words
+    assert drowned.edges == () and "None of the 10 measured pairs" in whole(drowned.page()).words
 
 
 def test_a_wide_table_stays_small_and_quick() -> None:
@@ -330,7 +303,7 @@ def test_a_wide_table_stays_small_and_quick() -> None:
     assert len(told.pairs) == 44_850
     assert len(page) < 500_000
     assert len(json.dumps({**told.to_json(), "dependent pairs": []})) < 50_000
-    (dependent,) = re.findall(r"The 40 most dependent of (\d+) columns are shown\.", Page(page).words)
+    (dependent,) = re.findall(r"The 40 most dependent of (\d+) columns are shown\.", whole(page).words)
     assert 280 <= int(dependent) <= 300
 
 

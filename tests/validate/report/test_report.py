@@ -5,7 +5,6 @@ import os
 import re
 from dataclasses import dataclass, replace
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from privsynth.errors import RequestDenied, StorageError, UsageError
 from privsynth.privacy.events import Receipt
 from privsynth.validate.metric import Metric, Verdict
 from privsynth.validate.report import Report, validate
+from tests.pages import Page
 from tests.receipts import receipt
 from tests.validate.world import COLUMNS, Codes, copies, draw
 
@@ -283,29 +283,7 @@ def test_json_says_what_it_is() -> None:
     assert len(value["worst tables"]) == 10
 
 
-class _Page(HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[str] = []
-        self.words = ""
-        self.attributes: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append(tag)
-        self.attributes += [name for name, _ in attrs]
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
+VOID = ("meta", "br")
 
 
 @pytest.mark.parametrize("report", [safe, leaky])
@@ -313,7 +291,7 @@ def test_the_page_is_whole_and_asks_nothing_of_the_network(tmp_path: Path, repor
     assert callable(report)
     path = report().write(tmp_path / "report.internal.html")
     text = path.read_text(encoding="utf-8")
-    parsed = _Page(text)
+    parsed = Page(text, void=VOID)
     assert not parsed.open
     assert not {"script", "link", "img", "iframe", "object", "embed", "a", "form"} & set(parsed.seen)
     assert not {"src", "href", "srcset", "onload", "onerror"} & set(parsed.attributes)
@@ -374,7 +352,7 @@ def test_a_wide_table_still_makes_a_small_page(tmp_path: Path) -> None:
     assert report.fidelity[1].measured_of == 1770 and len(report.fidelity[1].tables) == 600
     text = report.write(tmp_path / "report.html").read_text()
     assert len(text.encode()) < 500_000 and "3·µ" in text
-    _Page(text)
+    Page(text, void=VOID)
 
 
 def test_nothing_prints_its_figures() -> None:
