@@ -1,7 +1,7 @@
 """An attack on the measurement itself: what an onlooker of the noisy tables can tell at worst, from many runs.
 
-What is attacked is ``measure`` under its ``Till``: every stage of the tables over cells. Left out: learned domains,
-public help, and ``Marginals.fit`` around them, with its hold and its shares of μ²; the tests of those are their own.
+What is attacked here is ``measure`` under its ``Till``: every stage of the tables over cells, and so quick that many
+runs are made. ``auditing_fits.py`` attacks a whole ``Marginals.fit`` with the same onlooker.
 
 Two neighbouring tables, as far apart as k rows can make them: the subject's rows are alike and lie in cells that
 nobody else has. Onlooker and mechanism are run many times on each; the onlooker knows everything but the noise and
@@ -39,6 +39,7 @@ from privsynth.validate.rates import clopper_pearson
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Run = Callable[[Codes], MarginalTranscript]
+Told = tuple[list[dict[str, float]], list[dict[str, float]]]
 
 SCHEMA = """\
 privsynth-schema: 1
@@ -191,13 +192,24 @@ SHARES = (0.5, 0.75, 1.0, 1.25)
 def audit(
     run: Run, before: Codes, after: Codes, cells: Sequence[int], *, runs: int, mu: float, delta: float, alarm: float
 ) -> Audit:
-    """Run the mechanism on both tables and bound μ and ε (at ``delta``) from below.
+    """Run the mechanism on both tables and bound μ and ε (at ``delta``) from below: :func:`bound`."""
+    return bound(_told(run, before, after, cells, runs), mu=mu, delta=delta, alarm=alarm)
+
+
+def _told(run: Run, before: Codes, after: Codes, cells: Sequence[int], runs: int) -> Told:
+    one, other = ([scores(run(codes), before, after, cells) for _ in range(runs)] for codes in (before, after))
+    return one, other
+
+
+def bound(told: Told, *, mu: float, delta: float, alarm: float) -> Audit:
+    """Lower bounds of μ and of ε (at ``delta``).
 
     Args:
+        told: the onlooker's scores of as many runs on each table.
         mu: as stated; it places the rules, fixed before anything is run.
         alarm: the chance that a bound lies above the truth, over all rules together.
     """
-    told = [[scores(run(codes), before, after, cells) for _ in range(runs)] for codes in (before, after)]
+    runs = len(told[0])
     rules = [("likelihood", cut * mu * mu / 2) for cut in (-1.0, 0.0, 1.0)] + [("rows", 0.0), ("first", 0.0)]
     level = 1 - alarm / len(rules)  # two-sided: one end of each of two rates is used
     found = [Audit(0.0, 0.0, "", runs)]
@@ -238,24 +250,28 @@ def audit_points(
     deltas: Sequence[float],
     alarm: float,
 ) -> tuple[Point, ...]:
-    """Run the mechanism on both tables and bound ε from below at points of the curve that ``mu`` states.
+    """Run the mechanism on both tables and bound ε from below at points of its curve: :func:`points`."""
+    return points(_told(run, before, after, cells, runs), mu=mu, deltas=deltas, alarm=alarm)
+
+
+def points(told: Told, *, mu: float, deltas: Sequence[float], alarm: float) -> tuple[Point, ...]:
+    """Lower bounds of ε at points of the curve that ``mu`` states.
 
     The rules ask whether the likelihood ratio lies beyond shares of the stated ε, either way: hits and false alarms
     of one rule bound ε by ln((hits − δ) / false alarms), each at its Clopper-Pearson limit.
 
     Args:
+        told: the onlooker's scores of as many runs on each table.
         alarm: the chance that any bound lies above the truth, over all rules and points together.
     """
-    told = [
-        np.array([scores(run(codes), before, after, cells)["likelihood"] for _ in range(runs)])
-        for codes in (before, after)
-    ]
+    runs = len(told[0])
+    ratios = [np.array([s["likelihood"] for s in side]) for side in told]
     level = 1 - alarm / (2 * len(SHARES) * len(deltas))  # two-sided: one end of each of two rates is used
     out = []
     for delta in deltas:
         stated, found = epsilon_of(mu, delta=delta), 0.0
         for cut in (share * stated for share in SHARES):
-            for seen, other in ((told[1] > cut, told[0] > cut), (told[0] < -cut, told[1] < -cut)):
+            for seen, other in ((ratios[1] > cut, ratios[0] > cut), (ratios[0] < -cut, ratios[1] < -cut)):
                 hits = clopper_pearson(int(seen.sum()), runs, level=level).low - delta
                 alarms = clopper_pearson(int(other.sum()), runs, level=level).high
                 found = max(found, math.log(hits / alarms) if hits > 0 else 0.0)

@@ -9,7 +9,9 @@ From so few runs no epsilon above about ln(runs / 4) can be found, so epsilon it
 of μ = 1 where it is smaller: the honest mechanism, one that forgets that a subject has four rows, and one that buys
 every table twice and pays once.
 
-    python -m benchmarks.bench_audit [--runs 15000] [--points]
+The same of whole fits (benchmarks/auditing_fits.py): domains, public help and tables over cells, from raw rows.
+
+    python -m benchmarks.bench_audit [--runs 15000] [--points | --fits]
 """
 
 from __future__ import annotations
@@ -18,8 +20,12 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from benchmarks.auditing import Mechanism, audit, audit_points, bought_twice, small, worst_neighbours
+from benchmarks.auditing import Mechanism, audit, audit_points, bought_twice, bound, points, small, worst_neighbours
+from benchmarks.auditing_fits import K as FIT_K
+from benchmarks.auditing_fits import whole
 from benchmarks.records import Record, keep, table
 from privsynth.privacy.gdp import epsilon_of, mu_of
 from privsynth.privacy.noise import SeededNoise
@@ -75,15 +81,38 @@ def point_records(runs: int) -> Iterator[Record]:
                 yield Record("audit", data, system, p.stated, p.delta, seed, runs, metric, value, "")
 
 
+def fit_records(runs: int) -> Iterator[Record]:
+    """Of whole fits: bounds of μ and ε at μ = 3, and of ε at points of the curve of μ = 1."""
+    data, system = f"whole fits, a thousand people and {FIT_K} rows of one more", "privsynth"
+    for seed, mu in ((20, 3.0), (21, POINT_MU)):
+        with TemporaryDirectory() as folder:
+            target = whole(Path(folder), mu=mu)
+            told = target.told(SeededNoise(seed), runs=runs)
+        stated = epsilon_of(target.mu, delta=DELTA)
+        seen = bound(told, mu=target.mu, delta=DELTA, alarm=ALARM)
+        figures = {"mu, stated": target.mu, "mu, lower bound": seen.mu, "epsilon, lower bound": seen.epsilon}
+        for metric, value in figures.items():
+            yield Record("audit", data, system, stated, DELTA, seed, runs, metric, value, "")
+    for p in points(told, mu=target.mu, deltas=DELTAS, alarm=ALARM):
+        for metric, value in (("epsilon, stated", p.stated), ("epsilon, lower bound", p.found)):
+            yield Record(
+                "audit", f"{data}, delta {p.delta:g}", system, p.stated, p.delta, seed, runs, metric, value, ""
+            )
+
+
 def main() -> None:
     """Keep the records and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15_000, help="of each of the two tables")
     parser.add_argument("--points", action="store_true", help="epsilon at points of the curve alone")
+    parser.add_argument("--fits", action="store_true", help="whole fits alone")
     given = parser.parse_args()
-    if not given.points:
+    if not given.points and not given.fits:
         keep("audit", records(given.runs))
-    keep("audit", point_records(given.runs))
+    if not given.fits:
+        keep("audit", point_records(given.runs))
+    if not given.points:
+        keep("audit", fit_records(given.runs))
     print(table("audit"))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.auditing import audit, audit_points, exact, scores, small, worst_neighbours
-from benchmarks.bench_audit import DELTAS, IF_GAUSSIAN, point_records, records
+from benchmarks.bench_audit import DELTAS, IF_GAUSSIAN, fit_records, point_records, records
 from privsynth.data.codec import Codes
 from privsynth.generators.marginals.transcript import MarginalTranscript, Measurement
 from privsynth.privacy.noise import SeededNoise, dyadic_at_least
@@ -78,6 +78,12 @@ def test_the_benchmark_tells_stated_and_found() -> None:
     kept = list(records(20))
     assert {r.metric for r in kept} == {"mu, stated", "mu, lower bound", IF_GAUSSIAN, "epsilon, lower bound"}
     assert {r.system for r in kept} == {"privsynth", "privsynth, cap exceeded"}
+
+
+def test_the_benchmark_tells_of_whole_fits() -> None:
+    kept = list(fit_records(4))
+    assert {r.metric for r in kept} == {"mu, stated", "mu, lower bound", "epsilon, stated", "epsilon, lower bound"}
+    assert {r.delta for r in kept} == {1e-9, *DELTAS}
 
 
 def test_epsilon_is_told_at_points_of_the_curve() -> None:

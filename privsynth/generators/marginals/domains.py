@@ -195,13 +195,17 @@ def learn_domains(
             continue
         column, stored = coded_column(ask.column, schema.modelled[ask.column]), frame[ask.column]
         if isinstance(column, Ranged):
-            position, missing = column.position(stored)
-            if column.scale:
-                position = np.rint(position * column.scale) / column.scale
+            position, missing = positions(column, stored)
             bins[ask.column] = learn_edges(column, partial(stage.level, ask, position, missing))
         elif isinstance(column.column, Categorical):
             values[ask.column] = stage.vote(ask, stored, subjects, rest=column.column.rest, delta=delta / opened)
     return Domains(Learned(*(MappingProxyType(part) for part in (bins, values, maps))), tuple(stage.measured))
+
+
+def positions(column: Ranged, stored: pd.Series[Any]) -> tuple[Floats, Mask]:
+    """Where the tree counts each row, and which rows are null."""
+    position, missing = column.position(stored)
+    return (np.rint(position * column.scale) / column.scale if column.scale else position), missing
 
 
 class _Stage:

@@ -86,9 +86,8 @@ class PublicHelp:
     def check(self, public: PublicRows, *, train: Records) -> None:
         """Refuse rows other than the declared, and those that are the private ones.
 
-        The file's name, copies and links aside, is compared without its contents. Contents are compared for equality
-        with the whole training side only, whose rows a secret coin for each subject chose: who has not read them
-        cannot name them. A test of fewer rows, or of more, would tell for nothing who is in the data.
+        The file's name, links aside, is compared, never its contents: any test of rows against the private ones
+        would tell for nothing who is in the data.
 
         Raises:
             HoldError: no public rows, read by another schema, not these, or private ones.
