@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
-from contextlib import redirect_stderr
+from contextlib import closing, redirect_stderr
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from privsynth.cli.screen import Screen
 from privsynth.errors import MissingExtra
 from privsynth.release.verify import verify
+from tests.bad_input import altered
 from tests.cli_page import PAGE, commands, help_text, up_to_date, written
 from tests.desk import AUDITOR, SECRET, Desk, Said, cli
 from tests.test_light_imports import BLOCKER, TENSORS_AND_FRAMES
@@ -36,7 +39,7 @@ def outside(*args: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
 def test_the_commands_are_those_of_the_issue() -> None:
     assert {name.removeprefix("privsynth").strip() for name in HELPS} == {
         "", "init", "schema check", "data check", "policy check", "plan", "run", "sample", "inspect", "transcript",
-        "report", "budget", "keys new", "verify", "demo",
+        "report", "budget", "ledger verify", "keys new", "verify", "demo",
     }  # fmt: skip
 
 
@@ -63,6 +66,28 @@ def test_help_is_an_answer(name: str) -> None:
 
 def test_without_a_word_it_shows_the_whole() -> None:
     assert cli().out == cli("--help").out
+
+
+def test_it_says_its_name_and_version() -> None:
+    assert cli("--version") == Said(0, f"privsynth {version('privsynth')}\n", "")
+
+
+def test_a_ledger_that_is_not_whole_is_told(finished: Desk) -> None:
+    path = finished.folder / "ledger.db"
+    args: list[str | Path] = ["ledger", "verify", finished.folder / "policy.yaml", "--ledger", f"sqlite:///{path}"]
+    before = path.read_bytes()
+    assert "is whole" in cli(*args).out
+    assert path.read_bytes() == before
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE transcripts SET data = x'00'")
+        connection.commit()
+    said = cli(*args, "--json")
+    assert (said.code, said.json["error"]) == (4, "ModelError")
+    altered(finished)
+    assert (said := cli(*args, "--json")).code == 4 and said.json["error"] == "LedgerError"
+    path.unlink()
+    assert (said := cli(*args, "--json")).code == 2 and said.json["error"] == "StorageError"
+    assert not path.exists()
 
 
 def test_the_page_holds_the_help_of_today() -> None:
@@ -120,6 +145,7 @@ def every(desk: Desk) -> dict[str, list[str | Path]]:
         "transcript": ["transcript", at / "model", "--out", at / "tables"],
         "report": ["report", at / "study.yaml", "--out", at / "r.html", "--actor", AUDITOR],
         "budget": ["budget", at / "policy.yaml", "--ledger", f"sqlite:///{at}/ledger.db"],
+        "ledger verify": ["ledger", "verify", at / "policy.yaml", "--ledger", f"sqlite:///{at}/ledger.db"],
         "keys new": ["keys", "new", at / "other.key", "--trust", at / "other.json", "--name", "B"],
         "verify": ["verify", at / "release"],
     }
@@ -134,7 +160,13 @@ def test_every_command_answers_machines_with_one_object(finished: Desk) -> None:
     keys = {name: set(said.json) - {"privsynth", "command"} for name, said in answered.items()}
     assert keys["run"] == {"release", "model", "rows", "hold", "findings"}
     assert keys["budget"] == {"lines"}
-    assert {"allowed", "admitted", "paid", "rules", "mu", "noise", "lines", "buys", "false_refusal"} == keys["plan"]
+    assert keys["plan"] == {
+        "allowed", "admitted", "paid", "status", "missing", "rules", "mu", "training", "noise", "lines", "buys",
+        "false_refusal",
+    }  # fmt: skip
+    told = answered["ledger verify"].json
+    assert told["verified"] is True
+    assert (told["populations"], told["holds"], told["transcripts"], told["claims"]) == (2, 1, 1, 1)
     numbers = answered["plan"].json
     assert all(isinstance(sigma, float) for sigma in numbers["noise"].values()) and set(numbers["noise"]) == {
         "one-way",
@@ -293,6 +325,7 @@ def test_without_the_heavy_packages_it_says_what_to_install(ended: Desk) -> None
         ("plan", ended.study): 0,
         ("verify", ended.release): 0,
         ("policy", "check", ended.folder / "policy.yaml"): 0,
+        ("ledger", "verify", ended.folder / "policy.yaml", "--ledger", f"sqlite:///{ended.folder}/ledger.db"): 0,
         ("schema", "check", ended.folder / "schema.yaml"): 0,
         ("run", ended.study): 2,
         ("sample", ended.study, "--rows", "5", "--out", ended.folder / "x"): 2,

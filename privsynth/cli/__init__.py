@@ -10,15 +10,16 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from privsynth import __version__
 from privsynth.cli.bundles import keys_new, verify
 from privsynth.cli.door import INTERRUPTED, end, flush, leave, let_go
 from privsynth.cli.drafts import data_check, init, policy_check, schema_check
 from privsynth.cli.models import inspect, transcript
-from privsynth.cli.road import budget, demo, plan, report, run, sample
+from privsynth.cli.road import budget, demo, ledger_verify, plan, report, run, sample
 
 __all__ = ["app", "console", "main"]
 
@@ -54,8 +55,26 @@ _GROUPS: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
     ("schema", "The schema: what is public about a table.", "check", schema_check),
     ("data", "The data, looked at inside only.", "check", data_check),
     ("policy", "The policy: what is allowed, for whom, at what cost.", "check", policy_check),
+    ("ledger", "The books: who bought what, and what is left.", "verify", ledger_verify),
     ("keys", "Signing keys and trust.", "new", keys_new),
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"privsynth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _whole(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show name and version, and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 for command in _COMMANDS:
     app.command()(command)
 for group, about, verb, command in _GROUPS:

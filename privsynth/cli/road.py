@@ -1,14 +1,15 @@
-"""The road: `plan`, `run`, `sample`, `report`, `budget`, and the `demo` of it all."""
+"""The road: `plan`, `run`, `sample`, `report`, the books (`budget`, `ledger verify`), and the `demo` of it all."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from privsynth.cli.screen import Answered, Screen
-from privsynth.cli.words import ACTOR, JSON, POLICY, QUIET, STUDY, who
+from privsynth.cli.words import ACTOR, JSON, LEDGER, POLICY, QUIET, STUDY, who
 from privsynth.errors import PrivsynthError
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def plan(study: STUDY, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = 
     """Tell a study's decision, cost and noise; reads no data.
 
     Every rule of the policy is consulted and shown with its line. Spends nothing and creates nothing. Exit code:
-    as `privsynth run` would refuse (1 policy, 3 budget), else 0.
+    as `privsynth run` would refuse (1 policy or gate, 2 a missing table or register, 3 budget, 4 an earlier run cut
+    off in its fit or gate), else 0. Keys and folders are checked by the run.
 
     Example:  privsynth plan study.yaml
     """
@@ -46,9 +48,7 @@ def _print_plan(screen: Screen, planned: StudyPlan) -> None:
         [(v.id, "ok" if v.allowed else "NO", v.what, v.limit, v.where) for v in quote.decision.verdicts],
     )
     screen.say(f"\nprice: μ = {quote.prices.mu:.4f} (fit {quote.prices.mu_fit:.4f}, gate {quote.prices.mu_gate:.4f})")
-    rows = max(planned.subjects, 1.0)
-    for stage, sigma in planned.noise.items():
-        screen.say(f"noise of a {stage} count: ± {sigma:.1f} rows, {sigma / rows:.2%} of the declared {rows:,.0f}")
+    _print_noise(screen, planned)
     for line in quote.lines:
         after = planned.spent_after(line)
         told = "it cannot pay for this" if after is None else f"after a run {after:.1%}"
@@ -56,8 +56,24 @@ def _print_plan(screen: Screen, planned: StudyPlan) -> None:
     if planned.false_refusal is not None:
         chance = "less than 1 in a million" if planned.false_refusal < 1e-6 else f"{planned.false_refusal:.2g}"
         screen.say(f"chance that the membership rule refuses a perfect generator: {chance}")
-    if planned.hold is not None:
-        screen.say(f"this study's hold is paid ({planned.hold.reserved}): a run goes on from it and pays nothing")
+    if planned.paid is not None and planned.paid.next is not None:
+        told = f"this study's hold is paid ({planned.paid.hold.reserved})"
+        screen.say(f"{told}: a run goes on from it and pays nothing; it {planned.paid.next}")
+    for wrong in planned.missing:
+        screen.say(f"missing: {wrong.where} ({wrong.what})")
+
+
+def _print_noise(screen: Screen, planned: StudyPlan) -> None:
+    """The noise of each stage beside the declared size, which is one of subjects: rows lie between 1 and k times it."""
+    subjects, most = max(planned.subjects, 1.0), planned.contribution
+    if planned.noise:
+        rows = (
+            f"at most {most} rows each: {subjects:,.0f} to {subjects * most:,.0f} rows" if most > 1 else "one row each"
+        )
+        screen.say(f"declared to fit on: {subjects:,.0f} subjects of {rows}")
+    for stage, sigma in planned.noise.items():
+        share = f"{sigma / subjects:.2%}" if most == 1 else f"{sigma / (subjects * most):.2%} to {sigma / subjects:.2%}"
+        screen.say(f"noise of a {stage} count: ± {sigma:.1f} rows, {share} of these rows")
 
 
 def run(study: STUDY, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = False) -> None:
@@ -97,7 +113,8 @@ def sample(
         typer.Option(
             metavar="COLUMN=VALUE",
             help="Draw under a condition: sex=F, ward=A,B (either), age=20..40 (both ends), discharged= (null). "
-            "May be given several times; all must hold.",
+            "A list of values is a line of CSV, so a value with a comma stands in double quotes: "
+            "'city=\"Paris, TX\",London'. May be given several times; all must hold.",
         ),
     ] = None,
     balance: Annotated[
@@ -172,7 +189,7 @@ def report(
 
 def budget(
     policy: POLICY,
-    ledger: Annotated[str, typer.Option(metavar="URL", help="Its ledger, for example sqlite:///ledger.db.")],
+    ledger: LEDGER,
     actor: ACTOR = None,
     json_: JSON = False,
     quiet: QUIET = False,
@@ -212,6 +229,30 @@ def budget(
             )
             for x in lines
         ],
+    )
+
+
+def ledger_verify(
+    policy: POLICY, ledger: LEDGER, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = False
+) -> None:
+    """Check a ledger: its chains, sums and what it keeps.
+
+    Every line of both logs by its hash, every budget added up again, every stored key, transcript and verdict against
+    its line. Changes nothing. Anything that does not hold ends in exit code 4. That the whole file was set back to an
+    older copy it cannot tell.
+
+    Example:  privsynth ledger verify policy.yaml --ledger sqlite:///ledger.db
+    """
+    from privsynth.ledger.store import look_at_ledger
+    from privsynth.policy.document import load_policy
+
+    screen = Screen(json_, quiet)
+    found = look_at_ledger(ledger, load_policy(policy), actor=who(actor)).verify()
+    screen.answer("ledger verify", {"verified": True, **asdict(found)})
+    screen.say(f"verified: ledger {found.ledger} is whole ({found.entries:,} entries, {found.attempts:,} attempts)")
+    screen.say(
+        f"{found.populations:,} populations, {found.holds:,} holds; kept: {found.transcripts:,} transcripts, "
+        f"{found.claims:,} verdicts"
     )
 
 

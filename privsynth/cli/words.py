@@ -26,6 +26,7 @@ ACTOR = Annotated[
 ]
 STUDY = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (docs/study.md).")]
 POLICY = Annotated[Path, typer.Argument(metavar="POLICY", help="The policy file (docs/policy.md).")]
+LEDGER = Annotated[str, typer.Option(metavar="URL", help="Its ledger, for example sqlite:///ledger.db.")]
 DATA = Annotated[Path, typer.Argument(metavar="DATA", help="A .parquet or .csv file.")]
 
 

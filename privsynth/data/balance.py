@@ -67,7 +67,8 @@ def read_balance(
     for name, wanted in (balance or {}).items():
         place = f"balance[{name!r}]"
         if name not in codec.index:
-            raise ConditionError("not a learned column", where=place, mend=f"one of {', '.join(codec.index)}")
+            what, mend = codec.schema.not_modelled(name)
+            raise ConditionError(what, where=place, mend=mend)
         if where and name in where:
             raise ConditionError(
                 "the column is also in `where`",

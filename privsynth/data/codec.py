@@ -83,14 +83,21 @@ class Codec:
         return out
 
     def decode(
-        self, codes: Codes, rng: np.random.Generator, evidence: Mapping[str, Evidence] | None = None
+        self,
+        codes: Codes,
+        rng: np.random.Generator,
+        evidence: Mapping[str, Evidence] | None = None,
+        drawn: Mapping[str, pd.Series[Any]] | None = None,
     ) -> pd.DataFrame:
         """Rows drawn from their cells, with what the schema computes from them; columns in schema order.
+        ``drawn``: columns of numbers or days whose values are drawn already, and whose codes are not read.
         O(rows · columns)."""
         import pandas as pd
 
-        given = evidence or {}
-        columns = {c.name: c.decode(codes[:, i], rng, given.get(c.name)) for i, c in enumerate(self.columns)}
+        given, columns = evidence or {}, dict(drawn or {})
+        for i, c in enumerate(self.columns):
+            if c.name not in columns:
+                columns[c.name] = c.decode(codes[:, i], rng, given.get(c.name))
         for name, rule in self.schema.computed.items():
             if isinstance(rule, Sum):
                 columns[name] = total(name, self.schema.columns[name], [columns[part] for part in rule.parts])
@@ -120,15 +127,8 @@ class Codec:
             raise ConditionError("not a mapping of columns to values", where="where", mend='write {"sex": "F"}')
         out: dict[str, Evidence] = {}
         for name, wanted in (where or {}).items():
-            if name in self.schema.computed:
-                rule = self.schema.computed[name]
-                held = rule.parts if isinstance(rule, Sum) else (rule.left,)
-                raise ConditionError(
-                    f"it is computed from {' and '.join(held)}", where=f"where[{name!r}]", mend="condition on those"
-                )
             if name not in self.index:
-                raise ConditionError(
-                    "not a learned column", where=f"where[{name!r}]", mend=f"one of {', '.join(self.index)}"
-                )
+                what, mend = self.schema.not_modelled(name)
+                raise ConditionError(what, where=f"where[{name!r}]", mend=mend)
             out[name] = self.columns[self.index[name]].evidence(wanted)
         return out

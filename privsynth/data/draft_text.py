@@ -193,6 +193,7 @@ ledger: sqlite:///ledger.db     # the budget's memory; keep one for ever, and ba
 consent: TODO such as (register consent.csv), or remove the line where the policy asks for none
 purpose: TODO a purpose of the policy
 recipient: TODO a recipient of the policy
+actor: TODO who asks, as under `people` in the policy
 generator:
   kind: marginals
   epsilon: TODO at most what the policy allows for a release

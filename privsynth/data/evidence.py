@@ -67,6 +67,19 @@ class Segments:
         length = self.stop - self.start
         return np.rint(length * self.scale) + 1.0 if self.scale else length
 
+    @cached_property
+    def after(self) -> Floats:
+        """(s,) the least number from which on there is no more of each."""
+        return (np.rint(self.stop * self.scale) + 1.0) / self.scale if self.scale else np.nextafter(self.stop, np.inf)
+
+    def between(self, ends: Floats) -> tuple[Floats, Floats]:
+        """Of what a stretch holds from each of (e,) increasing ends on and below the next: (e - 1,) the first value, in
+        steps where there is a scale, and the size."""
+        if not self.scale:
+            return ends[:-1], np.nextafter(ends[1:], -np.inf) - ends[:-1]
+        steps = np.rint(up(ends, self.scale) * self.scale)
+        return steps[:-1], np.diff(steps)
+
     def held(self, cells: int) -> Floats:
         """(cells,) the size of what is allowed of each cell."""
         return np.bincount(self.cell, weights=self.size, minlength=cells).astype(np.float64)
@@ -102,6 +115,14 @@ class Segments:
         place = np.searchsorted(self.cell + share, codes + rng.random(len(codes)), side="right")
         last = np.searchsorted(self.cell, np.arange(cells), side="right") - 1
         return np.clip(place, first[codes], last[codes]).astype(np.int64)
+
+
+def up(value: Floats, scale: float) -> Floats:
+    """The least multiple of 1/scale from each value on."""
+    step = np.ceil(value * scale)
+    step -= (step - 1.0) / scale >= value  # the product was rounded
+    step += step / scale < value
+    return np.asarray(step / scale)
 
 
 def wanted_items(wanted: Any, where: str) -> list[Any]:

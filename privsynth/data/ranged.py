@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from privsynth.data.evidence import Between, Codes, Evidence, Floats, Segments, scalar, wanted_items
+from privsynth.data.evidence import Between, Codes, Evidence, Floats, Segments, scalar, up, wanted_items
 from privsynth.data.listed import CodedColumn
 from privsynth.data.schema import MAX_CELLS, Column, Date, Datetime, Integer, Real
 from privsynth.errors import ConditionError, PrivsynthError
@@ -83,8 +83,6 @@ class Ranged(CodedColumn):
         return Segments(np.arange(len(self.low), dtype=np.int64), self.low, self.stop, self.scale)
 
     def decode(self, codes: Codes, rng: np.random.Generator, evidence: Evidence | None = None) -> pd.Series[Any]:
-        import pandas as pd
-
         missing = self._missing(codes)
         segments = evidence.segments if evidence is not None and evidence.segments is not None else self.segments
         if len(segments):
@@ -92,6 +90,12 @@ class Ranged(CodedColumn):
             position = segments.draw(safe, len(self.low), rng=rng)
         else:  # only null is allowed
             position = np.zeros(len(codes))
+        return self.series(position, missing)
+
+    def series(self, position: Floats, missing: npt.NDArray[np.bool_]) -> pd.Series[Any]:
+        """(n,) positions as values of the column's kind, null where ``missing``; a position may be changed."""
+        import pandas as pd
+
         match self.column:
             case Date() | Datetime():
                 unit = "datetime64[D]" if isinstance(self.column, Date) else "datetime64[s]"
@@ -178,7 +182,7 @@ class Ranged(CodedColumn):
             met = np.arange(np.searchsorted(self.stop, low), np.searchsorted(self.low, high, side="right"))
             start, stop = np.maximum(self.low[met], low), np.minimum(self.stop[met], high)
             if self.scale:
-                start, stop = _up(start, self.scale), _down(stop, self.scale)
+                start, stop = up(start, self.scale), _down(stop, self.scale)
             some = (start < stop) | (start == stop) & (self.scale > 0 or self.low[met] == self.stop[met])
             cells.append(met[some])
             starts.append(start[some])
@@ -213,16 +217,8 @@ class Ranged(CodedColumn):
                 return f"{position:g}" if digits == "g" else repr(position)
 
 
-def _up(value: Floats, scale: float) -> Floats:
-    """The least multiple of 1/scale from each value on."""
-    step = np.ceil(value * scale)
-    step -= (step - 1.0) / scale >= value  # the product was rounded
-    step += step / scale < value
-    return np.asarray(step / scale)
-
-
 def _down(value: Floats, scale: float) -> Floats:
-    return -_up(-value, scale)
+    return -up(-value, scale)
 
 
 def cells_are_learned(column: Column) -> bool:
@@ -244,7 +240,7 @@ def ranged_column(
     bounds, edges = _declared(column)
     scale = _scale(column, bounds)
     ends = np.array(bounds)
-    first, last = (float(_up(ends, scale)[0]), float(_down(ends, scale)[1])) if scale else bounds
+    first, last = (float(up(ends, scale)[0]), float(_down(ends, scale)[1])) if scale else bounds
     if edges is None and learned is not None:
         edges = np.array(learned, dtype=np.float64)
         edges = edges[(edges >= first) & (edges <= last)]
@@ -260,7 +256,7 @@ def ranged_column(
     if scale:
         atoms = np.rint(atoms * scale) / scale
         after = (np.rint(atoms * scale) + 1.0) / scale
-        low = np.unique(np.concatenate([[first], _up(edges, scale), atoms, after]))
+        low = np.unique(np.concatenate([[first], up(edges, scale), atoms, after]))
         low = low[(low >= first) & (low <= last)]
         stop = (np.rint(low[1:] * scale) - 1.0) / scale
     else:
@@ -315,6 +311,6 @@ def _scale(column: Integer | Real | Date | Datetime, bounds: tuple[float, float]
     if column.decimals is None:
         return 0.0
     scale, ends = 10.0**column.decimals, np.array(bounds)
-    if np.abs(ends).max() * scale >= _FINEST or _up(ends, scale)[0] > _down(ends, scale)[1]:
+    if np.abs(ends).max() * scale >= _FINEST or up(ends, scale)[0] > _down(ends, scale)[1]:
         return 0.0
     return scale

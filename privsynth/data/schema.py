@@ -35,6 +35,7 @@ from privsynth.data.columns import (
     Text,
     unfit,
 )
+from privsynth.data.possible import check_possible
 from privsynth.data.rules import (
     Determines,
     Order,
@@ -53,6 +54,7 @@ from privsynth.documents import (
     build,
     fault,
     identity,
+    join,
     load_yaml,
     parse_yaml,
     plain,
@@ -174,6 +176,7 @@ class Schema(Strict):
         check_orders(self.order, self.columns)
         check_sums(self.sums, self.columns)
         check_determined(self.determines, self.columns, self.sums)
+        check_possible(self.never, self.order, self.sums, self.determines, self.columns)
         return self
 
     # --- what other rooms ask -------------------------------------------------------------------
@@ -194,6 +197,14 @@ class Schema(Strict):
         """The columns that are computed from others, never modelled, with the rule of each."""
         sums: dict[str, Sum | Determines] = {rule.left: rule for rule in map(Sum.parse, self.sums)}
         return sums | {rule.right: rule for rule in self.determines}
+
+    def not_modelled(self, name: str) -> tuple[str, str]:
+        """What a name is that is none of :attr:`modelled`, and what to name instead: the words of errors."""
+        rule = self.computed.get(name)
+        if rule is None:
+            return "not a learned column", f"one of {', '.join(self.modelled)}"
+        held = rule.parts if isinstance(rule, Sum) else (rule.left,)
+        return f"computed from {join(held)}", f"name {' or '.join(held)} instead"
 
     @property
     def orders(self) -> tuple[Order, ...]:

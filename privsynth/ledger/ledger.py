@@ -31,6 +31,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """A ledger that was read whole: how much of each there is.
+
+    Attributes:
+        ledger: its id.
+        entries, attempts: lines of the two logs.
+        populations, holds, transcripts, claims: registered, sold, and kept beside the logs.
+    """
+
+    ledger: str
+    entries: int
+    attempts: int
+    populations: int
+    holds: int
+    transcripts: int
+    claims: int
+
+
+@dataclass(frozen=True)
 class Ledger:
     """An open ledger. Make one with :func:`privsynth.ledger.store.open_ledger`.
 
@@ -201,8 +220,10 @@ class Ledger:
             )
         return None
 
-    def verify(self) -> None:
+    def verify(self) -> Checked:
         """Read both logs again, every hash, every sum, and everything that is kept beside them.
+
+        What it cannot tell is that the whole file was set back to an older copy, or its newest lines cut off together.
 
         Raises:
             LedgerError: an entry or a key was altered, taken out or moved.
@@ -221,6 +242,15 @@ class Ledger:
             for shelf, hashes in shelves:
                 for hold, expected in hashes.items():
                     kept(session, shelf, hold, expected)
+            return Checked(
+                ledger=balance.ledger,
+                entries=len(session.main),
+                attempts=len(session.attempts),
+                populations=len(balance.populations),
+                holds=len(balance.holds),
+                transcripts=len(balance.measured),
+                claims=len(balance.approved),
+            )
 
 
 def enter(store: Store, policy: Policy, *, actor: str, clock: Clock) -> Ledger:

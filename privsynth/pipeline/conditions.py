@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,10 @@ from privsynth.errors import ConditionError
 
 _NUMBER = re.compile(r"[-+]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?")
 _MOST = 1e300
-_FORM = "write COLUMN=VALUE, COLUMN=A,B (either), COLUMN=20..40 (a range, both ends included) or COLUMN= (null)"
+_FORM = (
+    "write COLUMN=VALUE, COLUMN=A,B (either; a value with a comma in double quotes), COLUMN=20..40 (a range, both "
+    "ends included) or COLUMN= (null)"
+)
 _SHARES = "write COLUMN=equal or COLUMN=VALUE:SHARE,VALUE:SHARE with shares that sum to 1"
 
 
@@ -33,15 +37,13 @@ def parse_conditions(texts: Sequence[str], codec: Codec) -> dict[str, Any]:
             column's domain.
     """
     out: dict[str, Any] = {}
-    learned = codec.schema.learned
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign:
             raise ConditionError(f"{text!r} has no `=`", where="--where", mend=_FORM)
-        if name not in learned:
-            raise ConditionError(
-                f"{name!r} is not a learned column", where="--where", mend=f"one of {', '.join(learned)}"
-            )
+        if name not in codec.index:
+            what, mend = codec.schema.not_modelled(name)
+            raise ConditionError(f"{name!r} is {what}", where="--where", mend=mend)
         if name in out:
             raise ConditionError(f"{name!r} is given twice", where="--where", mend=_FORM)
         out[name] = _wanted(codec, name, value)
@@ -139,7 +141,7 @@ def named_shares(written: Mapping[str, Any], codec: Codec, *, form: str) -> dict
     """
     out: dict[str, Any] = {}
     for name, asked in written.items():
-        column = codec.schema.learned.get(name)
+        column = codec.schema.modelled.get(name)
         place = f"balance[{name!r}]"
         if asked == EQUAL and column is not None and not codec.learned and cells_are_learned(column):
             raise ConditionError(
@@ -185,8 +187,19 @@ def _wanted(codec: Codec, name: str, text: str) -> Any:
         return None
     if _listed(codec, name, text) or _is_range(column, text):
         return _one(column, text)
-    values = [_value(column, part) for part in text.split(",")]
+    values = [_value(column, part) for part in _parts(text)]
     return values[0] if len(values) == 1 else values
+
+
+def _parts(text: str) -> list[str]:
+    """The values of a list as a line of CSV: one in double quotes may hold commas, and a quote in it is doubled."""
+    try:
+        lines = list(csv.reader([text], strict=True))
+    except csv.Error:
+        lines = []
+    if len(lines) != 1 or not lines[0]:
+        raise ConditionError(f"{text!r} is no list of values", where="--where", mend=_FORM)
+    return lines[0]
 
 
 def _one(column: Column, text: str) -> Any:
@@ -203,8 +216,6 @@ def _is_range(column: Column, text: str) -> bool:
 
 def _listed(codec: Codec, name: str, text: str) -> bool:
     """Whether the whole text is a category of the column, as declared or as its fit has released it."""
-    if name not in codec.index:
-        return False
     column = codec.columns[codec.index[name]]
     return isinstance(column, Listed) and text in {str(v) for v in column.values if not isinstance(v, bool)}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from privsynth.generators.marginals import load_model
 from privsynth.pipeline.places import check_page, existing_ledger
-from privsynth.pipeline.run import read_split
+from privsynth.pipeline.run import read_granted
 from privsynth.pipeline.study import Study
 from privsynth.progress import SILENT, Progress
 from privsynth.validate.report import validate
@@ -26,4 +26,4 @@ def report_study(study: Study, *, out: Path, actor: str, progress: Progress = SI
     check_page(out, mark=WATERMARK)
     model = load_model(study.model_folder)
     ledger = existing_ledger(study.ledger_url, study.policy, actor=actor)
-    return validate(model, read_split(study, ledger), ledger=ledger, progress=progress).write(out)
+    return validate(model, read_granted(study).split(ledger), ledger=ledger, progress=progress).write(out)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from privsynth.documents import read_bytes
-from privsynth.errors import KeyFileError, MissingExtra, StorageError
+from privsynth.errors import ConsentError, DataError, KeyFileError, MissingExtra, StorageError, UsageError
 from privsynth.ledger.store import Ledger, open_ledger
 from privsynth.pipeline.study import Study
 from privsynth.policy.document import Policy
@@ -45,9 +45,23 @@ def check_places(study: Study) -> None:
         )
     check_writable(study.out)
     check_writable(study.model_folder)
+    check_file(study.ledger_path)
     load_key(study.key, passphrase=passphrase(study))
     study.condition()
     study.balance()
+
+
+def missing_files(study: Study) -> tuple[UsageError, ...]:
+    """The table and the consent register where they are not there, each as the error that a run ends in. Neither is
+    opened."""
+    data, register = study.path(study.file.data), study.register
+    mend = "check the path and its rights"
+    lost: list[UsageError] = []
+    if not data.exists():
+        lost.append(DataError("no such data file", where=str(data), mend=mend))
+    if register is not None and not register.exists():
+        lost.append(ConsentError("no such consent register", where=str(register), mend=mend))
+    return tuple(lost)
 
 
 def check_file(path: Path) -> None:
@@ -59,7 +73,9 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise StorageError("a folder, where a file is to be written", where=str(path), mend="name a file in it")
     if not path.absolute().parent.is_dir():
-        raise StorageError("no such folder", where=str(path.parent), mend="make it first, or name another place")
+        raise StorageError(
+            "no such folder", where=str(path.parent), mend="make the folder first, or name another place"
+        )
     check_writable(path)
 
 

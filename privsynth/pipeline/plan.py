@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from privsynth.documents import join
-from privsynth.errors import BudgetError, BudgetExhausted, ReleaseRefused, Underpowered
+from privsynth.errors import BudgetError, BudgetExhausted, HoldError, ReleaseRefused, Underpowered, UsageError
 from privsynth.generators.marginals.plan import Plan
-from privsynth.ledger.store import Hold, Quote, QuoteLine, look_at_ledger, quote_unopened
+from privsynth.ledger.store import Hold, Ledger, Quote, QuoteLine, Status, look_at_ledger, quote_unopened
+from privsynth.pipeline.places import missing_files
 from privsynth.pipeline.study import Study
 from privsynth.release.gate import check_rules
 from privsynth.release.rules import planned_false_refusal, utility_out_of_reach
@@ -17,6 +18,62 @@ if TYPE_CHECKING:
     from privsynth.policy.document import Policy
 
 MAX_FALSE_REFUSAL = 0.05
+_NEXT = {
+    Status.RESERVED: "fits, asks the gate and releases",
+    Status.MEASURED: "asks the gate, which has not been asked yet, and releases; what was measured stays",
+    Status.APPROVED: "releases, without another look at the data",
+}
+"""What a run does with a hold that is paid and not at its end."""
+
+
+@dataclass(frozen=True)
+class Paid:
+    """What a study bought before.
+
+    Attributes:
+        hold: that was bought.
+        status: how far it has come.
+        refused_by: the ids of the gate's rules that refused it.
+    """
+
+    hold: Hold
+    status: Status
+    refused_by: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, hold: Hold, ledger: Ledger) -> Paid:
+        """As the ledger stands now."""
+        with ledger.reading() as session:
+            refused = session.gates().refused.get(hold.id, ())
+        return cls(hold, ledger.status(hold.id), tuple(refused))
+
+    @property
+    def next(self) -> str | None:
+        """What a run does with it; None where none goes on from it."""
+        return _NEXT.get(self.status)
+
+    def refuse(self) -> None:
+        """Raise why no run goes on from this hold, if none does.
+
+        Raises:
+            HoldError: its fit or gate was begun and has not ended. ReleaseRefused: the gate refused it.
+        """
+        again = "write a new `request:` and `model:` into the study: that buys a new hold; what was paid stays spent"
+        if self.status in (Status.OPENED, Status.GATED):
+            step = "fit" if self.status is Status.OPENED else "gate"
+            raise HoldError(
+                f"the {step} of this study was begun before and has not ended: another process runs it, or it was "
+                "cut off",
+                where=f"hold {self.hold.id}",
+                mend=f"wait for it; if nothing runs, {again}",
+            )
+        if self.status is Status.REFUSED:
+            raise ReleaseRefused(
+                f"the gate refused this study's model before ({', '.join(self.refused_by)}), and a verdict stands",
+                rules=self.refused_by,
+                where=f"hold {self.hold.id}",
+                mend=f"change the recipe, or {again}",
+            )
 
 
 @dataclass(frozen=True)
@@ -27,22 +84,26 @@ class StudyPlan:
         policy: that decided.
         quote: decision with every rule consulted, prices, budget lines before and after.
         layout: noise of each stage; None where the policy does not allow the study.
-        subjects: declared training subjects.
+        subjects: declared training subjects, each of one to ``contribution`` rows.
+        contribution: the most rows of a subject that enter the fit.
         false_refusal: chance that the membership rule refuses a perfect generator, by declared sizes;
             None without such a rule.
-        hold: what this very study bought before; a run goes on from it and pays nothing.
+        paid: what this very study bought before; a run pays nothing then.
         attempts: at the gate, used up by this population so far; inside only.
         out_of_reach: the limit of the utility rule that not even a perfect model could be shown to keep.
+        missing: the files that a run would read and that are not there, as errors.
     """
 
     policy: Policy
     quote: Quote
     layout: Plan | None
     subjects: float
-    false_refusal: float | None
-    hold: Hold | None = None
+    contribution: int
+    false_refusal: float | None = None
+    paid: Paid | None = None
     out_of_reach: str | None = None
     attempts: int = 0
+    missing: tuple[UsageError, ...] = ()
 
     @property
     def noise(self) -> dict[str, float]:
@@ -51,16 +112,24 @@ class StudyPlan:
 
     def spent_after(self, line: QuoteLine) -> float | None:
         """The share of a budget line spent after a run; as it is where the hold is paid, None where it cannot pay."""
-        return line.spent_after if self.hold is None else line.spent_before
+        return line.spent_after if self.paid is None else line.spent_before
 
     def refuse(self) -> None:
-        """Raise the first reason why this study cannot run now; none where its hold is paid already.
+        """Raise the first reason why this study cannot run now. What is paid is not asked for its price again.
 
         Raises:
-            RequestDenied, BudgetExhausted, Underpowered.
+            RequestDenied, BudgetExhausted, Underpowered: it cannot be bought.
+            ReleaseRefused: attempts are used up, or as of :meth:`Paid.refuse`. HoldError: as of it.
+            DataError, ConsentError: a file is missing.
         """
-        if self.hold is not None:
-            return
+        if self.paid is not None:
+            self.paid.refuse()
+        else:
+            self._refuse_price()
+        if self.missing:
+            raise self.missing[0]
+
+    def _refuse_price(self) -> None:
         self.quote.decision.refuse()
         if not self.quote.admitted:
             short = [f"{line.over} {line.name}" for line in self.quote.lines if not line.admitted]
@@ -99,9 +168,12 @@ class StudyPlan:
         return {
             "allowed": self.quote.decision.allowed,
             "admitted": self.quote.admitted,
-            "paid": None if self.hold is None else self.hold.id,
+            "paid": None if self.paid is None else self.paid.hold.id,
+            "status": None if self.paid is None else self.paid.status.value,
+            "missing": [wrong.where for wrong in self.missing],
             "rules": [asdict(verdict) for verdict in self.quote.decision.verdicts],
             "mu": {"all": prices.mu, "fit": prices.mu_fit, "gate": prices.mu_gate},
+            "training": {"subjects": self.subjects, "rows": [self.subjects, self.subjects * self.contribution]},
             "noise": self.noise,
             "lines": [
                 {"over": x.over, "name": x.name, "before": x.spent_before, "after": self.spent_after(x)}
@@ -120,19 +192,23 @@ def plan_study(study: Study, *, actor: str) -> StudyPlan:
         "consent": study.consent,
     }
     if not study.ledger_path.exists():
-        return _planned(study, quote_unopened(study.recipe, study.policy, actor=actor, **asked), None)
+        planned = _planned(study, quote_unopened(study.recipe, study.policy, actor=actor, **asked))
+        return replace(planned, missing=missing_files(study))
     ledger = look_at_ledger(study.ledger_url, study.policy, actor=actor)
-    planned = _planned(study, ledger.quote(study.recipe, **asked), ledger.find(study.request))
+    planned, hold = _planned(study, ledger.quote(study.recipe, **asked)), ledger.find(study.request)
+    paid = None if hold is None else Paid.of(hold, ledger)
+    read = paid is None or paid.status is not Status.APPROVED
+    planned = replace(planned, paid=paid, missing=missing_files(study) if read else ())
     source = study.policy.sources.get(study.schema.source)
     return planned if source is None else replace(planned, attempts=ledger.attempts(source.population))
 
 
-def _planned(study: Study, quote: Quote, hold: Hold | None) -> StudyPlan:
+def _planned(study: Study, quote: Quote) -> StudyPlan:
     policy = study.policy
     source = policy.sources.get(study.schema.source)
     subjects = 0.0 if source is None else float(source.declared_train)
     if source is None or not quote.decision.allowed:
-        return StudyPlan(policy, quote, None, subjects, None, hold)
+        return StudyPlan(policy, quote, None, subjects, study.recipe.contribution)
     check_rules(policy, study.schema)
     cap = max(line.epsilon for line in policy.privacy.budget if line.over == "population")
     try:
@@ -145,7 +221,7 @@ def _planned(study: Study, quote: Quote, hold: Hold | None) -> StudyPlan:
         quote,
         layout,
         subjects,
-        planned_false_refusal(policy, **sizes),
-        hold,
-        utility_out_of_reach(policy, contribution=study.recipe.contribution, **sizes),
+        study.recipe.contribution,
+        false_refusal=planned_false_refusal(policy, **sizes),
+        out_of_reach=utility_out_of_reach(policy, contribution=study.recipe.contribution, **sizes),
     )

@@ -8,18 +8,18 @@ its transcript was durable and a gate cut off before its verdict was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from privsynth.data.records import Split
+from privsynth.data.records import Granted, Split
 from privsynth.data.tables import read_table
-from privsynth.errors import HoldError, ModelError, ReleaseRefused, StorageError
+from privsynth.errors import HoldError, ModelError, StorageError
 from privsynth.generators.marginals import MarginalModel, load_model
 from privsynth.generators.marginals.transcript import MarginalTranscript
 from privsynth.ledger.store import Hold, Ledger, Status, open_ledger
 from privsynth.pipeline.places import check_places, passphrase
-from privsynth.pipeline.plan import StudyPlan, plan_study
+from privsynth.pipeline.plan import Paid, StudyPlan, plan_study
 from privsynth.pipeline.study import Study
 from privsynth.policy.consent import filter_consent
 from privsynth.progress import SILENT, Progress
@@ -58,7 +58,8 @@ class Outcome:
 
 
 def run_study(study: Study, *, actor: str, progress: Progress = SILENT) -> Outcome:
-    """Run a study to its signed release. Everything that can be refused without data is refused first.
+    """Run a study to its signed release. Everything that can be refused without data is refused first, and what
+    can be refused before there is a ledger leaves none: a ledger that is made freezes the policy's populations.
 
     Raises:
         Refused and its kin: exit 1. UsageError and its kin: exit 2. BudgetExhausted: exit 3.
@@ -66,9 +67,11 @@ def run_study(study: Study, *, actor: str, progress: Progress = SILENT) -> Outco
     """
     plan = plan_study(study, actor=actor)
     check_places(study)
+    plan = _refuse_early(study, plan, actor=actor)
+    approved_before = plan.paid is not None and plan.paid.status is Status.APPROVED
+    granted = None if approved_before else read_granted(study)
     ledger = open_ledger(study.ledger_url, study.policy, actor=actor)
-    status = _refuse_early(study, ledger, plan)
-    split = None if status is Status.APPROVED else read_split(study, ledger)
+    split = None if granted is None else granted.split(ledger)
     hold = _reserve(study, ledger)
     model = _model(study, ledger, hold, split, progress)
     if split is None:
@@ -89,17 +92,15 @@ def run_study(study: Study, *, actor: str, progress: Progress = SILENT) -> Outco
     return Outcome(plan, hold, verdict, model, study.model_folder, study.out, len(synth))
 
 
-def read_split(study: Study, ledger: Ledger) -> Split:
-    """Data → records → granted → split."""
-    records = read_table(study.path(study.file.data), study.schema)
-    granted = filter_consent(
-        records,
+def read_granted(study: Study) -> Granted:
+    """Data → records → granted."""
+    return filter_consent(
+        read_table(study.path(study.file.data), study.schema),
         study.policy,
         register=study.register,
         purpose=study.file.purpose,
         recipient=study.file.recipient,
     )
-    return granted.split(ledger)
 
 
 def _reserve(study: Study, ledger: Ledger) -> Hold:
@@ -112,44 +113,23 @@ def _reserve(study: Study, ledger: Ledger) -> Hold:
     )
 
 
-def _refuse_early(study: Study, ledger: Ledger, plan: StudyPlan) -> Status | None:
-    """How far an earlier run of this study has come (None: there was none), if a run can go on from there.
+def _refuse_early(study: Study, plan: StudyPlan, *, actor: str) -> StudyPlan:
+    """The plan, with what an earlier run of this study paid as it stands now, if a run can go on from there.
 
     Policy and budget refusals are noted in the ledger's second log.
 
     Raises:
-        RequestDenied, BudgetExhausted, Underpowered: what the plan refuses.
         StorageError: the model folder is taken.
         HoldError: the earlier run was lost, or bought its hold on other terms.
-        ReleaseRefused: the gate refused it.
+        Refused, BudgetExhausted, DataError, ConsentError: as of :meth:`StudyPlan.refuse`.
     """
-    if plan.hold is None:
-        if not plan.quote.admitted:
-            _reserve(study, ledger)
-        plan.refuse()
-        if study.model_folder.exists():
-            raise StorageError("the model folder exists", where=str(study.model_folder), mend="name a new `model:`")
-        return None
-    hold = _reserve(study, ledger)
-    status = ledger.status(hold.id)
-    again = "write a new `request:` and `model:` into the study: that buys a new hold; what this one paid stays spent"
-    if status in (Status.OPENED, Status.GATED):
-        step = "fit" if status is Status.OPENED else "gate"
-        raise HoldError(
-            f"the {step} of this study was begun before and has not ended: another process runs it, or it was cut off",
-            where=f"hold {hold.id}",
-            mend=f"wait for it; if nothing runs, {again}",
-        )
-    if status is Status.REFUSED:
-        with ledger.reading() as session:
-            rules = session.gates().refused[hold.id]
-        raise ReleaseRefused(
-            f"the gate refused this study's model before ({', '.join(rules)}), and a verdict stands",
-            rules=rules,
-            where=f"hold {hold.id}",
-            mend=f"change the recipe, or {again}",
-        )
-    return status
+    if plan.paid is not None or not plan.quote.admitted:
+        ledger = open_ledger(study.ledger_url, study.policy, actor=actor)
+        plan = replace(plan, paid=Paid.of(_reserve(study, ledger), ledger))
+    plan.refuse()
+    if plan.paid is None and study.model_folder.exists():
+        raise StorageError("the model folder exists", where=str(study.model_folder), mend="name a new `model:`")
+    return plan
 
 
 def _model(study: Study, ledger: Ledger, hold: Hold, split: Split | None, progress: Progress) -> MarginalModel:

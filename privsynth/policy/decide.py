@@ -149,7 +149,8 @@ def _requester(policy: Policy, request: Request) -> RuleVerdict:
         f"asked by {request.actor!r}",
         policy.where("people", request.actor, "roles"),
         f"a person with role {join(wanted)}",
-        "have a person with such a role ask, or have the policy's owner name this one under `people`",
+        "say who asks (`actor`), have a person with such a role ask, or have the policy's owner name this one under "
+        "`people`",
     )
 
 

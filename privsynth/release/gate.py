@@ -205,7 +205,8 @@ def check_rules(policy: Policy, schema: Schema) -> None:
     where = policy.document.where("gate", "utility")
     for name in (rule.target, *rule.by):
         if name not in codec.index:
-            raise PolicyError(f"the schema has no learned column {name!r}", where=where, mend="name one of its columns")
+            what, mend = schema.not_modelled(name)
+            raise PolicyError(f"{name!r} is {what}", where=where, mend=mend)
         column = codec.columns[codec.index[name]].column
         if isinstance(column, Categorical) and column.open:
             raise PolicyError(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from privsynth.data.balance import read_balance
 from privsynth.data.codec import Codec, Learned
 from privsynth.data.schema import Schema, load_schema, parse_schema
 from privsynth.data.tables import check_table, read_table, violations
@@ -197,9 +198,19 @@ def test_a_condition_on_a_computed_column_names_what_to_ask_instead() -> None:
     _, codec, _ = drawn(5)
     with pytest.raises(ConditionError, match="computed from a and b") as caught:
         codec.evidence({"t": 3})
-    assert caught.value.mend == "condition on those"
+    assert caught.value.mend == "name a or b instead"
     with pytest.raises(ConditionError, match="computed from zip"):
         codec.evidence({"state": "P"})
+    with pytest.raises(ConditionError, match="computed from zip") as caught:
+        read_balance({"state": "equal"}, codec)
+    assert caught.value.mend == "name zip instead"
+
+
+def test_the_words_for_a_column_without_cells_name_those_that_have_some() -> None:
+    whole = schema(**RULES)
+    assert whole.not_modelled("t") == ("computed from a and b", "name a or b instead")
+    assert whole.not_modelled("site") == ("computed from ward", "name ward instead")
+    assert whole.not_modelled("shoe") == ("not a learned column", "one of a, b, x, y, zip, ward")
 
 
 def test_rules_survive_yaml_and_json() -> None:

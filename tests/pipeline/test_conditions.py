@@ -24,11 +24,14 @@ subject: {each row is a: visit, a person has at most: 2 rows}
 columns:
   age: {kind: integer, min: 0, max: 99}
   cost: {kind: real, min: 0, max: 1000, atoms: [0]}
-  sex: {kind: categorical, values: [F, M, "X,Y", "a..b"], nullable: true}
+  sex: {kind: categorical, values: [F, M, "X,Y", "a..b", 'say "hm", then'], nullable: true}
+  size: {kind: categorical, values: [S, L]}
+  small: {kind: boolean}
   code: {kind: categorical, values: [1, 2, 30]}
   ill: {kind: boolean, nullable: true}
   seen: {kind: date, min: 2020-01-01, max: 2020-12-31}
   note: {kind: text, dropped: true}
+determines: [{rule: size -> small, map: [[S, "true"], [L, "false"]]}]
 """
 )
 Parse = Callable[[list[str], Codec], dict[str, Any]]
@@ -52,6 +55,11 @@ def assert_refused(parse: Parse, texts: list[str], what: str, *, where: str) -> 
         (["sex="], {"sex": None}),
         (["code=30"], {"code": 30}),
         (["code=1,2"], {"code": [1, 2]}),
+        (['sex="X,Y",F'], {"sex": ["X,Y", "F"]}),
+        (['sex=F,"X,Y","a..b"'], {"sex": ["F", "X,Y", "a..b"]}),
+        (['sex="X,Y"'], {"sex": "X,Y"}),
+        (['sex="say ""hm"", then",F'], {"sex": ['say "hm", then', "F"]}),
+        (['age="20",30'], {"age": [20, 30]}),
         (["age=20"], {"age": 20}),
         (["age=20,30"], {"age": [20, 30]}),
         (["age=20..40"], {"age": Between(20, 40)}),
@@ -81,6 +89,10 @@ def test_a_condition_is_read_by_the_column_s_kind(texts: list[str], wanted: dict
         ([""], "has no `=`"),
         (["shoe=42"], "not a learned column"),
         (["note=x"], "not a learned column"),
+        (["small=true"], "'small' is computed from size"),
+        (['sex="X,Y'], "no list of values"),
+        (['sex="F"M,X'], "no list of values"),
+        (["sex=F\nM"], "no list of values"),
         (["sex=F", "sex=M"], "twice"),
         (["age=old"], "not a number"),
         (["age=20..old"], "not a number"),
@@ -134,6 +146,7 @@ def test_ranges_have_shares() -> None:
         (["sex"], "has no `=`"),
         (["shoe=equal"], "shoe: not a learned column"),
         (["note=equal"], "note: not a learned column"),
+        (["small=equal"], "small: computed from size"),
         (["sex="], "has no share"),
         (["sex=F"], "'F' has no share"),
         (["sex=F:0.5,M"], "'M' has no share"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from privsynth.errors import BudgetExhausted, RequestDenied, Underpowered
+from privsynth.errors import BudgetExhausted, HoldError, ReleaseRefused, RequestDenied, Underpowered
 from privsynth.pipeline.plan import plan_study
 from tests.bad_input import spent as spend_all
 from tests.desk import Desk, cli
@@ -12,14 +14,53 @@ from tests.world import ACTOR
 
 
 def test_a_plan_reads_no_data_and_makes_nothing(desk: Desk) -> None:
-    for name in ("data.parquet", "consent.csv", "release.key"):
-        (desk.folder / name).unlink()
+    for name in ("data.parquet", "consent.csv"):
+        (desk.folder / name).write_bytes(b"neither a table nor a register")
+    (desk.folder / "release.key").unlink()
     before = desk.files()
     said = cli("plan", desk.study)
     assert (said.code, said.err) == (0, "")
     assert desk.files() == before
     for words in ("PS-SRC-001", "price: μ = ", "noise of a one-way count", "lab-people: 0.0% spent", "chance"):
         assert words in said.out
+
+
+@pytest.mark.parametrize(
+    ("lost", "error"),
+    [
+        (["data.parquet"], "DataError"),
+        (["consent.csv"], "ConsentError"),
+        (["data.parquet", "consent.csv"], "DataError"),
+    ],
+)
+def test_a_plan_names_the_files_that_are_missing_and_still_answers(lost: list[str], error: str, desk: Desk) -> None:
+    for name in lost:
+        (desk.folder / name).unlink()
+    told = cli("plan", desk.study, "--json")
+    assert (told.code, told.json["error"], told.json["allowed"]) == (2, error, True)
+    assert told.json["missing"] == [str(desk.folder / name) for name in lost]
+    loud = cli("plan", desk.study)
+    assert loud.out.count("missing: ") == len(lost) and "noise of a one-way count" in loud.out
+    assert (desk.run("--json").json["error"], desk.kinds()) == (error, [])
+
+
+def test_a_file_that_no_run_will_read_is_not_missed(finished: Desk) -> None:
+    (finished.folder / "data.parquet").unlink()
+    (finished.folder / "consent.csv").unlink()
+    assert cli("plan", finished.study, "--json").json["missing"] == []
+
+
+def test_declared_subjects_are_told_as_subjects(desk: Desk) -> None:
+    said = cli("plan", desk.study)
+    assert "declared to fit on: 3,000 subjects of at most 2 rows each: 3,000 to 6,000 rows" in said.out
+    told = cli("plan", desk.study, "--json").json
+    assert told["training"] == {"subjects": 3000.0, "rows": [3000.0, 6000.0]}
+    sigma = told["noise"]["one-way"]
+    assert f"± {sigma:.1f} rows, {sigma / 6000:.2%} to {sigma / 3000:.2%} of these rows" in said.out
+    desk.edit("schema.yaml", ("at most: 2 rows", "at most: 1 rows"))
+    alone = cli("plan", desk.study)
+    assert "declared to fit on: 3,000 subjects of one row each" in alone.out
+    assert " to " not in next(line for line in alone.out.splitlines() if line.startswith("noise of a one-way"))
 
 
 def test_a_plan_leaves_a_ledger_as_it_is(finished: Desk) -> None:
@@ -50,9 +91,49 @@ def test_a_hold_that_is_paid_is_told_and_never_refused(desk: Desk) -> None:
     spend_all(desk)
     said = cli("plan", desk.study, "--json")
     assert (said.code, said.json["paid"]) == (0, hold)
+    assert said.json["status"] == "reserved"
     assert all(line["before"] == line["after"] for line in said.json["lines"])
-    assert "pays nothing" in cli("plan", desk.study).out
+    assert "pays nothing; it fits, asks the gate and releases" in cli("plan", desk.study).out
     assert desk.run().code == 0
+
+
+def test_each_end_of_a_paid_hold_is_told_as_a_run_takes_it(desk: Desk) -> None:
+    hold = desk.ledger().hold(desk.reserve())
+
+    def planned(status: str) -> str:
+        told = cli("plan", desk.study, "--json").json
+        assert (told["paid"], told["status"]) == (hold.id, status)
+        return cli("plan", desk.study).out
+
+    study = desk.load()
+    use: dict[str, Any] = {
+        "source": study.schema.source,
+        "purpose": study.file.purpose,
+        "recipient": study.file.recipient,
+    }
+    hold.open_fit(recipe=study.recipe.identity, **use)
+    assert "goes on" not in planned("opened")
+    with pytest.raises(HoldError, match="the fit of this study was begun before and has not ended"):
+        plan_study(study, actor=ACTOR).refuse()
+    hold.deposit(b"noisy")
+    assert "pays nothing; it asks the gate, which has not been asked yet" in planned("measured")
+    hold.open_gate(model_hold=hold.id, population=hold.population, **use)
+    assert "goes on" not in planned("gated")
+    with pytest.raises(HoldError, match="the gate of this study was begun before and has not ended"):
+        plan_study(study, actor=ACTOR).refuse()
+    hold.refuse(["PS-GATE-UTI"])
+    assert "goes on" not in planned("refused")
+    with pytest.raises(ReleaseRefused, match="the gate refused this study's model before") as caught:
+        plan_study(study, actor=ACTOR).refuse()
+    assert caught.value.rules == ("PS-GATE-UTI",) and "`request:`" in caught.value.mend
+    for command in ("plan", "run"):
+        said = cli(command, desk.study, "--json")
+        assert (said.code, said.json["error"], said.json["refused_by"]) == (1, "ReleaseRefused", ["PS-GATE-UTI"])
+
+
+def test_an_approved_hold_is_released_by_the_next_run(finished: Desk) -> None:
+    said = cli("plan", finished.study)
+    assert (said.code, "pays nothing; it releases, without another look at the data" in said.out) == (0, True)
 
 
 def test_a_refused_plan_is_one_object_with_answer_and_refusal(desk: Desk) -> None:

@@ -59,6 +59,31 @@ def test_what_cannot_be_paid_or_is_denied_is_noted_in_the_second_log(desk: Desk)
     assert [entry["body"]["rules"] for entry in noted] == [["PS-BUD-001"]]
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("data.parquet", None), ("consent.csv", None), ("data.parquet", b"no table"), ("consent.csv", b"no register")],
+)
+def test_a_first_run_without_its_files_leaves_no_ledger(name: str, change: bytes | None, desk: Desk) -> None:
+    """A ledger that is made freezes the populations: not for a run that could not begin."""
+    place = desk.folder / name
+    raw = place.read_bytes()
+    if change is None:
+        place.unlink()
+    else:
+        place.write_bytes(change)
+    assert desk.run().code == 2
+    assert not (desk.folder / "ledger.db").exists()
+    place.write_bytes(raw)
+    desk.edit("policy.yaml", ("lab-people\n    subjects: 4000", "lab-people\n    subjects: 3900"))
+    assert desk.run().code == 0
+
+
+def test_a_run_that_this_size_cannot_carry_leaves_no_ledger(desk: Desk) -> None:
+    desk.edit("policy.yaml", ("upper bound max: 0.3", "upper bound max: 0.001"))
+    assert desk.run("--json").json["error"] == "Underpowered"
+    assert not (desk.folder / "ledger.db").exists()
+
+
 # --- a second run ----------------------------------------------------------------------------------
 
 

@@ -350,6 +350,7 @@ def test_the_draft_of_init_tells_each_todo_and_loads_when_they_are_decided(desk:
         "consent: TODO": "consent: {register: consent.csv} #",
         "purpose: TODO": "purpose: research #",
         "recipient: TODO": "recipient: university #",
+        "actor: TODO": "actor: ana@lab.example #",
         "epsilon: TODO": "epsilon: 3.0 #",
         "delta: TODO": "delta: 1e-8 #",
         "target: TODO": "target: ill #",

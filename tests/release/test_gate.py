@@ -15,6 +15,7 @@ import pytest
 
 from privsynth.data.codec import Between
 from privsynth.data.records import Granted, Split, Synthetic
+from privsynth.data.schema import parse_schema
 from privsynth.data.tables import read_table
 from privsynth.errors import HoldError, PolicyError, PrivsynthError, ReleaseRefused, SeededNoise
 from privsynth.generators.marginals import MarginalModel
@@ -29,7 +30,7 @@ from privsynth.progress import SILENT
 from privsynth.release.claims import Claims, Finding
 from privsynth.release.gate import Approved, approved, check_rules, gate
 from privsynth.release.rules import Bench, evaluate, utility_out_of_reach
-from tests.world import POLICY, PURPOSE, RECIPIENT, World, build, rows
+from tests.world import POLICY, PURPOSE, RECIPIENT, SCHEMA, World, build, rows
 
 
 @pytest.fixture
@@ -282,6 +283,14 @@ def test_rules_that_the_schema_cannot_answer_are_refused_before_spending(
         check_rules(policy, world.schema)
     assert isinstance(error.value, PolicyError) or error.value.exit_code == 2
     assert error.value.mend
+
+
+def test_a_rule_on_a_computed_column_names_those_that_it_follows_from() -> None:
+    schema = parse_schema(SCHEMA + 'determines: [{rule: sex -> smoker, map: [[F, "true"], [M, "false"], [X, "true"]]}]')
+    with pytest.raises(PolicyError, match="'smoker' is computed from sex") as caught:
+        check_rules(parse_policy(POLICY.encode(), path="p.yaml"), schema)
+    assert caught.value.mend == "name sex instead"
+    assert caught.value.where.startswith("p.yaml:")
 
 
 def test_groups_of_numbers_are_stretches(tmp_path: Path) -> None:

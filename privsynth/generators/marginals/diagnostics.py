@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from privsynth.data.codec import CodedColumn
 from privsynth.data.records import HeldBack
+from privsynth.generators.marginals.product import product_table
 from privsynth.generators.marginals.public import blend
 from privsynth.generators.marginals.transcript import Groups, Measurement
 from privsynth.privacy.events import Receipt
@@ -283,12 +284,7 @@ class _Parts:
     def __call__(self, column: int, groups: Groups | None) -> Floats:
         key = (column, None if groups is None else groups.tobytes())
         if key not in self._made:
-            table = self._model.cells(column)
-            if groups is not None:
-                merge = np.zeros((len(groups), int(groups.max()) + 1))
-                merge[np.arange(len(groups)), groups] = 1.0
-                table = table @ merge
-            self._made[key] = table
+            self._made[key] = self._model.grouped(column, groups)
         return self._made[key]
 
 
@@ -297,14 +293,14 @@ def _expected(model: MarginalModel) -> Iterator[tuple[Measurement, Floats]]:
     parts, weights = _Parts(model), model.weights
     pairs: dict[int, list[tuple[Measurement, Floats, Floats]]] = {}
     for m in model.transcript.measurements:
+        if len(m.clique) == 1 and m.groups[0] is None:
+            yield m, model.share(m.clique[0])
+            continue
         held = [parts(c, g) for c, g in zip(m.clique, m.groups, strict=True)]
         if len(held) == 2:
             pairs.setdefault(id(held[0]), []).append((m, held[0], held[1]))
             continue
-        rest = weights[:, None]
-        for part in held[:-1]:
-            rest = (rest[:, :, None] * part[:, None, :]).reshape(len(weights), -1)
-        yield m, (rest.T @ held[-1]).reshape([part.shape[1] for part in held])
+        yield m, product_table(weights, held)
     for some in pairs.values():  # all partners of a column in one product
         side = np.concatenate([b for _, _, b in some], axis=1)
         whole = (weights[:, None] * some[0][1]).T @ side

@@ -27,8 +27,9 @@ independent rows at 48,842. A set of values that is expected less than about onc
 independent rows. What is *not* true of an even draw is that its rows are independent: an interval that
 takes them to be is too wide for what the draw adds, and says nothing of what the fit and the noise add.
 
-Cost: O(n·columns + R·cells) time and no sorting, and for step 4 at most a fraction of a second a block;
-rows are drawn in blocks of at most 1,000,000.
+Cost: of the components that get rows, C of them, O(n·columns + C·cells) time and no sorting, in which a column of more
+than ``WIDE`` cells is read once, a component at a time, and costs O((n + C)·log cells) besides; and for step 4 at most
+a fraction of a second a block. Rows are drawn in blocks of at most 1,000,000.
 """
 
 from __future__ import annotations
@@ -43,12 +44,14 @@ from privsynth.data.codec import Codes
 from privsynth.data.evidence import Floats
 from privsynth.data.records import Draw
 from privsynth.errors import ConditionError
+from privsynth.generators.marginals.product import Rows, components_at_once
 
 Ints = npt.NDArray[np.int64]
 
 BLOCK = 1_000_000
 SETTLED = 10_000_000  # cells looked at, at most, to even out pairs: mostly rows x columns for each column that swaps
 SETTLED_TOGETHER = 256  # pairs of rows decided at once
+WIDE = 4096  # cells of a column; of more, a component's rows are split apart from those of the others
 
 
 def check_draw(draw: str) -> None:
@@ -69,7 +72,7 @@ def blocks(n: int, *, size: int = BLOCK) -> Iterator[int]:
 
 
 def draw_codes(
-    n: int, weights: Floats, tables: Sequence[Floats], *, rng: np.random.Generator, draw: Draw = "even"
+    n: int, weights: Floats, tables: Sequence[Rows], *, rng: np.random.Generator, draw: Draw = "even"
 ) -> Codes:
     """(n, columns) int32 cells of ``n`` rows, in random order.
 
@@ -78,6 +81,13 @@ def draw_codes(
         weights: (R,) component weights; any positive sum.
         tables: of each column (R, cells), rows of any positive sum. A row of zeros needs weight 0.
     """
+    return draw_by_component(n, weights, tables, rng=rng, draw=draw)[1]
+
+
+def draw_by_component(
+    n: int, weights: Floats, tables: Sequence[Rows], *, rng: np.random.Generator, draw: Draw = "even"
+) -> tuple[Ints, Codes]:
+    """As :func:`draw_codes`, of no columns too, with the component of each row before."""
     live = np.flatnonzero(weights > 0)
     share = weights[live] / weights[live].sum()
     rows = _rounded(n * share, rng) if draw == "even" else rng.multinomial(n, share)
@@ -85,16 +95,17 @@ def draw_codes(
     live, rows = live[some], rows[some]
     if draw == "even":
         walk = _Walk(rows, len(tables))
-        drawn = [_laid_out(_split(rows, t[live], rng))[walk.places(c, rng)] for c, t in enumerate(tables)]
-        _settle(drawn, [t.shape[1] for t in tables], walk, rng)
+        drawn = [_split(rows, t, live, rng)[walk.places(c, rng)] for c, t in enumerate(tables)]
+        if tables:
+            _settle(drawn, [t.shape[1] for t in tables], walk, rng)
     else:
         component = np.repeat(np.arange(len(live)), rows)
-        drawn = [_picked(t[live], component, rng.random(n)) for t in tables]
+        drawn = [_picked(t, live, component, rng.random(n)) for t in tables]
     order = rng.permutation(n)
     out: Codes = np.empty((n, len(tables)), dtype=np.int32, order="F")
     for c, cells in enumerate(drawn):
         out[:, c] = cells[order]
-    return out
+    return np.repeat(live, rows)[order], out
 
 
 def _rounded(expected: Floats, rng: np.random.Generator) -> Ints:
@@ -109,32 +120,74 @@ def _rounded(expected: Floats, rng: np.random.Generator) -> Ints:
     return np.asarray(whole + np.diff(upto, axis=0, prepend=0.0), dtype=np.int64)
 
 
-def _split(rows: Ints, table: Floats, rng: np.random.Generator) -> Ints:
-    """(R, cells) how many of each component's rows get each cell: sums ``rows``, expectations in proportion
-    to the table's row, 0 where it is 0. O(R·cells)."""
+def _split(rows: Ints, table: Rows, live: Ints, rng: np.random.Generator) -> npt.NDArray[np.integer]:
+    """(n,) cells of each component's rows, component by component and in order: how many get each cell has an
+    expectation in proportion to the table's row, and is 0 where that is 0. In the smallest type that holds them."""
     cells = table.shape[1]
-    size = 1 << (cells - 1).bit_length()
-    level = np.zeros((len(table), size))
+    kind = np.min_scalar_type(max(cells - 1, 1))
+    if cells > WIDE:
+        return _split_apart(rows, table, live, rng, kind)
+    counts = _split_together(rows, table[live], rng)
+    return np.repeat(np.tile(np.arange(cells, dtype=kind), len(live)), counts.ravel())
+
+
+def _halved(table: Floats) -> list[Floats]:
+    """The table, filled up with zeros to a power of 2, and its rows' sums of 2, 4, … neighbours up to all."""
+    components, cells = table.shape
+    level = np.zeros((components, 1 << (cells - 1).bit_length()))
     level[:, :cells] = table
     levels = [level]
     while levels[-1].shape[1] > 1:
         levels.append(levels[-1][:, 0::2] + levels[-1][:, 1::2])
+    return levels
+
+
+def _split_together(rows: Ints, table: Floats, rng: np.random.Generator) -> Ints:
+    """(R, cells) how many of each component's rows get each cell. O(R·cells)."""
+    levels = _halved(table)
     counts = rows[:, None]
     for level, parent in zip(levels[-2::-1], levels[:0:-1], strict=True):
         left, right = level[:, 0::2], level[:, 1::2]
         share = np.divide(left, parent, out=np.zeros_like(left), where=parent > 0)
-        first = np.clip(_rounded(np.asarray(counts * share), rng), 0, counts)
-        first[left <= 0] = 0
-        np.copyto(first, counts, where=right <= 0)
+        first = _within(_rounded(np.asarray(counts * share), rng), counts, left, right)
         counts = np.stack([first, counts - first], axis=2).reshape(len(table), -1)
-    return counts[:, :cells]
+    return counts[:, : table.shape[1]]
 
 
-def _laid_out(counts: Ints) -> npt.NDArray[np.integer]:
-    """(n,) every component's cells in order, component by component, in the smallest type that holds them."""
-    components, cells = counts.shape
-    kind = np.min_scalar_type(max(cells - 1, 1))
-    return np.repeat(np.tile(np.arange(cells, dtype=kind), components), counts.ravel())
+def _split_apart(
+    rows: Ints, table: Rows, live: Ints, rng: np.random.Generator, kind: np.dtype[Any]
+) -> npt.NDArray[np.integer]:
+    """The very rows of :func:`_split_together`, one component after the other: of each only the halves that hold rows
+    are split. The sums over components, by which all are rounded together, go from one to the next."""
+    turns = [rng.random(1 << depth) for depth in range((table.shape[1] - 1).bit_length())]
+    before, upto = ([np.zeros(len(turn)) for turn in turns] for _ in range(2))
+    out = []
+    for component, whole_count in zip(live, rows, strict=True):
+        levels = _halved(table[np.array([component])])
+        at, counts = np.zeros(1, dtype=np.int64), np.array([whole_count])
+        for level, turn, some, last in zip(levels[-2::-1], turns, before, upto, strict=True):
+            left, right = level[0, 2 * at], level[0, 2 * at + 1]
+            expected = counts * (left / (left + right))
+            whole = np.floor(expected)
+            some[at] += expected - whole
+            now = np.floor(some[at] + turn[at])
+            first = _within((whole + (now - last[at])).astype(np.int64), counts, left, right)
+            last[at] = now
+            counts = np.array([first, counts - first]).T.ravel()
+            at = np.array([2 * at, 2 * at + 1]).T.ravel()
+            held = counts > 0
+            at, counts = at[held], counts[held]
+        out.append(np.repeat(at.astype(kind), counts))
+    return np.concatenate(out)
+
+
+def _within(first: Ints, counts: Ints, left: Floats, right: Floats) -> Ints:
+    """How many of ``counts`` go left: at least 0, at most all, none where the left cannot be, all where the right
+    cannot."""
+    first = np.minimum(np.maximum(first, 0), counts)
+    first[left <= 0] = 0
+    np.copyto(first, counts, where=right <= 0)
+    return first
 
 
 class _Walk:
@@ -228,15 +281,22 @@ def _prime_to(size: Ints, wanted: Ints) -> Ints:
     return out
 
 
-def _picked(table: Floats, component: Ints, u: Floats) -> npt.NDArray[np.integer]:
-    """The cell of each u under its component's row of the table: one search over the rows laid end to end,
-    O(n log(R·cells))."""
-    components, cells = table.shape
-    cumulative = np.cumsum(table, axis=1)
-    scaled = cumulative / cumulative[:, -1:]
-    flat = (scaled + np.arange(components)[:, None]).ravel()
-    index = np.searchsorted(flat, component + u, side="right") - component * cells
-    last = (
-        cells - 1 - np.argmax((table > 0)[:, ::-1], axis=1)
-    )  # a sum just below 1 falls into the last cell that can be
-    return np.asarray(np.minimum(np.maximum(index, 0), last[component]))
+def _picked(table: Rows, live: Ints, component: Ints, u: Floats) -> npt.NDArray[np.integer]:
+    """The cell of each u under its component's row of the table: one search over rows laid end to end,
+    O(C·cells + n log(C·cells)).
+
+    Args:
+        component: (n,) ascending places in ``live``.
+    """
+    cells = table.shape[1]
+    out = []
+    for some in components_at_once(len(live), cells):
+        held = table[live[some]]
+        mine = slice(*np.searchsorted(component, [some[0], some[-1] + 1]))
+        own = component[mine]
+        cumulative = np.cumsum(held, axis=1)
+        flat = (cumulative / cumulative[:, -1:] + some[:, None]).ravel()
+        index = np.searchsorted(flat, own + u[mine], side="right") - (own - some[0]) * cells
+        last = cells - 1 - np.argmax((held > 0)[:, ::-1], axis=1)  # a sum just below 1 falls into the last that can be
+        out.append(np.minimum(np.maximum(index, 0), last[own - some[0]]))
+    return np.concatenate(out)

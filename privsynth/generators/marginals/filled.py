@@ -25,22 +25,24 @@ def filled(
     rng: np.random.Generator,
     draw: Draw,
     *,
-    combination: str | None = None,
+    barren: ConditionError,
 ) -> pd.DataFrame:
     """``n`` rows that keep the rules, of ``drawn``, which leaves out what breaks one: rejection, so exact.
 
     The first n are drawn as asked; rows that broke a rule are replaced by independent ones that keep it. So each
     set of values is expected n times its probability given that the rules are kept, also where the rows of a draw
-    are not independent. ``combination``: of a balance, in words, for the error.
+    are not independent. At most 1 / ``REDRAW_SHARE`` rows are tried for each that is kept, or ``REDRAW_AT_LEAST``
+    and a block.
 
     Raises:
-        ConditionError: hardly a row keeps the rules.
+        ConditionError: ``barren``, where fewer than ``REDRAW_SHARE`` of at least ``REDRAW_AT_LEAST`` rows keep them.
     """
     kept = [drawn(n, draw)]
     tried, passed = n, len(kept[0])
     have = passed
     while have < n:
-        _refuse_barren(tried, passed, combination)
+        if tried >= REDRAW_AT_LEAST and passed < tried * REDRAW_SHARE:
+            raise barren
         size = min(BLOCK, max(256, tried if passed == 0 else math.ceil(1.1 * (n - have) * tried / passed)))
         more = drawn(size, "independent")
         tried, passed = tried + size, passed + len(more)
@@ -63,18 +65,3 @@ def shuffled(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     out = frame.take(rng.permutation(len(frame)))
     out.index = pd.RangeIndex(len(out))
     return out
-
-
-def _refuse_barren(tried: int, passed: int, combination: str | None) -> None:
-    """Give up where hardly a row keeps the rules.
-
-    Raises:
-        ConditionError: fewer than 1 in 100,000 of at least a million rows.
-    """
-    if tried >= REDRAW_AT_LEAST and passed < tried * REDRAW_SHARE:
-        named = combination is not None
-        raise ConditionError(
-            f"the schema's structural zeros leave {combination if named else 'the condition'} almost no rows",
-            where="balance" if named else "where",
-            mend="leave out a value, or loosen `where`" if named else "loosen the condition",
-        )

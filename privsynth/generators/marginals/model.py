@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ from privsynth.data.tables import violations
 from privsynth.documents import canonical, identity, sha256
 from privsynth.errors import ConditionError
 from privsynth.generators.marginals import told
+from privsynth.generators.marginals.chains import rare_chains
 from privsynth.generators.marginals.draw import blocks, check_draw, draw_codes
 from privsynth.generators.marginals.filled import filled, joined, shuffled
-from privsynth.generators.marginals.product import product_table
+from privsynth.generators.marginals.product import Given, check_table, components_at_once, product_table
 from privsynth.generators.marginals.transcript import Groups, MarginalTranscript
 from privsynth.privacy.events import Receipt
 
@@ -108,22 +110,49 @@ class MarginalModel:
 
     def cells(self, column: int) -> Floats:
         """(R, cells): each component's distribution of one column."""
+        return np.asarray(np.take(self._shares(column), self.groups[column], axis=1) * self.within[column])
+
+    def share(self, column: int) -> Floats:
+        """(cells,) the model's distribution of one column. O(R·groups + cells)."""
+        return np.asarray((self.weights @ self._shares(column))[self.groups[column]] * self.within[column])
+
+    def _shares(self, column: int) -> Floats:
+        """(R, groups) of one column."""
         start = sum(int(g.max()) + 1 for g in self.groups[:column])
-        block = self.tables[:, start : start + int(self.groups[column].max()) + 1]
-        return block[:, self.groups[column]] * self.within[column]
+        return self.tables[:, start : start + int(self.groups[column].max()) + 1]
+
+    def _share(self, column: int, cells: Floats) -> Floats:
+        """(R,) each component's share of these weights of a column's cells, a few components at a time."""
+        shares, groups, within = self._shares(column), self.groups[column], self.within[column]
+        some = components_at_once(len(shares), len(groups))
+        return np.concatenate([(shares[s][:, groups] * within) @ cells for s in some])
+
+    def grouped(self, column: int, groups: Groups | None) -> Floats:
+        """(R, groups) each component's distribution of one column over ``groups`` of its cells; None: over cells."""
+        if groups is None:
+            return self.cells(column)
+        from scipy.sparse import csr_array
+
+        own = self.groups[column]
+        merge = csr_array((self.within[column], (groups, own)), shape=(int(groups.max()) + 1, int(own.max()) + 1))
+        return np.asarray((merge @ self._shares(column).T).T)
 
     def marginal(self, names: Sequence[str], *, where: Condition | None = None) -> Floats:
         """The exact probability table of one to three columns, one axis a column, summing to 1.
 
         Structural zeros and orders are met by redrawing at sampling and are not in this table.
+
+        Raises:
+            ConditionError: another number of columns, one that is not learned, a table of more than
+                ``MOST_TABLE_CELLS`` cells, or a condition that cannot be met.
         """
         columns = [self._column(name) for name in names]
         if not 1 <= len(columns) <= 3 or len(set(columns)) != len(columns):
             raise ConditionError("a marginal takes one to three different columns", mend="ask for fewer")
+        check_table([self.codec.columns[c].cells for c in columns], names)
         evidence = self.codec.evidence(where)
         weights = self._condition(evidence)
-        parts = [self._given(c, evidence) for c in columns]
-        return product_table(weights, parts)
+        return product_table(weights, [self._given(c, evidence) for c in columns])
 
     def probability(self, where: Condition) -> float:
         """The exact probability of a condition."""
@@ -159,7 +188,8 @@ class MarginalModel:
 
     def _column(self, name: str) -> int:
         if name not in self.codec.index:
-            raise ConditionError(f"{name!r} is not a learned column", mend=f"one of {', '.join(self.codec.index)}")
+            what, mend = self.schema.not_modelled(name)
+            raise ConditionError(f"{name!r} is {what}", mend=mend)
         return self.codec.index[name]
 
     def _log_evidence(self, evidence: Mapping[str, Evidence]) -> tuple[Floats, float]:
@@ -167,7 +197,7 @@ class MarginalModel:
         with np.errstate(divide="ignore"):
             log = np.log(self.weights)
             for name, e in evidence.items():
-                log = log + np.log(self.cells(self._column(name)) @ e.weights)
+                log = log + np.log(self._share(self._column(name), e.weights))
         total = float(_log_sum(log[None, :])[0])
         return (log - total if np.isfinite(total) else log), total
 
@@ -185,15 +215,11 @@ class MarginalModel:
         weights = np.exp(log)
         return np.asarray(weights / weights.sum())
 
-    def _given(self, column: int, evidence: Mapping[str, Evidence]) -> Floats:
+    def _given(self, column: int, evidence: Mapping[str, Evidence]) -> Given:
         """(R, cells) of a column, restricted to its own evidence."""
-        table = self.cells(column)
         e = evidence.get(self.codec.columns[column].name)
-        if e is not None:
-            table = table * e.weights
-        total = table.sum(axis=1, keepdims=True)
-        out: Floats = np.divide(table, total, out=np.full_like(table, 0.0), where=total > 0)
-        return out
+        weights = None if e is None else e.weights
+        return Given(self._shares(column), self.groups[column], self.within[column], weights)
 
     # --- sampling -------------------------------------------------------------------------------
 
@@ -219,11 +245,14 @@ class MarginalModel:
                 ``"independent"``: independent rows. Either way each row has the model's law (see draw.py).
 
         Rows that break a structural zero or an order are redrawn, which conditions the model on keeping
-        them, exactly. Identifiers are made anew. Memory: a small multiple of the table.
+        them, exactly; chains of orders that few rows would keep are drawn conditional on them, exactly too
+        (see chains.py). Identifiers are made anew, ``synthetic-MARK-NUMBER``: the mark is of this draw (the model,
+        ``n``, and all that was asked, the seed too), so that rows of two draws can be put into one table; the same
+        draw has the same again. Memory: a small multiple of the table.
 
         Raises:
-            ConditionError: a condition or combination of probability 0, or one that the structural zeros
-                leave almost no rows.
+            ConditionError: a condition or combination of probability 0, or one that the schema's rules leave
+                almost no rows.
         """
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 100_000_000:
             raise ConditionError(f"n is {n!r}", where="sample", mend="a whole number from 1 to 100,000,000")
@@ -238,11 +267,14 @@ class MarginalModel:
             frame = self._draw_balanced(n, evidence, shares, rng, draw)
         else:
             frame = self._draw_keeping(n, evidence, rng, draw)
+        condition = {k: as_json(v) for k, v in (where or {}).items()}
+        asked = {s.name: s.asked for s in shares}
+        mark = self._mark(n, condition, asked, drawn_by, draw)
         width = len(str(n))
         table: dict[str, Any] = {}
         for name, declared in self.schema.columns.items():
             if isinstance(declared, Identifier) and not declared.dropped:
-                table[name] = np.array([f"synthetic-{i:0{width}d}" for i in range(1, n + 1)], dtype=object)
+                table[name] = np.array([f"synthetic-{mark}-{i:0{width}d}" for i in range(1, n + 1)], dtype=object)
             elif declared.learned:
                 table[name] = frame[name]
         import pandas as pd
@@ -252,12 +284,16 @@ class MarginalModel:
             self.schema,
             self.receipt,
             self.id,
-            {k: as_json(v) for k, v in (where or {}).items()},
+            condition,
             where,
             drawn_by,
-            {s.name: s.asked for s in shares},
+            asked,
             draw,
         )
+
+    def _mark(self, *draw: Any) -> str:
+        """What tells the identifiers of one draw from those of another: 32 bits of a hash, all of public values."""
+        return sha256(json.dumps([self.id, *draw], sort_keys=True).encode())[:8]
 
     def _draw_balanced(
         self, n: int, evidence: Mapping[str, Evidence], shares: Sequence[Shares], rng: np.random.Generator, draw: Draw
@@ -301,14 +337,33 @@ class MarginalModel:
         weights = self._condition(evidence)
         given = [self._given(c, evidence) for c in range(len(self.codec.columns))]
 
+        barren = self._barren(evidence, combination)
+        chains = rare_chains(self.codec, evidence, weights, given)
+        if chains is not None and not chains.weights.any():
+            raise barren
+
         def drawn(size: int, draw: Draw) -> pd.DataFrame:
-            return self._kept(draw_codes(size, weights, given, rng=rng, draw=draw), rng, evidence)
+            if chains is not None:
+                return self._kept(chains.frame(size, self.codec, given, evidence, rng, draw))
+            codes = draw_codes(size, weights, given, rng=rng, draw=draw)
+            return self._kept(self.codec.decode(codes, rng, evidence))
 
-        return joined([filled(size, drawn, rng, draw, combination=combination) for size in blocks(n)])
+        return joined([filled(size, drawn, rng, draw, barren=barren) for size in blocks(n)])
 
-    def _kept(self, codes: Codes, rng: np.random.Generator, evidence: Mapping[str, Evidence]) -> pd.DataFrame:
-        """The rows of these cells that keep every structural zero and order."""
-        frame = self.codec.decode(codes, rng, evidence)
+    @staticmethod
+    def _barren(evidence: Mapping[str, Evidence], combination: str | None) -> ConditionError:
+        """What is raised where hardly a row keeps the schema's rules."""
+        if combination is not None:
+            whom, where, mend = combination, "balance", "leave out a value, or loosen `where`"
+        elif evidence:
+            whom, where, mend = "the condition", "where", "loosen the condition"
+        else:
+            whom, where = "this model", "schema"
+            mend = "loosen its `never`, `order` or `sums`: rows of this fit hardly ever keep them all"
+        return ConditionError(f"the schema's rules leave {whom} almost no rows", where=where, mend=mend)
+
+    def _kept(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows that keep every structural zero and order."""
         bad = np.zeros(len(frame), dtype=bool)
         for _, mask in violations(frame, self.schema):
             bad |= mask

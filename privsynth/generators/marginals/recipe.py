@@ -95,11 +95,8 @@ class Marginals:
         if self.device not in DEVICES:
             raise BudgetError(f"device is {self.device!r}", where="Marginals.device", mend=" or ".join(DEVICES))
         if self.target is not None and self.target not in self.schema.modelled:
-            raise SchemaError(
-                f"target {self.target!r} is not a learned column",
-                where="Marginals.target",
-                mend=f"one of {', '.join(self.schema.modelled)}",
-            )
+            what, mend = self.schema.not_modelled(self.target)
+            raise SchemaError(f"target {self.target!r} is {what}", where="Marginals.target", mend=mend)
         for name, value, top in (("components", self.components, 10_000), ("steps", self.steps, 100_000)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= top):
                 raise BudgetError(f"{name} is {value!r}", where=f"Marginals.{name}", mend=f"1 to {top}")

@@ -183,7 +183,7 @@ def intervals(model: MarginalModel) -> dict[str, tuple[Floats, Floats, Floats]]:
     """
     out = {}
     for c, m in enumerate(model.transcript.stage("one-way")):
-        share = model.weights @ model.cells(c)
+        share = model.share(c)
         y = m.counts / model.rows
         half = 1.96 * np.sqrt(m.variance) / model.rows
         out[model.codec.columns[c].name] = (share, np.clip(y - half, 0, 1), np.clip(y + half, 0, 1))
@@ -201,11 +201,7 @@ def held_back_error(model: MarginalModel) -> HeldBack | None:
         return None
     squares, noises, cliques = [], [], []
     for m in held:
-        parts = []
-        for c, g in zip(m.clique, m.groups, strict=True):
-            table = model.cells(c)
-            parts.append(table if g is None else summed(table, g, axis=1, size=int(g.max()) + 1))
-        q = product_table(model.weights, parts)
+        q = product_table(model.weights, [model.grouped(c, g) for c, g in zip(m.clique, m.groups, strict=True)])
         k, v = m.counts.size, m.variance
         s = float(((m.counts - model.rows * q) ** 2).sum()) - k * v
         factor = k / (4 * model.rows**2)

@@ -163,11 +163,8 @@ class Workload:
         for i, (columns, _) in enumerate(self.weights):
             for name in columns:
                 if name not in modelled:
-                    raise SchemaError(
-                        f"{name!r} is not a learned column",
-                        where=f"Workload.weights[{i}]",
-                        mend=f"one of {', '.join(modelled)}",
-                    )
+                    what, mend = schema.not_modelled(name)
+                    raise SchemaError(f"{name!r} is {what}", where=f"Workload.weights[{i}]", mend=mend)
         if not self.queries:
             return
         codec = Codec(schema)

@@ -129,9 +129,8 @@ def _check(model: Model, split: Split, synth: Synthetic | None, target: str | No
                 f"the sample has fewer than {FEWEST} rows", where="validate(synth=)", mend="draw as many as train has"
             )
     if target is not None and target not in model.schema.modelled:
-        raise UsageError(
-            f"{target!r} is not a learned column", where="validate(target=)", mend="name a learned column of the schema"
-        )
+        what, mend = model.schema.not_modelled(target)
+        raise UsageError(f"{target!r} is {what}", where="validate(target=)", mend=mend)
 
 
 def _rows(part: Train | Holdout, codec: Codec) -> Rows:

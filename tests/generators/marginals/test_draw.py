@@ -16,6 +16,7 @@ from privsynth.data.evidence import Floats
 from privsynth.data.records import Draw
 from privsynth.errors import ConditionError
 from privsynth.generators.marginals import draw as module
+from privsynth.generators.marginals import product
 from privsynth.generators.marginals.draw import BLOCK, blocks, check_draw, draw_codes
 
 WAYS: tuple[Draw, ...] = ("even", "independent")
@@ -126,6 +127,50 @@ def test_single_columns_are_as_near_as_is_said() -> None:
         found = counted(codes[:, [0, c]], table.shape)
         assert (np.abs(found - rows[:, None] * table) < np.log2(table.shape[1]) + 1).all()
         assert np.abs(found.sum(axis=0) - 5000 * weights @ table).max() < 5000**0.5 / 4
+
+
+@pytest.mark.parametrize("n", [1, 5, 300, 20_000])
+@pytest.mark.parametrize("sizes", [(1,), (2, 3), (8, 33, 64), (5, 257)])
+def test_a_wide_column_is_split_into_the_very_same_rows(
+    n: int, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One component after the other or all together: only the time differs."""
+    weights, tables = mixture(sizes, 40, seed=n, peak=0.1)
+    weights[3::7] = 0.0
+    found = []
+    for wide in (0, 4, module.WIDE):
+        monkeypatch.setattr(module, "WIDE", wide)
+        found.append(draw_codes(n, weights, tables, rng=np.random.default_rng(n)))
+    assert (found[0] == found[2]).all() and (found[1] == found[2]).all()
+
+
+@pytest.mark.parametrize("at_once", [1, 70, 99])
+def test_independent_rows_are_the_same_however_many_components_are_looked_at_together(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, tables = mixture((2, 33), 40, seed=3, peak=0.1)
+    wanted = draw_codes(500, weights, tables, rng=np.random.default_rng(1), draw="independent")
+    monkeypatch.setattr(product, "AT_ONCE", at_once)
+    found = draw_codes(500, weights, tables, rng=np.random.default_rng(1), draw="independent")
+    assert (found == wanted).all()
+
+
+def test_a_wide_column_is_as_near_as_is_said() -> None:
+    """6,000 cells, more than ``WIDE``: each component within log2(cells) + 1 rows; runs of 100 neighbouring cells, all
+    components together, at least three times nearer to the mixture's own than those of independent rows."""
+    rng = np.random.default_rng(1)
+    weights, tables = rng.dirichlet(np.ones(30)), [np.eye(30), rng.dirichlet(np.full(6000, 0.3), 30)]
+    assert tables[1].shape[1] > module.WIDE
+    distance = {}
+    for draw in WAYS:
+        codes = draw_codes(30_000, weights, tables, rng=np.random.default_rng(2), draw=draw)
+        found = counted(codes, (30, 6000))
+        far = np.abs(found - found.sum(axis=1, keepdims=True) * tables[1]).max()
+        assert far < np.log2(6000) + 1 or draw == "independent"
+        ends = np.abs((found.sum(axis=0) - 30_000 * weights @ tables[1]).reshape(60, 100).sum(axis=1))
+        distance[draw] = ends.sum()
+        assert found[:, tables[1].max(axis=0) == 0].sum() == 0
+    assert distance["independent"] > 3 * distance["even"]
 
 
 @pytest.mark.parametrize("draw", WAYS)

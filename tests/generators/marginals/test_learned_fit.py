@@ -140,9 +140,9 @@ def test_the_gate_codes_real_rows_by_the_models_cells(tmp_path: Path) -> None:
     assert gate(fitted, world.split, hold=hold, policy=world.policy).claims.findings
 
 
-@pytest.mark.parametrize("named", ["total", "site"])
-def test_a_computed_column_is_no_target(named: str) -> None:
-    with pytest.raises(SchemaError, match="is not a learned column"):
+@pytest.mark.parametrize(("named", "held"), [("total", "base and extra"), ("site", "ward")])
+def test_a_computed_column_is_no_target(named: str, held: str) -> None:
+    with pytest.raises(SchemaError, match=f"is computed from {held}"):
         Marginals(parse_schema(LEARNING), Budget(1.0, 1e-8), target=named)
 
 

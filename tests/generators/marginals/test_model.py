@@ -13,7 +13,7 @@ import pytest
 from privsynth.data.codec import Between
 from privsynth.data.tables import violations
 from privsynth.errors import ConditionError, ModelError, StorageError
-from privsynth.generators.marginals import MarginalModel, load_model
+from privsynth.generators.marginals import MarginalModel, load_model, product
 
 
 def joint(model: MarginalModel, names: list[str]) -> np.ndarray[Any, Any]:
@@ -149,6 +149,41 @@ def test_marginals_are_bounded(model: MarginalModel) -> None:
     with pytest.raises(ConditionError):
         model.marginal(["note"])
     assert model.marginal(["age"]).shape == (100,)
+
+
+def test_a_table_that_is_too_large_is_refused_before_it_is_made(
+    model: MarginalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is asked for with intervals; what lies at the limit is given out."""
+    names = ["sex", "smoker"]
+    monkeypatch.setattr(product, "MOST_TABLE_CELLS", 9)
+    assert model.marginal(names).shape == model.marginal_interval(names).low.shape == (3, 3)
+    monkeypatch.setattr(product, "MOST_TABLE_CELLS", 8)
+    monkeypatch.setattr(MarginalModel, "_given", None)
+    for asked in (model.marginal, model.marginal_interval):
+        with pytest.raises(ConditionError, match="a table of 9 cells; at most 8") as error:
+            asked(names)
+        assert "sex (3)" in error.value.where and error.value.mend
+
+
+def test_a_column_alone_equals_brute_force(model: MarginalModel) -> None:
+    """Its share, and each component's over groups that cut the model's own across."""
+    for c, column in enumerate(model.codec.columns):
+        cells = model.cells(c)
+        assert np.allclose(model.share(c), model.weights @ cells, rtol=1e-12, atol=0)
+        groups = (np.arange(column.cells, dtype=np.int32) * 7) % min(column.cells, 3)
+        for g, size in ((None, column.cells), (groups, int(groups.max()) + 1)):
+            wanted = cells @ np.eye(size)[np.arange(column.cells) if g is None else g]
+            assert np.allclose(model.grouped(c, g), wanted, rtol=1e-12, atol=1e-300)
+
+
+def test_a_condition_has_the_same_probability_however_many_components_are_looked_at_together(
+    model: MarginalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = {"age": Between(30, 50), "cost": Between(10, 20), "smoker": None}
+    wanted = model.probability(where)
+    monkeypatch.setattr(product, "AT_ONCE", 150)
+    assert model.probability(where) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_a_saved_model_comes_back_the_same(model: MarginalModel, tmp_path: Path) -> None:

@@ -40,12 +40,15 @@ class Log:
 
 
 def observable(world: World, model: MarginalModel, log: Log) -> tuple[Any, ...]:
-    """Everything of a run that anyone outside could see, less the hold's random id and time."""
+    """Everything of a run that anyone outside could see, less the hold's random id and time, and the mark of the
+    drawn identifiers, which is a hash of the model's id and so of those."""
     receipt = {k: v for k, v in model.receipt.to_json().items() if k not in ("hold", "reserved")}
+    drawn = model.sample(500, seed=3).frame
+    mark = str(drawn["person"][0]).split("-")[1]
     return (
         model.transcript.to_bytes(),
         model.tensors(),
-        model.sample(500, seed=3).frame.to_csv(),
+        drawn.to_csv().replace(f"synthetic-{mark}-", "synthetic-"),
         model.held_back_error(),
         receipt,
         tuple(log.lines),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -358,6 +359,29 @@ def test_the_ways_to_draw_differ_and_a_seed_repeats_each(model: MarginalModel) -
         assert synth.draw == way
         assert synth.frame.equals(model.sample(400, seed=1, draw=way).frame)
     assert model.sample(400, seed=1).frame.equals(drawn["even"].frame)
+
+
+def test_identifiers_of_two_draws_never_meet_and_those_of_one_stay(model: MarginalModel) -> None:
+    asked: list[dict[str, Any]] = [
+        {"seed": 1},
+        {"seed": 2},
+        {"seed": 2**62 + 1},
+        {"seed": 1, "draw": "independent"},
+        {"seed": 1, "where": {"sex": "F"}},
+        {"seed": 1, "where": {"sex": "M"}},
+        {"seed": 1, "balance": {"sex": "equal"}},
+        {},
+        {},
+    ]
+    drawn = [model.sample(30, **how) for how in asked] + [model.sample(31, seed=1)]
+    names = [name for synth in drawn for name in synth.frame["person"]]
+    assert len(set(names)) == len(names) == 301
+    assert all(re.fullmatch(r"synthetic-[0-9a-f]{8}-[0-9]{2}", name) for name in names)
+    for synth in drawn:
+        again = model.sample(
+            len(synth), where=synth.where, seed=synth.seed, balance=synth.balance or None, draw=synth.draw
+        )
+        assert again.frame["person"].equals(synth.frame["person"])
 
 
 # --- balance -----------------------------------------------------------------------------------------

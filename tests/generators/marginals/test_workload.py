@@ -68,9 +68,9 @@ def test_a_query_is_two_groups_a_column_inside_and_outside(
     ("workload", "error", "place", "mend"),
     [
         (Workload(weights=((("age", "sex"), 2), (("sex", "income"), 2))), SchemaError, "weights[1]", "one of age, sex"),
-        (Workload(weights=((("age", "total"), 2),)), SchemaError, "weights[0]", "one of age"),
+        (Workload(weights=((("age", "total"), 2),)), SchemaError, "weights[0]", "instead"),
         (Workload(queries=(Query({"sex": "F"}), Query({"income": 3}))), ConditionError, "queries[1]", "one of age"),
-        (Workload(queries=(Query({"total": 3}),)), ConditionError, "queries[0]", "condition on those"),
+        (Workload(queries=(Query({"total": 3}),)), ConditionError, "queries[0]", "instead"),
         (Workload(queries=(Query({"sex": "Q"}),)), ConditionError, "queries[0].where['sex']", "'F', 'M', 'X'"),
         (Workload(queries=(Query({"age": 120}),)), ConditionError, "queries[0].where['age']", "bounds"),
         (Workload(queries=(Query({"age": Between(0, 99)}),)), ConditionError, "where['age']", "not the whole column"),
