@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -33,9 +34,11 @@ from privsynth.privacy.table import (
     survival_table,
     total_variation,
 )
+from privsynth.privacy.wide import WIDEST, Wide, wide_variation
 
 __all__ = [
     "MAX_SIGMA",
+    "WIDEST",
     "NoiseSource",
     "SecureNoise",
     "SeededNoise",
@@ -45,6 +48,7 @@ __all__ = [
     "keyed_coins",
     "noisy_argmax",
     "total_variation",
+    "wide_variation",
 ]
 
 _CLIP = 2**62
@@ -66,6 +70,9 @@ class NoiseSource(Protocol):
         such a pair, proved by the caller (m tables of a subject with k rows: k·√m). Public: the
         shape, and ``sigma`` (standard deviation in counts, on the grid of :func:`dyadic_at_least`).
         Event: ``GaussianDpEvent(noise_multiplier=sigma / Δ)``, exact.
+
+        Above ``MAX_SIGMA``, for sums on a fine grid and up to ``WIDEST``, the noise is floor(σZ) instead: the
+        same event, mean -½ (wide.py).
 
         Counts beyond ±2^62 are clipped before the noise: a map that moves no two counts apart.
         """
@@ -164,21 +171,32 @@ def _urandom_words(count: int) -> NDArray[np.uint64]:
 
 
 def _add(exact: NDArray[np.int64], sigma: float, words: Callable[[int], NDArray[np.uint64]]) -> NDArray[np.int64]:
-    table = survival_table(sigma)
+    if sigma > MAX_SIGMA:
+        draw = partial(_floored_normals, Wide.of(sigma))
+    else:
+        draw = partial(_rounded_normals, survival_table(sigma))
     expect_dtype(np.int64, exact)
     noisy = np.clip(exact, -_CLIP, _CLIP).reshape(-1)
     for start in range(0, noisy.size, _CHUNK):
         part = noisy[start : start + _CHUNK]
-        part += _rounded_normals(table, part.size, words)
+        part += draw(part.size, words)
     return noisy.reshape(exact.shape)
 
 
+def _floored_normals(wide: Wide, size: int, words: Callable[[int], NDArray[np.uint64]]) -> NDArray[np.int64]:
+    sizes = wide.magnitudes(size, words)
+    return np.where(_signs(size, words) > 0, sizes, -sizes - 1)
+
+
 def _rounded_normals(table: Table, size: int, words: Callable[[int], NDArray[np.uint64]]) -> NDArray[np.int64]:
-    high, low = words(size), words(size)
-    signs = np.unpackbits(words(-(-size // 64)).view(np.uint8), count=size).astype(np.int64)
-    noise = table.magnitudes(high, low) * (1 - 2 * signs)
+    noise = table.magnitudes(words(size), words(size)) * _signs(size, words)
     expect_dtype(np.int64, noise)
     return noise
+
+
+def _signs(size: int, words: Callable[[int], NDArray[np.uint64]]) -> NDArray[np.int64]:
+    """1 or -1, one random bit each."""
+    return 1 - 2 * np.unpackbits(words(-(-size // 64)).view(np.uint8), count=size).astype(np.int64)
 
 
 def _check_key(key: bytes) -> None:

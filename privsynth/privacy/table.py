@@ -28,15 +28,16 @@ _TERMS = 32
 _SLACK = 1 << 32  # error bound in units of 2^-256; the proof (docs/proofs/noise.md) gives 2^14
 
 
-def dyadic_at_least(sigma: float) -> float:
+def dyadic_at_least(sigma: float, *, most: float = MAX_SIGMA) -> float:
     """The smallest number of six significant bits that is at least ``sigma``; so tables are shared.
 
-    At most 3.1% above ``sigma``; the same value goes to the accountant and to the sampler.
+    At most 3.1% above ``sigma``; the same value goes to the accountant and to the sampler. ``most``: where the
+    range ends; above 2^15 only sums on a fine grid go (wide.py).
 
     Raises:
-        BudgetError: not a finite number in [2^-4, 2^15].
+        BudgetError: not a finite number in [2^-4, most].
     """
-    _check_range(sigma)
+    _check_range(sigma, most)
     mantissa, exponent = math.frexp(sigma)
     return math.ldexp(math.ceil(mantissa * _SIGNIFICANT), exponent - 6)
 
@@ -56,6 +57,11 @@ def total_variation(sigma: float) -> Fraction:
     erfc(x) < exp(-x²) (docs/proofs/noise.md). n draws under an ε enter δ as (1 + e^ε)·n times this.
     """
     check_sigma(sigma)
+    return table_variation(sigma)
+
+
+def table_variation(sigma: float) -> Fraction:
+    """The same of a table alone, of rounded or of floored sizes."""
     return Fraction(math.ceil(Fraction(1333, 100) * Fraction(sigma)) + 2, 2**129)
 
 
@@ -85,10 +91,11 @@ class Table:
 
 
 @lru_cache(maxsize=128)
-def survival_table(sigma: float) -> Table:
+def survival_table(sigma: float, *, whole: bool = False) -> Table:
     """The table of the rounded normal of ``sigma``: 13.3·sigma entries, about 0.1 s at sigma = 1,000.
 
-    P(|X| > k) = erfc(x) at x = (k + ½)/(σ√2). erfc comes from its Taylor series about the nearest
+    P(|X| > k) = erfc(x) at x = (k + ½)/(σ√2), of X = round(σZ); with ``whole`` x = (k + 1)/(σ√2), of
+    |X| = floor(|σZ|). erfc comes from its Taylor series about the nearest
     multiple of 1/32, in 256-bit integers with a proved error; the floor must be the same at both
     ends of that error.
 
@@ -102,7 +109,7 @@ def survival_table(sigma: float) -> Table:
     half = _BITS - _NODES_PER_UNIT.bit_length()
     counts: list[int] = []
     while True:
-        x = ((2 * len(counts) + 1) * step) >> _GUARD
+        x = ((2 * len(counts) + 1 + whole) * step) >> _GUARD
         nearest = ((x >> half) + 1) >> 1
         t = x - (nearest << (half + 1))
         value = 0
@@ -169,17 +176,17 @@ def expect_dtype(dtype: type[np.generic], *arrays: NDArray[np.generic]) -> None:
             raise PrivsynthError(f"noise works on {np.dtype(dtype)} arrays, not {array.dtype}")
 
 
-def _check_range(sigma: object) -> None:
-    if not (isinstance(sigma, int | float) and not isinstance(sigma, bool) and MIN_SIGMA <= sigma <= MAX_SIGMA):
+def _check_range(sigma: object, most: float) -> None:
+    if not (isinstance(sigma, int | float) and not isinstance(sigma, bool) and MIN_SIGMA <= sigma <= most):
         raise BudgetError(
-            f"sigma is {sigma!r}; the noise sampler takes {MIN_SIGMA} to {MAX_SIGMA:g} counts",
+            f"sigma is {sigma!r}; the noise sampler takes {MIN_SIGMA} to {most:g} counts",
             mend="where it is too large: raise epsilon, use fewer columns, or lower the contribution bound",
         )
 
 
-def check_sigma(sigma: float) -> None:
+def check_sigma(sigma: float, *, most: float = MAX_SIGMA) -> None:
     """Refuse a ``sigma`` off the grid: the sampler would then draw from another law than was paid for."""
-    if dyadic_at_least(sigma) != sigma:
+    if dyadic_at_least(sigma, most=most) != sigma:
         raise BudgetError(
             f"sigma {sigma!r} is not on the grid of six significant bits",
             mend="round it up by dyadic_at_least, and give the same value to the accountant",
