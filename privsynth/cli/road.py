@@ -21,8 +21,8 @@ def plan(study: STUDY, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = 
     """Tell a study's decision, cost and noise; reads no data.
 
     Every rule of the policy is consulted and shown with its line. Spends nothing and creates nothing. Exit code:
-    as `privsynth run` would refuse (1 policy or gate, 2 a missing table or register, 3 budget, 4 an earlier run cut
-    off in its fit or gate), else 0. Keys and folders are checked by the run.
+    as `privsynth run` would refuse (1 policy or gate, 3 budget, 4 an earlier run cut off in its fit or gate), else 0.
+    A missing table or register is named; it, keys and folders are checked by the run.
 
     Example:  privsynth plan study.yaml
     """

@@ -20,7 +20,7 @@ from privsynth.ledger.hold import Hold, hold_of
 from privsynth.ledger.log import Session, Shelf, Store, Transaction
 from privsynth.ledger.record import Line
 from privsynth.ledger.register import check_frozen, imagined, register
-from privsynth.ledger.sale import Quote, quote, sell
+from privsynth.ledger.sale import Quote, quote, same_terms, sell
 from privsynth.ledger.steps import Status, kept, status_of, unknown
 from privsynth.ledger.terms import one_line, terms_of
 
@@ -137,6 +137,21 @@ class Ledger:
         with self.reading() as session:
             bought = session.balance().by_request(request)
         return None if bought is None else hold_of(bought, ledger=self)
+
+    def sold(
+        self, recipe: Priced, *, purpose: str, recipient: str, request: str, consent: ConsentKind | None = None
+    ) -> Hold | None:
+        """The hold that ``reserve`` would return without selling one, if any. Writes nothing.
+
+        Raises:
+            HoldError: the request id was used with other terms.
+        """
+        with self.reading() as session:
+            bought = session.balance().by_request(request)
+        if bought is None:
+            return None
+        terms = terms_of(recipe, self.policy, purpose=purpose, recipient=recipient, actor=self.actor, consent=consent)
+        return hold_of(same_terms(bought, terms), ledger=self)
 
     def status(self, hold_id: str) -> Status:
         """How far the hold has come; a :class:`HoldError` if there is none."""

@@ -116,7 +116,7 @@ def sell(session: Session, policy: Policy, recipe: Priced, terms: Terms, *, requ
     balance = session.balance()
     before = balance.by_request(request)
     if before is not None:
-        return _same(before, terms)
+        return same_terms(before, terms)
     asked = {"request": request, "terms": terms.to_json(), "policy": policy.sha256}
     try:
         decide(policy, terms.request(today=session.now.date())).refuse()
@@ -196,7 +196,12 @@ def _after(line: Line, prices: Prices) -> QuoteLine:
     )
 
 
-def _same(before: Bought, terms: Terms) -> Bought:
+def same_terms(before: Bought, terms: Terms) -> Bought:
+    """The hold that was sold before.
+
+    Raises:
+        HoldError: on other terms.
+    """
     if before.terms == terms:
         return before
     old, new = before.terms.to_json(), terms.to_json()

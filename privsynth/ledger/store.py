@@ -106,7 +106,7 @@ def look_at_ledger(url: str, policy: Policy, *, actor: str, clock: Clock | None 
 
 
 def _store_at(url: str) -> SqliteStore:
-    if not isinstance(url, str) or not url.startswith(SCHEME) or not url.removeprefix(SCHEME).strip("/"):
+    if not isinstance(url, str) or not url.startswith(SCHEME) or "\0" in url or not url.removeprefix(SCHEME).strip("/"):
         raise UsageError(f"ledger {url!r} is not the address of one", where="ledger", mend=f"use {SCHEME}ledger.db")
     if url == f"{SCHEME}:memory:":
         raise UsageError("a ledger in memory forgets what was spent", where="ledger", mend=f"use {SCHEME}ledger.db")

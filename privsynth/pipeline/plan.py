@@ -91,7 +91,8 @@ class StudyPlan:
         paid: what this very study bought before; a run pays nothing then.
         attempts: at the gate, used up by this population so far; inside only.
         out_of_reach: the limit of the utility rule that not even a perfect model could be shown to keep.
-        missing: the files that a run would read and that are not there, as errors.
+        missing: the files that a run would read and that are not there, as errors: told, and no reason to refuse,
+            for who plans need not have the data.
     """
 
     policy: Policy
@@ -120,14 +121,11 @@ class StudyPlan:
         Raises:
             RequestDenied, BudgetExhausted, Underpowered: it cannot be bought.
             ReleaseRefused: attempts are used up, or as of :meth:`Paid.refuse`. HoldError: as of it.
-            DataError, ConsentError: a file is missing.
         """
         if self.paid is not None:
             self.paid.refuse()
         else:
             self._refuse_price()
-        if self.missing:
-            raise self.missing[0]
 
     def _refuse_price(self) -> None:
         self.quote.decision.refuse()
@@ -185,7 +183,11 @@ class StudyPlan:
 
 
 def plan_study(study: Study, *, actor: str) -> StudyPlan:
-    """Plan without data; an existing ledger is read, none is created."""
+    """Plan without data; an existing ledger is read, none is created.
+
+    Raises:
+        HoldError: the study's `request` already bought a hold on other terms.
+    """
     asked: dict[str, Any] = {
         "purpose": study.file.purpose,
         "recipient": study.file.recipient,
@@ -195,7 +197,8 @@ def plan_study(study: Study, *, actor: str) -> StudyPlan:
         planned = _planned(study, quote_unopened(study.recipe, study.policy, actor=actor, **asked))
         return replace(planned, missing=missing_files(study))
     ledger = look_at_ledger(study.ledger_url, study.policy, actor=actor)
-    planned, hold = _planned(study, ledger.quote(study.recipe, **asked)), ledger.find(study.request)
+    hold = ledger.sold(study.recipe, request=study.request, **asked)
+    planned = _planned(study, ledger.quote(study.recipe, **asked))
     paid = None if hold is None else Paid.of(hold, ledger)
     read = paid is None or paid.status is not Status.APPROVED
     planned = replace(planned, paid=paid, missing=missing_files(study) if read else ())

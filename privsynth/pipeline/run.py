@@ -58,8 +58,9 @@ class Outcome:
 
 
 def run_study(study: Study, *, actor: str, progress: Progress = SILENT) -> Outcome:
-    """Run a study to its signed release. Everything that can be refused without data is refused first, and what
-    can be refused before there is a ledger leaves none: a ledger that is made freezes the policy's populations.
+    """Run a study to its signed release. Everything that can be refused without data is refused first. A missing or
+    unreadable file and a size that cannot carry the study leave no ledger, for one that is made freezes the policy's
+    populations; a request that the policy denies makes one, to be noted in it.
 
     Raises:
         Refused and its kin: exit 1. UsageError and its kin: exit 2. BudgetExhausted: exit 3.

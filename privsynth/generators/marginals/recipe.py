@@ -40,10 +40,11 @@ from privsynth.generators.marginals.model import MarginalModel
 from privsynth.generators.marginals.plan import Plan, lay_out, sampler_error
 from privsynth.generators.marginals.public import PublicHelp, PublicRows
 from privsynth.generators.marginals.purse import Purse
+from privsynth.generators.marginals.terms import Terms
 from privsynth.generators.marginals.transcript import MarginalTranscript
 from privsynth.generators.marginals.workload import Workload
 from privsynth.ledger.store import Hold
-from privsynth.privacy.accountant import Prices, mu_squared
+from privsynth.privacy.accountant import Prices
 from privsynth.privacy.budget import Budget
 from privsynth.privacy.events import Provenance, Receipt
 from privsynth.privacy.gdp import root_down
@@ -213,11 +214,24 @@ class Marginals:
             recipient=train.recipient,
             benchmark=train.benchmark,
         )
-        domains = self._learn(train, hold=hold, noise=source, progress=progress)
-        counter = _counter(train.records, Codec(self.schema, domains.learned))
-        transcript = self._measure(counter, hold=hold, noise=source, public=public, progress=progress, domains=domains)
+        transcript = self.buy(train.records, Terms.of(hold), noise=source, public=public, progress=progress)
         hold.deposit(transcript.to_bytes())
         return self.refit(transcript, self.receipt(hold, transcript), progress=progress)
+
+    def buy(
+        self,
+        records: Records,
+        terms: Terms,
+        *,
+        noise: NoiseSource,
+        public: PublicRows | None = None,
+        progress: Progress = SILENT,
+    ) -> MarginalTranscript:
+        """Every noisy table: the only step that reads rows. Once for a hold, after it was opened: by :meth:`fit`, or
+        by a recipe whose tables are a part of what its hold buys."""
+        domains = self._learn(records, terms, noise=noise, progress=progress)
+        counter = _counter(records, Codec(self.schema, domains.learned))
+        return self._measure(counter, terms=terms, noise=noise, public=public, progress=progress, domains=domains)
 
     def _check_machine(self) -> None:
         """Whether the free fit can run here, before anything is paid.
@@ -236,21 +250,20 @@ class Marginals:
         noise: Provenance = "os-secure" if transcript.noise == "os-secure" else "seeded"
         return hold.receipt(noise=noise, schema=self.schema.sha256, person_rows=self.schema.subject.person_rows)
 
-    def _learn(self, train: Train, *, hold: Hold, noise: NoiseSource, progress: Progress) -> Domains:
-        """The cells and categories that the schema leaves to the fit, bought from the raw rows. Once, from ``fit``,
-        after the hold is opened."""
-        asks = lay_out_domains(self.schema, mu=hold.prices.mu_fit, contribution=self.contribution)
+    def _learn(self, records: Records, terms: Terms, *, noise: NoiseSource, progress: Progress) -> Domains:
+        """The cells and categories that the schema leaves to the fit, bought from the raw rows."""
+        asks = lay_out_domains(self.schema, mu=terms.mu, contribution=self.contribution)
         if not asks:
             return NO_DOMAINS
         progress.step("learn the domains (paid)", len(asks))
         domains = learn_domains(
-            train.records.frame,
-            train.records.subjects,
+            records.frame,
+            records.subjects,
             self.schema,
             asks,
-            Purse(noise, cap=mu_squared(hold.prices.fit)),
-            contribution=hold.contribution,
-            delta=hold.prices.delta_open,
+            Purse(noise, cap=terms.cap),
+            contribution=terms.contribution,
+            delta=terms.delta_open,
         )
         progress.advance(len(asks))
         return domains
@@ -259,24 +272,21 @@ class Marginals:
         self,
         counter: Counter,
         *,
-        hold: Hold,
+        terms: Terms,
         noise: NoiseSource,
         public: PublicRows | None = None,
         progress: Progress = SILENT,
         domains: Domains = NO_DOMAINS,
     ) -> MarginalTranscript:
-        """Every noisy table over cells that the rest of the hold's μ_fit buys: the only step that reads their
-        counts. Once, from ``fit``, after the domains."""
+        """Every noisy table over cells that what the domains left buys."""
         codec = Codec(self.schema, domains.learned)
-        plan = self.plan(
-            mu=hold.prices.mu_fit, rows=hold.training_subjects, hold_back=hold.prices.mu_gate > 0, domains=domains
-        )
+        plan = self.plan(mu=terms.mu, rows=terms.rows, hold_back=terms.hold_back, domains=domains)
         return measure(
             Till(
                 counter,
-                contribution=hold.contribution,
+                contribution=terms.contribution,
                 noise=noise,
-                cap=mu_squared(hold.prices.fit) - domains.mu_squared,
+                cap=terms.cap - domains.mu_squared,
                 progress=progress,
             ),
             plan,
