@@ -305,16 +305,31 @@ class Text(_Column):
 
 
 class Image(_Column):
-    """A picture. Loads with the issue on images; refused until then unless dropped."""
+    """A picture of ``size`` (width and height in pixels), grey (``L``) or in colours (``RGB``). ``fit``: how one of
+    another shape is brought to it: ``crop`` to its middle, ``pad`` with black, or ``stretch``. ``outside``: what
+    happens to a row whose picture cannot be read: null where the column is nullable, else drop.
+
+    No table is made of it: :attr:`Schema.pictures`."""
 
     kind: Literal["image"] = "image"
     size: tuple[Annotated[int, pydantic.Field(ge=1, le=4096)], Annotated[int, pydantic.Field(ge=1, le=4096)]]
     mode: Literal["L", "RGB"] = "L"
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    outside: Literal["null", "drop"] | None = None
+
+    @property
+    def learned(self) -> bool:
+        """Never as a column of a table."""
+        return False
+
+    @property
+    def unreadable(self) -> Literal["null", "drop"]:
+        """What happens to a row whose picture cannot be read."""
+        return self.outside or ("null" if self.nullable else "drop")
 
     @pydantic.model_validator(mode="after")
     def _whole(self) -> Image:
-        if not self.dropped:
-            raise fault("images are not built yet", "kind", mend="add `dropped: true` to leave the column out")
+        _null_needs_nullable(self, self.outside)
         return self
 
 

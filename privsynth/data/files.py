@@ -60,6 +60,8 @@ def load(data: str | Path | pd.DataFrame, schema: Schema) -> Stored:
     from_text = not isinstance(data, pd.DataFrame) and Path(data).suffix.lower() == _CSV
     for name, column in schema.learned.items():
         _check_storage(name, column, raw[name].type, from_text=from_text, where=where)
+    for name in schema.pictures:
+        _check_pictures(name, raw[name].type, where)
     if schema.subject.column is not None:
         _check_subject(schema.subject.column, raw[schema.subject.column].type, where)
     columns = {name: _flat(field) for name, field in raw.items()}
@@ -75,6 +77,8 @@ def _flat(field: pa.ChunkedArray) -> pa.Array:
         field, kind = field.cast(kind.value_type), kind.value_type
     if is_text(kind):
         field = field.cast(pa.large_string())  # one array may then hold more than 2 GiB
+    elif is_binary(kind):
+        field = field.cast(pa.large_binary())
     elif t.is_decimal(kind) or t.is_float16(kind):
         field = field.cast(pa.float64(), safe=False)
     return field.combine_chunks()
@@ -90,7 +94,8 @@ def is_text(kind: pa.DataType) -> bool:
 
 def _needed(names: Sequence[str], schema: Schema) -> list[str]:
     """The columns to read; dropped ones only if their storage turns out to be text."""
-    return [n for n in names if schema.columns[n].learned or schema.columns[n].dropped or n == schema.subject.column]
+    held = {*schema.learned, *schema.pictures, schema.subject.column}
+    return [n for n in names if n in held or schema.columns[n].dropped]
 
 
 def _kept(name: str, kind: pa.DataType, schema: Schema) -> bool:
@@ -250,6 +255,25 @@ def _check_subject(name: str, kind: pa.DataType, where: str) -> None:
             where=where,
             mend="store ids as text or integers",
         )
+
+
+def _check_pictures(name: str, kind: pa.DataType, where: str) -> None:
+    import pyarrow.types as t
+
+    kind = _value_type(kind)
+    if not (is_text(kind) or is_binary(kind) or t.is_integer(kind) or t.is_null(kind)):
+        raise DataError(
+            f"column {name!r} is declared image but stored as {_type_name(kind)}",
+            where=where,
+            mend="store each picture's path as text, or its file as binary",
+        )
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    """Whether a storage type is bytes."""
+    import pyarrow.types as t
+
+    return bool(t.is_binary(kind) or t.is_large_binary(kind) or t.is_fixed_size_binary(kind))
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:

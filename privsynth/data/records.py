@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from privsynth.data.pictures import Pictures
 from privsynth.data.schema import Schema, Subject
 from privsynth.errors import UsageError
 from privsynth.privacy.events import Receipt
@@ -44,6 +45,7 @@ class Records:
         roll: a column as stored, on every row of the file, for consent alone: a row that was dropped for
             its content still says no. Gone once consent is read; None for records made by hand.
         file: device and number of the file that was read, for ``fit`` to refuse it as a public table; None of a frame.
+        pictures: of each column that holds them, one for each row.
     """
 
     schema: Schema
@@ -52,6 +54,7 @@ class Records:
     faults: Mapping[tuple[str, str], int] = field(default_factory=dict)
     roll: Callable[[str], Ballots] | None = None
     file: tuple[int, int] | None = None
+    pictures: Mapping[str, Pictures] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.schema.source!r})"
@@ -69,7 +72,8 @@ class Records:
         if self.schema.subject.column is None:
             subjects = numbered(subjects)
         frame = self.frame.loc[mask].reset_index(drop=True)
-        return Records(self.schema, frame, subjects, self.faults, file=self.file)
+        pictures = {name: held.keep(mask) for name, held in self.pictures.items()}
+        return Records(self.schema, frame, subjects, self.faults, file=self.file, pictures=pictures)
 
 
 def numbered(ids: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
@@ -263,6 +267,7 @@ class Synthetic:
         where, seed: the same and the seed as given to ``sample``, so that the rows can be drawn again.
         balance: the ``balance=`` that was asked, as JSON values, which ``sample`` takes as well.
         draw: how the rows hang together: ``even`` or ``independent``.
+        pictures: of each column that holds them; in ``frame`` stands the name of each one's file in a release.
     """
 
     frame: pd.DataFrame
@@ -274,6 +279,7 @@ class Synthetic:
     seed: int | None = None
     balance: Mapping[str, Any] = field(default_factory=dict)
     draw: Draw = "independent"
+    pictures: Mapping[str, Pictures] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frame)

@@ -161,7 +161,7 @@ class Schema(Strict):
                     name,
                     mend="a short name of characters that show; rename the column in the data too",
                 )
-        if not any(c.learned for c in self.columns.values()):
+        if not self.learned and not self.pictures:
             raise fault("no column is learned", "columns", mend="declare at least one column of a kind with a domain")
         column = self.subject.column
         if column is not None and not isinstance(self.columns.get(column), Identifier):
@@ -185,6 +185,11 @@ class Schema(Strict):
     def learned(self) -> dict[str, Column]:
         """The columns that a fit looks at, in file order."""
         return {name: c for name, c in self.columns.items() if c.learned}
+
+    @property
+    def pictures(self) -> dict[str, Image]:
+        """The columns that hold pictures, in file order."""
+        return {name: c for name, c in self.columns.items() if isinstance(c, Image) and not c.dropped}
 
     @property
     def modelled(self) -> dict[str, Column]:

@@ -24,18 +24,31 @@ from privsynth.data.codec import Floats, Listed, OpenListed, Ranged, coded_colum
 from privsynth.data.conform import Mask, conform
 from privsynth.data.csv_file import csv_header
 from privsynth.data.files import Stored, load
+from privsynth.data.pictures import Pictures, decode_all
 from privsynth.data.ranged import ranged_bounds, total
 from privsynth.data.records import Ballots, Records, numbered
 from privsynth.data.rules import Determines, Sum, listed, text_of
 from privsynth.data.schema import Boolean, Column, Integer, Real, Schema
+from privsynth.data.shelf import Shelf, table_of
+from privsynth.documents import join
 from privsynth.errors import DataError, MissingExtra
+from privsynth.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
-__all__ = ["Fault", "check_table", "csv_header", "file_of", "read_table", "violations"]
+__all__ = [
+    "Fault",
+    "check_images",
+    "check_table",
+    "csv_header",
+    "file_of",
+    "read_images",
+    "read_table",
+    "violations",
+]
 
 _LISTED = 10
 
@@ -69,8 +82,35 @@ def read_table(data: str | Path | pd.DataFrame, schema: Schema) -> Records:
         DataError: a structural fault. It names columns and storage types, never a value.
         MissingExtra: pandas and pyarrow are not installed.
     """
-    records, _ = _read(data, schema)
-    return records
+    return _read(data, schema)[0]
+
+
+def read_images(
+    data: str | Path | pd.DataFrame,
+    schema: Schema,
+    *,
+    folder: str | Path | None = None,
+    arrays: Mapping[str, npt.NDArray[Any]] | None = None,
+    progress: Progress = SILENT,
+) -> Records:
+    """Read a table whose rows carry pictures, by its schema.
+
+    A column of kind image holds each picture's path, its file as bytes (Parquet), or its number in ``arrays``. PNG,
+    JPEG, WebP, TIFF with 8 or 16 bits, and DICOM with the extra ``dicom`` (pixel data alone). Each is turned
+    upright, stripped of all that is no pixel, and brought to the declared size. One that cannot be read, moves, or is
+    larger than 64 MiB or 50 megapixels is dropped by the schema's rule, as a value outside its domain is.
+
+    Args:
+        data: a CSV or Parquet file or a pandas frame, as :func:`read_table` takes them; or a folder that holds one.
+        folder: where paths start; by default the table's own folder. A path that leaves it is no picture.
+        arrays: by column, (n, height, width) or (n, height, width, 3) of uint8 or uint16. A frame may leave a column
+            out that stands here: then its rows are the pictures in their order.
+
+    Raises:
+        DataError: a structural fault: no pictures in the schema, no table, arrays of another length or type.
+        MissingExtra: pandas and pyarrow, Pillow or pydicom are not installed.
+    """
+    return _read(*table_of(data, schema, folder=folder, arrays=arrays), progress=progress)[0]
 
 
 def check_table(data: str | Path | pd.DataFrame, schema: Schema) -> tuple[Fault, ...]:
@@ -79,11 +119,29 @@ def check_table(data: str | Path | pd.DataFrame, schema: Schema) -> tuple[Fault,
     Raises:
         DataError, MissingExtra: as :func:`read_table`.
     """
-    _, faults = _read(data, schema)
-    return faults.listed()
+    return _read(data, schema)[1].listed()
 
 
-def _read(data: str | Path | pd.DataFrame, schema: Schema) -> tuple[Records, _Faults]:
+def check_images(
+    data: str | Path | pd.DataFrame,
+    schema: Schema,
+    *,
+    folder: str | Path | None = None,
+    arrays: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> tuple[Fault, ...]:
+    """List the content faults of a table and of its pictures. Sensitive: inside only.
+
+    Raises:
+        DataError, MissingExtra: as :func:`read_images`.
+    """
+    return _read(*table_of(data, schema, folder=folder, arrays=arrays))[1].listed()
+
+
+def _read(
+    data: str | Path | pd.DataFrame, schema: Schema, shelf: Shelf | None = None, *, progress: Progress = SILENT
+) -> tuple[Records, _Faults]:
+    if schema.pictures and shelf is None:
+        raise DataError("the schema has pictures", where=join(list(schema.pictures)), mend="read it by `read_images`")
     try:
         import pandas as pd
         import pyarrow as pa  # noqa: F401 - asked for here, so that what is missing is said once
@@ -101,18 +159,34 @@ def _read(data: str | Path | pd.DataFrame, schema: Schema) -> tuple[Records, _Fa
             continue
         for rule, mask in conformed.broken:
             faults.note(name, rule, mask)
+    pictures = {} if shelf is None else _pictures(stored, schema, shelf, faults, progress)
     ids = _subjects(stored, schema, faults)
-    frame = pd.DataFrame(columns | _followed(columns, schema), copy=False)
-    _row_rules(frame, pd.DataFrame(columns, copy=False), misfits, schema, faults)
+    rows = range(stored.rows)
+    frame = pd.DataFrame(columns | _followed(columns, schema), index=rows, copy=False)
+    _row_rules(frame, pd.DataFrame(columns, index=rows, copy=False), misfits, schema, faults)
     for name in schema.columns:  # consent may ask for a dropped column; neither codec nor fit ever sees it
         if schema.columns[name].dropped and name in stored.columns:
             frame[name] = stored.columns[name].to_pandas()
     kept = faults.alive
     if not kept.all():
         frame = frame.loc[kept].reset_index(drop=True)
-    subjects = ids[kept] if ids is not None else _row_ids(frame, schema)
+    pictures = {name: held.keep(kept) for name, held in pictures.items()}
+    subjects = ids[kept] if ids is not None else _row_ids(frame, schema, pictures)
     roll = _roll(stored, ids, kept, subjects)
-    return Records(schema, frame, subjects, MappingProxyType(faults.counts()), roll, file_of(data)), faults
+    counts = MappingProxyType(faults.counts())
+    return Records(schema, frame, subjects, counts, roll, file_of(data), pictures), faults
+
+
+def _pictures(stored: Stored, schema: Schema, shelf: Shelf, faults: _Faults, progress: Progress) -> dict[str, Pictures]:
+    """Every picture, decoded; what is none is told to ``faults``."""
+    out = {}
+    for name, column in schema.pictures.items():
+        progress.step(f"read the pictures of {name}", stored.rows)
+        out[name], failed = decode_all(shelf.sources(name, stored.columns[name]), column, advance=progress.advance)
+        faults.note(name, column.unreadable, failed)
+        if not column.nullable:
+            faults.note(name, "drop", out[name].missing & ~failed)
+    return out
 
 
 def file_of(data: str | Path | pd.DataFrame) -> tuple[int, int] | None:
@@ -215,13 +289,14 @@ def _mapped(rule: Determines, left: pd.Series[Any], declared: Column, column: Co
     return pd.Series(pd.Categorical.from_codes(cast("Sequence[int]", rights), dtype=dtype))
 
 
-def _row_ids(frame: pd.DataFrame, schema: Schema) -> npt.NDArray[np.object_]:
+def _row_ids(frame: pd.DataFrame, schema: Schema, pictures: Mapping[str, Pictures]) -> npt.NDArray[np.object_]:
     """Where each row is a subject: the hash of its content and its number among equal rows, so that
     adding or removing a row renames no other (of equal rows the last name goes). Stays in memory; only
     keyed coins are drawn from it.
 
-    Content is every learned column but those that are computed from others, so that whatever a fit can count is
-    alike in rows of one name: which of them has which ordinal, by their order in the file, changes no table."""
+    Content is every picture and every learned column but those that are computed from others, so that whatever a fit
+    can count is alike in rows of one name: which of them has which ordinal, by their order in the file, changes no
+    table."""
     parts, unread = [], _unread(schema)
     for column in (coded_column(name, c) for name, c in schema.learned.items() if name not in unread):
         if isinstance(column, Ranged):
@@ -231,10 +306,15 @@ def _row_ids(frame: pd.DataFrame, schema: Schema) -> npt.NDArray[np.object_]:
             parts += _text_marks(frame[column.name])
         else:
             parts.append(column.encode(frame[column.name]).astype(np.float64))
-    rows = np.stack(parts, axis=1)
+    rows = np.stack(parts, axis=1) if parts else np.zeros((len(frame), 0))
     rows += 0.0  # -0.0 is 0.0
     raw, width = memoryview(rows.tobytes()), rows.itemsize * rows.shape[1]
-    digests = [sha256(raw[i : i + width]).hexdigest() for i in range(0, len(raw), width)]
+    digests = []
+    for i in range(len(rows)):
+        whole = sha256(raw[i * width : (i + 1) * width])
+        for name in schema.pictures:
+            whole.update(sha256(pictures[name].raw(i)).digest())
+        digests.append(whole.hexdigest())
     return numbered(np.array(digests, dtype=object))
 
 

@@ -175,7 +175,7 @@ COLUMN_FAULTS: list[tuple[str, str, str]] = [  # the column `c`, what is said, t
     ("{kind: real, min: 0, max: 9, outside: 3}", "c › outside: must be 'clip', 'null' or 'drop'", "clip, null or drop"),
     # kinds that are not learned
     ("{kind: text}", "c › kind: free text cannot be learned", "dropped: true"),
-    ("{kind: image, size: [64, 64]}", "c › kind: images are not built yet", "dropped: true"),
+    ("{kind: image, size: [64, 64], outside: 'null'}", "c › outside: `outside: null` needs", "declare it"),
     ("{kind: image, dropped: true}", "c › size: key 'size' is missing", "width and height"),
     ("{kind: image, dropped: true, size: [0, 9]}", "c › size › 0: must be greater than or equal to 1", "width"),
     ("{kind: integer, min: TODO, max: TODO}", "c › min: still says 'TODO'", "public domain"),

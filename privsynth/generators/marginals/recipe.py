@@ -23,7 +23,7 @@ from privsynth.data.codec import Codec
 from privsynth.data.count import Counter, TableCounter
 from privsynth.data.records import Records, Train
 from privsynth.data.schema import Schema
-from privsynth.documents import identity
+from privsynth.documents import identity, join
 from privsynth.errors import BudgetError, ConditionError, HoldError, MissingExtra, ModelError, SchemaError
 from privsynth.generators.marginals.domains import (
     NO_DOMAINS,
@@ -72,8 +72,8 @@ class Marginals:
             device.
 
     Raises:
-        SchemaError, ConditionError: the target or a column of the workload is not a learned column; a query
-            of the workload is beyond its column's domain or cuts a cell.
+        SchemaError, ConditionError: the schema has pictures; the target or a column of the workload is not a
+            learned column; a query of the workload is beyond its column's domain or cuts a cell.
         BudgetError: components, steps or device out of range.
     """
 
@@ -90,6 +90,12 @@ class Marginals:
         if self.public is not None and not isinstance(self.public, PublicHelp):
             raise SchemaError(
                 f"public is {self.public!r}", where="Marginals.public", mend="PublicHelp.of(rows, note=...)"
+            )
+        if self.schema.pictures:
+            raise SchemaError(
+                f"{join(list(self.schema.pictures))}: tables have no pictures",
+                where="Marginals.schema",
+                mend="declare the column `dropped: true`",
             )
         self.workload.check(self.schema)
         self.workload.check_description()
