@@ -47,7 +47,7 @@ class Sample(Strict):
 
     rows: Annotated[int, pydantic.Field(ge=1, le=100_000_000)]
     where: Mapping[str, Any] = {}
-    seed: Annotated[int, pydantic.Field(ge=0)] | None = None
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**128)] | None = None
     balance: Mapping[str, Any] = {}
     draw: Draw = "even"
 
@@ -112,7 +112,7 @@ _MENDS = {
     "rows": "a whole number from 1, for example `sample: {rows: 10000}`",
     "sample": "for example `sample: {rows: 10000}`",
     "schema": "the schema's path from the study's folder",
-    "seed": "a whole number from 0, or leave it out",
+    "seed": "a whole number from 0 and below 2^128, or leave it out",
     "sign": "for example `sign: {key: release.key}`; `privsynth keys new` makes the key",
     "where": "values by column, for example `where: {sex: F, age: {from: 20, to: 40}}`",
 }

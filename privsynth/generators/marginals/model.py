@@ -22,7 +22,7 @@ from privsynth.data.tables import violations
 from privsynth.documents import canonical, identity, sha256
 from privsynth.errors import ConditionError
 from privsynth.generators.marginals import told
-from privsynth.generators.marginals.chains import rare_chains
+from privsynth.generators.marginals.chains import Orders
 from privsynth.generators.marginals.draw import blocks, check_draw, draw_codes
 from privsynth.generators.marginals.filled import filled, joined, shuffled
 from privsynth.generators.marginals.product import Given, check_table, components_at_once, product_table
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 FORMAT = 1
 LIKELY_ROWS = 4096  # of a block of log_likelihood
+SEEDS = 2**128
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +152,7 @@ class MarginalModel:
             raise ConditionError("a marginal takes one to three different columns", mend="ask for fewer")
         check_table([self.codec.columns[c].cells for c in columns], names)
         evidence = self.codec.evidence(where)
-        weights = self._condition(evidence)
+        weights = _shares_of(self._log_condition(evidence))
         return product_table(weights, [self._given(c, evidence) for c in columns])
 
     def probability(self, where: Condition) -> float:
@@ -201,8 +202,8 @@ class MarginalModel:
         total = float(_log_sum(log[None, :])[0])
         return (log - total if np.isfinite(total) else log), total
 
-    def _condition(self, evidence: Mapping[str, Evidence]) -> Floats:
-        """(R,) component weights given the evidence, from their logarithms: exact however rare it is.
+    def _log_condition(self, evidence: Mapping[str, Evidence]) -> Floats:
+        """(R,) log weights of the components given the evidence.
 
         Raises:
             ConditionError: its probability is 0.
@@ -212,8 +213,7 @@ class MarginalModel:
             raise ConditionError(
                 "the model gives this condition probability 0", where="where", mend="ask for something that can occur"
             )
-        weights = np.exp(log)
-        return np.asarray(weights / weights.sum())
+        return log
 
     def _given(self, column: int, evidence: Mapping[str, Evidence]) -> Given:
         """(R, cells) of a column, restricted to its own evidence."""
@@ -237,10 +237,11 @@ class MarginalModel:
         Args:
             n: how many rows, 1 to 100 million.
             where: column → value, list of values, None (null) or ``Between``; conditioning is exact.
-            seed: makes the draw repeatable. Sampling needs no secret: the model is already paid for.
+            seed: below 2**128; makes the draw repeatable. Sampling needs no secret: the model is already paid for.
             balance: column → ``"equal"`` or {value: share}: how many of the rows hold each value, to one
                 row; of several columns the product of the shares, to one row for each combination. The rows
-                of a combination are drawn conditional on it, exactly, and on ``where``.
+                of a combination are drawn conditional on it, exactly, and on ``where``. In what order the
+                columns are named, here and in ``where``, is nothing to the rows.
             draw: ``"even"``: the rows keep the model's shares more closely than independent rows would;
                 ``"independent"``: independent rows. Either way each row has the model's law (see draw.py).
 
@@ -255,18 +256,20 @@ class MarginalModel:
                 almost no rows.
         """
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 100_000_000:
-            raise ConditionError(f"n is {n!r}", where="sample", mend="a whole number from 1 to 100,000,000")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
-            raise ConditionError(f"seed is {seed!r}", where="sample", mend="a whole number from 0")
+            raise ConditionError(f"n is {_shown(n)}", where="sample", mend="a whole number from 1 to 100,000,000")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < SEEDS):
+            raise ConditionError(f"seed is {_shown(seed)}", where="sample", mend="a whole number from 0 to 2**128 - 1")
         check_draw(draw)
         drawn_by = secrets.randbits(63) if seed is None else seed
         rng = np.random.default_rng(drawn_by)
-        evidence = self.codec.evidence(where)
-        shares = read_balance(balance, self.codec, where=where)
+        place = self.codec.index
+        evidence = dict(sorted(self.codec.evidence(where).items(), key=lambda item: place[item[0]]))
+        shares = sorted(read_balance(balance, self.codec, where=where), key=lambda s: place[s.name])
+        orders = Orders(self.codec)
         if shares:
-            frame = self._draw_balanced(n, evidence, shares, rng, draw)
+            frame = self._draw_balanced(n, evidence, shares, orders, rng, draw)
         else:
-            frame = self._draw_keeping(n, evidence, rng, draw)
+            frame = self._draw_keeping(n, evidence, orders, rng, draw)
         condition = {k: as_json(v) for k, v in (where or {}).items()}
         asked = {s.name: s.asked for s in shares}
         mark = self._mark(n, condition, asked, drawn_by, draw)
@@ -296,7 +299,13 @@ class MarginalModel:
         return sha256(json.dumps([self.id, *draw], sort_keys=True).encode())[:8]
 
     def _draw_balanced(
-        self, n: int, evidence: Mapping[str, Evidence], shares: Sequence[Shares], rng: np.random.Generator, draw: Draw
+        self,
+        n: int,
+        evidence: Mapping[str, Evidence],
+        shares: Sequence[Shares],
+        orders: Orders,
+        rng: np.random.Generator,
+        draw: Draw,
     ) -> pd.DataFrame:
         """``n`` rows that hold each combination of values as often as its share says, each drawn conditional on it."""
         wanted = list(combinations(shares))
@@ -309,7 +318,7 @@ class MarginalModel:
                 )
         counts = allot(n, [share for share, _ in wanted], rng=rng)
         parts = [
-            self._draw_keeping(int(rows), {**evidence, **given}, rng, draw, combination=self._named(given))
+            self._draw_keeping(int(rows), {**evidence, **given}, orders, rng, draw, combination=self._named(given))
             for rows, (_, given) in zip(counts, wanted, strict=True)
             if rows
         ]
@@ -328,17 +337,19 @@ class MarginalModel:
         self,
         n: int,
         evidence: Mapping[str, Evidence],
+        orders: Orders,
         rng: np.random.Generator,
         draw: Draw,
         *,
         combination: str | None = None,
     ) -> pd.DataFrame:
         """``n`` rows that keep every structural zero and order, block by block."""
-        weights = self._condition(evidence)
+        log = self._log_condition(evidence)
+        weights = _shares_of(log)
         given = [self._given(c, evidence) for c in range(len(self.codec.columns))]
 
         barren = self._barren(evidence, combination)
-        chains = rare_chains(self.codec, evidence, weights, given)
+        chains = orders.rare(evidence, log, given)
         if chains is not None and not chains.weights.any():
             raise barren
 
@@ -431,3 +442,14 @@ def _log_sum(log: Floats) -> Floats:
     base = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
         return np.asarray(base + np.log(np.exp(log - base[:, None]).sum(axis=1)))
+
+
+def _shares_of(log: Floats) -> Floats:
+    """Weights of sum 1 from their logarithms: exact however rare what they are given is."""
+    weights = np.exp(log)
+    return np.asarray(weights / weights.sum())
+
+
+def _shown(number: Any) -> str:
+    """What was asked instead of a number in range, in a message: a whole number may have too many digits for one."""
+    return "beyond 2**128" if isinstance(number, int) and abs(number) >= SEEDS else repr(number)

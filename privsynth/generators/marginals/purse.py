@@ -27,7 +27,21 @@ class Purse:
         Raises:
             HoldError: it is not.
         """
+        self._pay(cost)
+        return self._noise.add(exact(), sigma=sigma)
+
+    def take_two(
+        self, exact: Callable[[], Ints], *, sigma: tuple[float, float], first: npt.NDArray[np.bool_], cost: Fraction
+    ) -> Ints:
+        """The same with noise of the first sigma where ``first``, along the last axis, is true, else of the second."""
+        self._pay(cost)
+        counts = exact()
+        out = np.empty_like(counts)
+        out[..., first] = self._noise.add(np.ascontiguousarray(counts[..., first]), sigma=sigma[0])
+        out[..., ~first] = self._noise.add(np.ascontiguousarray(counts[..., ~first]), sigma=sigma[1])
+        return out
+
+    def _pay(self, cost: Fraction) -> None:
         if cost > self._left:
             raise HoldError("a table would cost more than the hold has left", mend="report this: plans never overspend")
         self._left -= cost
-        return self._noise.add(exact(), sigma=sigma)

@@ -6,7 +6,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from math import comb
+from fractions import Fraction
+from math import comb, lgamma, log
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,8 @@ def test_the_mass_of_chains_is_that_of_their_rows(model: MarginalModel, name: st
         one = replace(m, weights=np.eye(3)[r])
         wanted = law(one, CELLS, keeps)[1].sum()
         found = sum(
-            chains._cut(m.codec, path, strict, {}).log_mass(given)[r] for path, strict in chains._paths(m.codec)
+            chains._cut(m.codec, path, strict, {}, given).log_mass(np.array([r]))[0]
+            for path, strict in chains._paths(m.codec)
         )
         assert np.exp(found) == pytest.approx(wanted, rel=1e-12)
 
@@ -250,12 +252,114 @@ def test_a_chain_of_many_is_drawn(model: MarginalModel) -> None:
     assert kept(m, frame) and (np.diff(frame.to_numpy(), axis=1) > 0).all()
 
 
+def apart(k: int) -> tuple[str, str]:
+    """Columns of whole numbers, each above those before, and the line that says so."""
+    names = [f"c{i:03d}" for i in range(k)]
+    columns = "".join(f"  {c}: {{kind: integer, min: {10 * i}, max: {10 * i + 9}}}\n" for i, c in enumerate(names))
+    return columns, f"order: [{', '.join(f'{a} <= {b}' for a, b in itertools.pairwise(names))}]\n"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_long_chain_that_all_rows_keep_is_drawn_as_ever(model: MarginalModel) -> None:
+    columns, order = apart(180)
+    frame = made(model, columns + order, components=2).sample(100, seed=1).frame
+    assert frame.equals(made(model, columns, components=2).sample(100, seed=1).frame)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_long_chain_of_many_nulls_is_drawn(model: MarginalModel) -> None:
+    """172 columns, 98 in 100 null, of which neighbours are rarely both given."""
+    names = [f"c{i:03d}" for i in range(172)]
+    columns = "".join(f"  {c}: {{kind: integer, min: 0, max: 3, nullable: true}}\n" for c in names)
+    m = made(model, f"{columns}order: [{', '.join(f'{a} < {b}' for a, b in itertools.pairwise(names))}]\n")
+    m = replace(m, tables=np.tile([0.005, 0.005, 0.005, 0.005, 0.98], (3, 172)))
+    frame = m.sample(100, seed=1).frame
+    assert kept(m, frame) and 0.9 < frame.isna().to_numpy().mean() < 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_mass_of_a_long_chain_is_known(model: MarginalModel) -> None:
+    """One in 200! of so many uniform numbers; and of alternating zeros and ones, each with shares of 1e-60."""
+    columns = "".join(f"  c{i:03d}: {{kind: real, min: 0, max: 1, bins: [0.5]}}\n" for i in range(200))
+    order = apart(200)[1]
+    m = replace(made(model, columns + order, components=1), tables=np.full((1, 400), 0.5))
+    assert chain_of(m).log_mass(np.zeros(1, dtype=np.int64))[0] == pytest.approx(-lgamma(201), rel=1e-12)
+    bits = "".join(f"  c{i:03d}: {{kind: integer, min: 0, max: 1}}\n" for i in range(12))
+    m = replace(made(model, bits + apart(12)[1], components=1), tables=np.tile([1e-60, 1.0, 1.0, 1e-60], 6)[None, :])
+    assert chain_of(m).log_mass(np.zeros(1, dtype=np.int64))[0] == pytest.approx(-360 * log(10) + log(7), rel=1e-12)
+    frame = m.sample(700, seed=1).frame
+    assert kept(m, frame)
+    found = np.bincount(frame.to_numpy().sum(axis=1), minlength=13).astype(np.float64)
+    assert fits(found, np.where(np.arange(13) % 2 == 0, 1.0, 0.0))
+
+
+def chain_of(model: MarginalModel) -> chains.Chain:
+    (path, strict), *_ = chains._paths(model.codec)
+    return chains._cut(model.codec, path, strict, {}, [model._given(c, {}) for c in range(len(model.codec.columns))])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("signs", [["<="], ["<"], ["<=", "<"]], ids=" ".join)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mass_is_exact_however_small_its_parts(model: MarginalModel, signs: list[str], seed: int) -> None:
+    """Against sums of fractions over values, with shares down to 1e-250."""
+    rng = np.random.default_rng(seed)
+    names = [f"c{i:02d}" for i in range(14)]
+    columns = "".join(f"  {c}: {{kind: integer, min: 0, max: 19, bins: [3, 9], nullable: true}}\n" for c in names)
+    lines = [f"{a} {signs[i % len(signs)]} {b}" for i, (a, b) in enumerate(itertools.pairwise(names))]
+    m = made(model, f"{columns}order: [{', '.join(lines)}]\n", components=1)
+    tables = 10.0 ** -rng.uniform(0, 250, (14, 4))
+    tables[:, 3] *= 10.0 ** -rng.uniform(0, 50, 14)
+    m = replace(m, tables=(tables / tables.sum(axis=1, keepdims=True)).reshape(1, -1))
+    given = [[Fraction(float(p)) for p in m._given(c, {})[np.zeros(1, dtype=np.int64)][0]] for c in range(14)]
+    cell, size = [0] * 3 + [1] * 6 + [2] * 11, (3, 6, 11)
+    at, null = [Fraction(0)] * 20, Fraction(1)
+    for j, table in enumerate(given):
+        strict = j > 0 and signs[(j - 1) % len(signs)] == "<"
+        upto = [null + sum(at[: v + (not strict)]) for v in range(20)]
+        at, null = (
+            [upto[v] * table[cell[v]] / size[cell[v]] for v in range(20)],
+            table[3] * (null + sum(at)),
+        )
+    mass = sum(at) + null
+    wanted = log(mass.numerator) - log(mass.denominator)
+    assert chain_of(m).log_mass(np.zeros(1, dtype=np.int64))[0] == pytest.approx(wanted, rel=1e-12)
+
+
 def test_balanced_parts_keep_a_chain(model: MarginalModel) -> None:
     m = made(model, EIGHT + "  s: {kind: categorical, values: [F, M]}\n" + CHAIN)
     frame = m.sample(400, balance={"s": "equal"}, where={"d": Between(300, 500)}, seed=1).frame
     assert kept(m, frame)
     assert frame["s"].value_counts().to_list() == [200, 200]
     assert frame["d"].between(300, 500).all()
+
+
+def test_sums_are_made_once_for_a_sample_and_no_further_than_to_enough(
+    model: MarginalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    summed = chains.Chain._summed
+
+    def counting(chain: chains.Chain, some: Any) -> Any:
+        asked.append(len(some))
+        return summed(chain, some)
+
+    monkeypatch.setattr(chains.Chain, "_summed", counting)
+    balance = {"s": "equal", "t": "equal"}
+    more = "  s: {kind: categorical, values: [F, M]}\n  t: {kind: integer, min: 0, max: 9}\n"
+    columns, order = apart(3)
+    made(model, columns + more + order, components=200).sample(400, balance=balance, seed=1)
+    assert 0 < sum(asked) < 200
+    asked.clear()
+    m = made(model, EIGHT + more + CHAIN, components=200)
+    orders = chains.Orders(m.codec)
+    for value in ("F", "M"):
+        evidence = m.codec.evidence({"s": value})
+        found = orders.rare(evidence, m._log_condition(evidence), [m._given(c, evidence) for c in range(10)])
+        assert found is not None and sum(asked) == 200
+    evidence = m.codec.evidence({"a": 3})
+    orders.rare(evidence, m._log_condition(evidence), [m._given(c, evidence) for c in range(10)])
+    assert sum(asked) == 400
 
 
 def test_what_no_row_keeps_is_refused(model: MarginalModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,5 +409,5 @@ def test_a_chain_of_too_much_work_is_left_to_redrawing(model: MarginalModel, mon
     monkeypatch.setattr(chains, "RARE", 2.0)
     monkeypatch.setattr(chains, "MOST_WORK", 10)
     m = made(model, WHOLE + RULES["chain"][0])
-    assert chains.rare_chains(m.codec, {}, m.weights, [m._given(c, {}) for c in range(5)]) is None
+    assert chains.Orders(m.codec).rare({}, np.log(m.weights), [m._given(c, {}) for c in range(5)]) is None
     assert not any(mask.any() for _, mask in violations(m.sample(200, seed=1).frame, m.schema))

@@ -134,6 +134,7 @@ def test_a_seed_repeats_and_none_does_not(model: MarginalModel) -> None:
         (10, {"cost": 17.123456}, None),
         (10, {"sex": "X", "ill": True}, None),
         (10, None, -1),
+        (10, None, 2**128),
     ],
     ids=str,
 )
@@ -141,6 +142,15 @@ def test_what_cannot_be_drawn_is_refused(model: MarginalModel, n: Any, where: An
     with pytest.raises(ConditionError) as error:
         model.sample(n, where=where, seed=seed)
     assert error.value.mend
+
+
+def test_numbers_too_long_to_write_are_refused(model: MarginalModel) -> None:
+    for seed in (10**5000, -(10**5000)):
+        with pytest.raises(ConditionError, match="seed is beyond"):
+            model.sample(5, seed=seed)
+    with pytest.raises(ConditionError, match="n is beyond"):
+        model.sample(10**5000)
+    assert len(model.sample(5, seed=2**128 - 1)) == 5
 
 
 def test_marginals_are_bounded(model: MarginalModel) -> None:

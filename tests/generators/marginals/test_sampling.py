@@ -384,6 +384,27 @@ def test_identifiers_of_two_draws_never_meet_and_those_of_one_stay(model: Margin
         assert again.frame["person"].equals(synth.frame["person"])
 
 
+@pytest.mark.parametrize(
+    ("where", "balance"),
+    [
+        (None, {"sex": "equal", "smoker": "equal"}),
+        ({"sex": "F", "age": Between(20, 60)}, None),
+        ({"ill": False, "age": Between(20, 60)}, {"smoker": "equal", "sex": "equal"}),
+    ],
+    ids=["balance", "where", "both"],
+)
+def test_the_order_in_which_columns_are_named_is_nothing(
+    model: MarginalModel, where: dict[str, Any] | None, balance: dict[str, Any] | None
+) -> None:
+    def turned(asked: dict[str, Any] | None) -> dict[str, Any] | None:
+        return asked and dict(reversed(asked.items()))
+
+    one = model.sample(100, seed=1, where=where, balance=balance)
+    other = model.sample(100, seed=1, where=turned(where), balance=turned(balance))
+    assert one.frame.equals(other.frame)
+    assert "person" in one.frame and list(one.balance) == list(other.balance)
+
+
 # --- balance -----------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,1 @@
+"""Pictures from paid statistics, and their generators to come."""
