@@ -81,6 +81,8 @@ def _compared(found: Sequence[Figure]) -> str:
     for epsilon in sorted({f.epsilon for f in found}, key=lambda e: (e is None, e or 0.0)):
         for system in systems:
             here = [f for f in found if f.system == system and f.epsilon == epsilon]
+            if any(f.metric == "tvd2" for f in here):  # it did finish, in a longer limit than once before
+                here = [f for f in here if f.metric not in UNFINISHED]
             if not here:
                 continue
             large = {f.metric: f for f in here if f.n in (0, RELEASED)}

@@ -14,15 +14,17 @@ and sums (``t < a`` beside ``t = a + b`` with b from 0) and bounds that these pu
 
 *Not seen:* maps that a fit learns; gaps inside a range, which ``never`` cuts or ``decimals`` leave; sums of which
 more than :data:`PASSES` rounds would be needed to leave nothing; and what would take more than :data:`LOOKS` looks
-at a line, a second or two.
+at a line or a value, about a second.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from privsynth.data.columns import Column, Date, Datetime, Integer, Real, Scalar
@@ -30,7 +32,7 @@ from privsynth.data.rules import Determines, Order, Sum, listed, text_of
 from privsynth.documents import fault
 
 PASSES = 20
-LOOKS = 300_000
+LOOKS = 500_000
 
 Value = Scalar | None
 Values = frozenset[Value]
@@ -41,6 +43,13 @@ _SPREAD = 1e-12  # of the bounds of a sum: more than the rounding of its floats
 _GRID = 2.0**51  # numbers of so many steps are floats on their grid of decimals
 
 
+@dataclass
+class _Looks:
+    """How many looks are left until a search is given up."""
+
+    left: int
+
+
 def check_possible(
     never: Sequence[Mapping[str, Value]],
     orders: Sequence[str],
@@ -49,11 +58,18 @@ def check_possible(
     columns: Mapping[str, Column],
 ) -> None:
     """Refuse rules, each of them well formed, that no row can keep together."""
-    told = [_undetermined(rule, determines, columns) for rule in never]
-    for part in _parts(told, [Order.parse(text) for text in orders], [Sum.parse(text) for text in sums], columns):
-        if at := _narrowed(part.ends({}), part):
-            raise fault("no row can satisfy it", *at, mend="widen the bounds, turn it round or remove it")
-        if not part.has_row():
+    told = [line for line in _undetermined(never, determines, columns) if all(line.values())]
+    parts = _parts(told, [Order.parse(text) for text in orders], [Sum.parse(text) for text in sums], columns)
+    looks = _Looks(LOOKS)
+    for part in parts:
+        if at := _narrowed(part.ends(part.every), part, looks):
+            turn = at[0] == "order"
+            mend = (
+                "widen the bounds, turn it round or remove it" if turn else "widen the bounds of the sum or its parts"
+            )
+            raise fault("no row can satisfy it", *at, mend=mend)
+    for part in sorted(parts, key=lambda part: len(part.never)):
+        if not part.has_row(looks):
             names = ", ".join(part.cells)
             raise fault(
                 f"no row is left: the lines on {names} rule out every combination that the other rules allow",
@@ -63,45 +79,55 @@ def check_possible(
 
 
 def _undetermined(
-    rule: Mapping[str, Value], determines: Sequence[Determines], columns: Mapping[str, Column]
-) -> Mapping[str, Values]:
-    """The line, with values of a column that a public map determines told as those that determine them."""
-    by = {d.right: d for d in determines if d.map is not None}
-    out: dict[str, Values] = {}
-    for name, value in rule.items():
-        values: Values = frozenset([value])
-        if name in by:
-            name, known = by[name].left, dict(by[name].map or ())
-            if value is not None:
-                values = frozenset(v for v in listed(columns[name]) if known[text_of(v)] == text_of(value))
-        out[name] = out.get(name, values) & values
-    return out
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """Values of a column that no line tells apart: some that lines name, or all but those."""
-
-    values: Values
-    all_but: Values | None = None
+    never: Sequence[Mapping[str, Value]], determines: Sequence[Determines], columns: Mapping[str, Column]
+) -> Iterator[Mapping[str, Values]]:
+    """The lines, with values of a column that a public map determines told as those that determine them."""
+    by: dict[str, tuple[str, dict[str, Values]]] = {}
+    for rule in determines:
+        if rule.map is not None:
+            known, left = dict(rule.map), columns[rule.left]
+            sources: dict[str, list[Value]] = {}
+            for source in listed(left):
+                sources.setdefault(known[text_of(source)], []).append(source)
+            by[rule.right] = rule.left, {text: frozenset(values) for text, values in sources.items()}
+    for line in never:
+        out: dict[str, Values] = {}
+        for name, value in line.items():
+            values: Values = frozenset([value])
+            if name in by:
+                name, sourced = by[name]
+                if value is not None:
+                    values = sourced.get(text_of(value), frozenset())
+                elif not columns[name].nullable:
+                    values = frozenset()
+            out[name] = out[name] & values if name in out else values
+        yield out
 
 
 @dataclass(frozen=True)
 class _Ends:
-    """What is left of a column of numbers or days: its least and greatest value, and whether it may be null."""
+    """The least and the greatest of some numbers or days, and whether null is among them."""
 
     low: Number
     high: Number
     null: bool
 
 
+@dataclass(frozen=True)
+class _Cells:
+    """What the lines tell apart of a column: of each cell its ends, and of the values of each line their cells."""
+
+    ends: tuple[_Ends, ...]
+    of: Mapping[Values, frozenset[int]]
+
+
 Left = Mapping[str, frozenset[int]]
-"""By column which of its cells are left; those of a column that is not named are all."""
+"""By column which of its cells are left."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Rules that hang together; orders and sums with their places in the schema."""
+    """Rules that hang together; orders and sums with their places in the schema, orders from the least column up."""
 
     never: tuple[Mapping[str, Values], ...]
     orders: tuple[tuple[At, Order], ...]
@@ -109,35 +135,46 @@ class _Part:
     columns: Mapping[str, Column]
 
     @cached_property
-    def cells(self) -> dict[str, tuple[_Cell, ...]]:
+    def cells(self) -> dict[str, _Cells]:
         """Of each column of a ``never`` line what the lines tell apart."""
-        names = dict.fromkeys(name for rule in self.never for name in rule)
-        return {
-            name: _told_apart(self.columns[name], [rule[name] for rule in self.never if name in rule]) for name in names
-        }
+        named: dict[str, list[Values]] = {}
+        for rule in self.never:
+            for name, values in rule.items():
+                named.setdefault(name, []).append(values)
+        return {name: _told_apart(self.columns[name], values) for name, values in named.items()}
 
-    def has_row(self) -> bool:
+    @cached_property
+    def every(self) -> Left:
+        """All cells."""
+        return {name: frozenset(range(len(cells.ends))) for name, cells in self.cells.items()}
+
+    @cached_property
+    def whole(self) -> dict[str, _Ends]:
+        """The ends of each column of an order or a sum, as declared."""
+        names = dict.fromkeys([n for _, o in self.orders for n in (o.left, o.right)])
+        names |= dict.fromkeys([n for _, s in self.sums for n in (s.left, *s.parts)])
+        return {name: _Ends(*_declared(self.columns[name]), self.columns[name].nullable) for name in names}
+
+    @cached_property
+    def edges(self) -> tuple[_Edge, ...]:
+        """What the orders say."""
+        return tuple(_Edge(o.left, o.right, _step(o, self.columns), at) for at, o in self.orders)
+
+    def has_row(self, looks: _Looks) -> bool:
         """Whether some choice of cells breaks no line and leaves something of each column, or the search is given up.
 
         Of the lines that can still be broken the one with the fewest columns to decide is split: one column is
         outside of what the line names, or inside."""
-        cells = self.cells
-        lines = [
-            {name: frozenset(i for i, cell in enumerate(cells[name]) if cell.values & v) for name, v in rule.items()}
-            for rule in self.never
-        ]
-        states: list[tuple[Left, list[dict[str, frozenset[int]]]]] = [
-            ({name: frozenset(range(len(held))) for name, held in cells.items()}, lines)
-        ]
-        looks = 0
+        lines = [{name: self.cells[name].of[values] for name, values in rule.items()} for rule in self.never]
+        states: list[tuple[Left, list[dict[str, frozenset[int]]]]] = [(self.every, lines)]
         while states:
             left, known = states.pop()
-            looks += len(known) + PASSES * (len(self.orders) + len(self.sums)) + 1
-            if looks > LOOKS:
+            looks.left -= len(known) + sum(len(left[name]) for name in self.whole.keys() & left.keys()) + 1
+            if looks.left < 0:
                 return True
-            known = [line for line in known if all(left[name] & held for name, held in line.items())]
+            known = [line for line in known if not any(left[name].isdisjoint(held) for name, held in line.items())]
             undecided = [[name for name, held in line.items() if not left[name] <= held] for line in known]
-            if not all(undecided) or _narrowed(self.ends(left), self):
+            if not all(undecided) or _narrowed(self.ends(left), self, looks):
                 continue
             if not known:
                 return True
@@ -149,12 +186,12 @@ class _Part:
 
     def ends(self, left: Left) -> dict[str, _Ends]:
         """What is left of each column of an order or a sum."""
-        names = dict.fromkeys([n for _, o in self.orders for n in (o.left, o.right)])
-        names |= dict.fromkeys([n for _, s in self.sums for n in (s.left, *s.parts)])
-        out = {
-            name: _left_of(self.columns[name], [self.cells[name][i] for i in left[name]] if name in left else None)
-            for name in names
-        }
+        out = self.whole.copy()
+        for name in out.keys() & left.keys():
+            if len(left[name]) == len(self.every[name]):
+                continue
+            some = [self.cells[name].ends[i] for i in left[name]]
+            out[name] = _Ends(min(e.low for e in some), max(e.high for e in some), any(e.null for e in some))
         for _, rule in self.sums:  # a total is null where a part is
             if not any(out[part].null for part in rule.parts):
                 out[rule.left] = _Ends(out[rule.left].low, out[rule.left].high, null=False)
@@ -166,57 +203,70 @@ def _parts(
     orders: Sequence[Order],
     sums: Sequence[Sum],
     columns: Mapping[str, Column],
-) -> Iterator[_Part]:
-    lines: list[tuple[str, int, set[str]]] = [
-        *(("never", i, set(rule)) for i, rule in enumerate(never)),
-        *(("order", i, {rule.left, rule.right}) for i, rule in enumerate(orders)),
-        *(("sums", i, {rule.left, *rule.parts}) for i, rule in enumerate(sums)),
-    ]
-    parts: list[tuple[set[str], list[tuple[str, int]]]] = []
-    for key, i, names in lines:
-        met = [part for part in parts if part[0] & names]
-        parts = [part for part in parts if not part[0] & names]
-        parts.append((names.union(*(part[0] for part in met)), [line for part in met for line in part[1]] + [(key, i)]))
-    for _, held in parts:
-        yield _Part(
-            tuple(never[i] for key, i in held if key == "never"),
-            tuple(((key, i), orders[i]) for key, i in held if key == "order"),
-            tuple(((key, i), sums[i]) for key, i in held if key == "sums"),
-            columns,
-        )
+) -> list[_Part]:
+    lines = [tuple(rule) for rule in never] + [(o.left, o.right) for o in orders] + [(s.left, *s.parts) for s in sums]
+    home: dict[str, set[str]] = {}  # of each column those that hang together with it
+    for names in lines:
+        joined = max((home.setdefault(name, {name}) for name in names), key=len)
+        for name in names:
+            if (other := home[name]) is not joined:
+                joined |= other
+                home |= dict.fromkeys(other, joined)
+    parts: dict[int, tuple[list[Mapping[str, Values]], list[tuple[At, Order]], list[tuple[At, Sum]]]] = {
+        id(joined): ([], [], []) for joined in home.values()
+    }
+    for rule in never:
+        parts[id(home[next(iter(rule))])][0].append(rule)
+    for place in _in_turn(orders):
+        parts[id(home[orders[place].left])][1].append((("order", place), orders[place]))
+    for place, total in enumerate(sums):
+        parts[id(home[total.left])][2].append((("sums", place), total))
+    return [_Part(tuple(held), tuple(order), tuple(total), columns) for held, order, total in parts.values()]
 
 
-def _told_apart(column: Column, named: Sequence[Values]) -> tuple[_Cell, ...]:
-    """Values that stand in the same lines together, then all that stand in none."""
-    together: dict[tuple[bool, ...], set[Value]] = {}
-    every = frozenset[Value]().union(*named)
-    for value in every:
-        together.setdefault(tuple(value in values for values in named), set()).add(value)
+def _in_turn(orders: Sequence[Order]) -> list[int]:
+    """Their places, from the least column up as far as they make no circle: so few turns bring them to rest."""
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for order in orders:
+        sorter.add(order.right, order.left)
+    with suppress(CycleError):
+        sorter.prepare()
+    rank: dict[str, int] = {}
+    while ready := sorter.get_ready():
+        rank |= dict.fromkeys(ready, len(rank))
+        sorter.done(*ready)
+    return sorted(range(len(orders)), key=lambda place: rank.get(orders[place].left, len(rank)))
+
+
+def _told_apart(column: Column, named: Sequence[Values]) -> _Cells:
+    """Values that stand in the same lines are a cell together, and so are all that stand in none."""
+    distinct = list(dict.fromkeys(named))
+    stands: dict[Value, list[int]] = {}
+    for i, values in enumerate(distinct):
+        for value in values:
+            stands.setdefault(value, []).append(i)
+    together: dict[tuple[int, ...], list[Value]] = {}
+    for value, places in stands.items():
+        together.setdefault(tuple(places), []).append(value)
+    cells: list[set[int]] = [set() for _ in distinct]
+    for cell, alike in enumerate(together):
+        for i in alike:
+            cells[i].add(cell)
+    ends = [_ends(values) for values in together.values()]
     size = column.max - column.min + 1 if isinstance(column, Integer) else len(listed(column))
-    some = [_Cell(frozenset(values)) for values in together.values()]
-    return (*some, *([_Cell(frozenset(), every)] if size + column.nullable > len(every) else []))
+    if size + column.nullable > len(stands):
+        low, high = _declared(column)
+        while low in stands:
+            low += 1
+        while high in stands:
+            high -= 1
+        ends.append(_Ends(low, high, column.nullable and None not in stands))
+    return _Cells(tuple(ends), dict(zip(distinct, map(frozenset, cells), strict=True)))
 
 
-def _left_of(column: Column, cells: Sequence[_Cell] | None) -> _Ends:
-    """The ends of these cells; None: of the whole column."""
-    low, high = _declared(column)
-    if cells is None:
-        return _Ends(low, high, column.nullable)
-    least, most, null = [], [], False
-    for cell in cells:
-        values = sorted(v for v in cell.values if isinstance(v, int))
-        null |= None in cell.values
-        if cell.all_but is not None:
-            null |= column.nullable and None not in cell.all_but
-            first, last = low, high
-            while first in cell.all_but:
-                first += 1
-            while last in cell.all_but:
-                last -= 1
-            values = [first, last] if first <= last else []
-        least += values[:1]
-        most += values[-1:]
-    return _Ends(min(least, default=math.inf), max(most, default=-math.inf), null)
+def _ends(values: Sequence[Value]) -> _Ends:
+    numbers = [v for v in values if isinstance(v, int)]
+    return _Ends(min(numbers, default=math.inf), max(numbers, default=-math.inf), None in values)
 
 
 def _declared(column: Column) -> tuple[Any, Any]:
@@ -250,7 +300,7 @@ class _Edge:
         return math.nextafter(value, -math.inf) if self.step is None else value - self.step
 
 
-def _narrowed(ends: Mapping[str, _Ends], part: _Part) -> At:
+def _narrowed(ends: Mapping[str, _Ends], part: _Part, looks: _Looks) -> At:
     """The line that leaves nothing of a column, or nothing.
 
     With the other parts of a sum held at their ends every rule says that one column is at least another plus a
@@ -258,24 +308,23 @@ def _narrowed(ends: Mapping[str, _Ends], part: _Part) -> At:
     nothing can keep (Bellman 1958). Then the sums are looked at again with the new ends."""
     columns = part.columns
     low, high = {n: e.low for n, e in ends.items()}, {n: e.high for n, e in ends.items()}
-    fixed = [
-        _Edge(o.left, o.right, _step(o, columns), at)
-        for at, o in part.orders
-        if not ends[o.left].null and not ends[o.right].null
-    ]
+    fixed = [edge for edge in part.edges if not ends[edge.left].null and not ends[edge.right].null]
     sums = [(at, rule) for at, rule in part.sums if not any(ends[p].null for p in rule.parts)]
+    looks.left -= len(ends)
     for _ in range(PASSES):
         before = low.copy(), high.copy()
         edges = [*fixed, *(edge for at, rule in sums for edge in _of_sum(at, rule, columns, low, high))]
         for _ in range(len(ends) + 1):
+            looks.left -= 2 * len(edges)
             moved: At = ()
             for edge in edges:
-                least, most = edge.up(low[edge.left]), edge.down(high[edge.right])
-                if least > low[edge.right] or most < high[edge.left]:
-                    moved = edge.at
-                low[edge.right], high[edge.left] = max(low[edge.right], least), min(high[edge.left], most)
+                if (least := edge.up(low[edge.left])) > low[edge.right]:
+                    low[edge.right], moved = least, edge.at
                 if low[edge.right] > high[edge.right] or low[edge.left] > high[edge.left]:
                     return edge.at
+            for edge in reversed(edges):
+                if (most := edge.down(high[edge.right])) < high[edge.left]:
+                    high[edge.left], moved = most, edge.at
             if not moved:
                 break
         else:

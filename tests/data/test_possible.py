@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from privsynth.data import possible
 from privsynth.data.columns import Boolean, Categorical, Column, Integer, Real
 from privsynth.data.ranged import total
-from privsynth.data.rules import Sum
+from privsynth.data.rules import Sum, listed, text_of
 from privsynth.data.schema import Schema
 from privsynth.data.tables import violations
 from privsynth.errors import SchemaError
@@ -43,7 +44,16 @@ WIDE = {
 }
 
 
+FLAGS = [True, False]
 TYPES = {"integer": "Int64", "real": "float64", "boolean": "boolean"}
+
+
+def whole(low: int, high: int, *, nullable: bool = False) -> dict[str, Any]:
+    return {"kind": "integer", "min": low, "max": high, "nullable": nullable}
+
+
+def real(low: float, high: float, decimals: int) -> dict[str, Any]:
+    return {"kind": "real", "min": low, "max": high, "decimals": decimals}
 
 
 def load(columns: dict[str, Any], **rules: Any) -> Schema:
@@ -52,13 +62,14 @@ def load(columns: dict[str, Any], **rules: Any) -> Schema:
 
 
 def values(column: Column) -> list[Any]:
-    """Every value of a small domain; of reals those on the grid."""
+    """Every value of a small domain; of reals those on the grid, or where there is none the ends."""
     match column:
         case Integer(min=low, max=high):
             out: list[Any] = list(range(low, high + 1))
         case Real(min=low, max=high, decimals=d):
             scale = 10 ** (d or 0)
-            out = [k / scale for k in range(int(np.ceil(low * scale)), int(np.floor(high * scale)) + 1)]
+            first, last = math.ceil(round(low * scale, 9)), math.floor(round(high * scale, 9))
+            out = [k / scale for k in range(first, last + 1)] or [low, high]
         case Boolean():
             out = [False, True]
         case Categorical():
@@ -79,8 +90,10 @@ def rows(schema: Schema) -> pd.DataFrame:
         if isinstance(rule, Sum):
             frame[name] = total(name, schema.columns[name], [frame[part] for part in rule.parts])
         else:
-            known = dict(rule.map or ())
-            frame[name] = pd.Series([None if v is None else known[v] for v in frame[rule.left]], dtype=object)
+            texts = {text_of(v): v for v in listed(schema.columns[name])}
+            known = {left: texts[right] for left, right in rule.map or ()}
+            held = [None if pd.isna(v) else known[text_of(v)] for v in frame[rule.left].tolist()]
+            frame[name] = pd.Series(held, dtype=TYPES.get(schema.columns[name].kind, "object"))
     return frame
 
 
@@ -148,7 +161,63 @@ def test_what_some_row_keeps_is_never_refused(
         assert has_row(schema) or rules["order"] or rules["sums"]
 
 
-FLAGS = [True, False]
+def small(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two flags and up to four numbers with narrow bounds of either sign; rules over them, some of them tight."""
+
+    def number(*, real: bool, width: int) -> dict[str, Any]:
+        decimals = int(rng.integers(0, 3)) if real else 0
+        scale = 10**decimals
+        low = int(rng.integers(-3, 6))
+        high = low + int(rng.integers(1, width))
+        if not real:
+            return {"kind": "integer", "min": low, "max": high, "nullable": bool(rng.random() < 0.25)}
+        shift = 0.4 * bool(rng.random() < 0.3)
+        bounds = {"min": (low + shift) / scale, "max": (high - shift) / scale}
+        return {"kind": "real", **bounds, "decimals": decimals, "nullable": bool(rng.random() < 0.25)}
+
+    real = bool(rng.random() < 0.6)
+    columns: dict[str, Any] = {
+        "L": {"kind": "boolean", "nullable": bool(rng.random() < 0.3)},
+        "R": {"kind": "boolean", "nullable": True},
+        "a": number(real=real and bool(rng.random() < 0.7), width=5),
+        "b": number(real=real, width=5),
+        "c": number(real=False, width=5),
+        "t": {**number(real=real, width=7), "nullable": True},
+    }
+    parts = ["a", "b", "c"] if rng.random() < 0.2 else ["a", "b"]
+    rules: dict[str, Any] = {"sums": [f"t = {' + '.join(parts)}"] if rng.random() < 0.7 else []}
+    if rules["sums"] and not any(columns[name]["nullable"] for name in parts):
+        columns["t"]["nullable"] = bool(rng.random() < 0.3)
+    names = ["a", "b", "c", "t"]
+    pairs = [(*rng.choice(names, 2), rng.choice(["<", "<="])) for _ in range(rng.integers(0, 4))]
+    rules["order"] = [f"{left} {sign} {right}" for left, right, sign in pairs]
+    if rng.random() < 0.6:
+        values = [("true", "false")[i] for i in rng.integers(0, 2, 2)]
+        rules["determines"] = [{"rule": "L -> R", "map": [["false", values[0]], ["true", values[1]]]}]
+    whole = [n for n in ("c", "a", "b") if columns[n]["kind"] == "integer"][: int(rng.integers(1, 3))]
+    named = [*rng.permutation(["L", "R"])[: int(rng.integers(1, 3))], *whole]
+    held = {n: FLAGS if n in "LR" else list(range(columns[n]["min"], columns[n]["max"] + 1)) for n in named}
+    held |= {n: [*held[n], None] for n in named if columns[n]["nullable"]}
+    combinations = [dict(zip(map(str, held), v, strict=True)) for v in itertools.product(*held.values())]
+    kept = set(rng.integers(0, len(combinations), rng.integers(0, 3)).tolist())
+    if rng.random() < 0.6:
+        rules["never"] = [rule for i, rule in enumerate(combinations) if i not in kept]
+    return columns, rules
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_some_row_of_a_small_schema_keeps_loads(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    refused = 0
+    for _ in range(60):
+        columns, rules = small(rng)
+        schema = unchecked(monkeypatch, columns, **rules)
+        try:
+            load(columns, **rules)
+        except SchemaError:
+            refused += 1
+            assert not has_row(schema), (columns, rules)
+    assert 0 < refused < 60
 
 
 @pytest.mark.parametrize(
@@ -176,8 +245,39 @@ FLAGS = [True, False]
                 + [{"f0": a, "f39": a} for a in FLAGS]
             },
         ),
+        ({"a": whole(10, 20), "b": whole(0, 5)}, {"order": ["a <= b"]}),
+        ({"t": whole(100, 200), "b": whole(0, 5), "c": whole(0, 20)}, {"sums": ["t = b + c"]}),
+        (
+            {"a": whole(10, 20, nullable=True), "b": whole(0, 5), "ok": BASE["ok"]},
+            {"order": ["a <= b"], "never": [{"a": None, "ok": ok} for ok in FLAGS]},
+        ),
+        ({n: whole(0, 9) for n in "abc"}, {"order": ["c < a", "b <= c", "a <= b"]}),
+        (
+            {**{n: whole(0, 9) for n in "abc"}, "d": whole(0, 9, nullable=True)},
+            {"order": ["a < b", "b < d", "d < a", "b < c", "c <= a"]},
+        ),
+        ({f"c{i}": whole(0, 9) for i in range(11)}, {"order": [f"c{i} < c{i + 1}" for i in reversed(range(10))]}),
+        (
+            {"t": whole(0, 9, nullable=True), "a": whole(5, 9), "b": whole(5, 9)},
+            {"sums": ["t = a + b"]},
+        ),
     ],
-    ids=["never", "sum", "wide sum", "sum and least", "never and order", "map", "forty columns"],
+    ids=[
+        "never",
+        "sum",
+        "wide sum",
+        "sum and least",
+        "never and order",
+        "map",
+        "forty columns",
+        "bounds of an order",
+        "bounds of a sum",
+        "a null ruled out",
+        "a circle",
+        "a circle beside a null",
+        "a chain",
+        "a total never null",
+    ],
 )
 def test_rules_that_leave_no_row_are_refused(columns: dict[str, Any], rules: dict[str, Any]) -> None:
     with pytest.raises(SchemaError, match="no row") as error:
@@ -201,8 +301,63 @@ def test_rules_that_leave_no_row_are_refused(columns: dict[str, Any], rules: dic
             {"u": BASE["u"], "r": {**BASE["r"], "decimals": 2}, "v": BASE["r"]},
             {"sums": ["u = r + v"], "order": ["u < r"]},
         ),
+        (
+            {"L": {"kind": "boolean"}, "R": {"kind": "boolean", "nullable": True}, "state": BASE["state"]},
+            {
+                "never": [{**flag, "state": x} for flag in ({"R": None}, {"L": True}) for x in "NS"],
+                "determines": [{"rule": "L -> R", "map": [["true", "true"], ["false", "false"]]}],
+            },
+        ),
+        (
+            {"a": whole(0, 9), "b": whole(-5, 5), "t": whole(0, 9)},
+            {"sums": ["t = a + b"], "order": ["t < a"]},
+        ),
+        (
+            {"a": whole(0, 9), "b": whole(0, 9, nullable=True), "c": whole(0, 9)},
+            {"order": ["a < b", "b < c", "c < a"]},
+        ),
+        ({"a": whole(10, 20), "b": whole(0, 5, nullable=True)}, {"order": ["a <= b"]}),
+        (
+            {"t": whole(100, 200, nullable=True), "b": whole(0, 5, nullable=True), "c": whole(0, 20)},
+            {"sums": ["t = b + c"]},
+        ),
+        (
+            {"t": whole(0, 9, nullable=True), "a": whole(0, 9, nullable=True), "b": whole(0, 5), "c": whole(-9, -1)},
+            {"sums": ["t = a + b"], "order": ["t < c"]},
+        ),
+        (
+            {"t": real(0, 0.3, 1), "b": real(0.1, 5, 1), "c": real(0.2, 5, 1)},
+            {"sums": ["t = b + c"]},
+        ),
+        (
+            {"t": real(1, 3, 0), "b": real(0, 0.5, 2), "c": real(0, 0.4, 2)},
+            {"sums": ["t = b + c"]},
+        ),
+        (
+            {"t": real(0, 100, 1), "a": real(0, 1e16, 1), "b": whole(0, 5)},
+            {"sums": ["t = a + b"], "order": ["t < a"]},
+        ),
+        (
+            {"t": real(0, 100, 1), "a": real(0.01, 0.04, 1), "b": whole(0, 5)},
+            {"sums": ["t = a + b"], "order": ["t < a"]},
+        ),
     ],
-    ids=["a null sum", "a null value", "a part of 0", "rounded down"],
+    ids=[
+        "a null sum",
+        "a null value",
+        "a part of 0",
+        "rounded down",
+        "a determined null",
+        "a part below 0",
+        "a null in a circle",
+        "a null beside an order",
+        "a null total beside its bounds",
+        "a null total in an order",
+        "floats rounded to the bound",
+        "rounded up to the bound",
+        "a part too large for its decimals",
+        "a part between two decimals",
+    ],
 )
 def test_what_a_null_or_rounding_keeps_is_taken(columns: dict[str, Any], rules: dict[str, Any]) -> None:
     assert load(columns, **rules).learned
