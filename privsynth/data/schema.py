@@ -192,6 +192,14 @@ class Schema(Strict):
         return {name: c for name, c in self.columns.items() if isinstance(c, Image) and not c.dropped}
 
     @property
+    def table(self) -> Schema:
+        """The schema of the same rows without their pictures; itself where there are none."""
+        if not self.pictures:
+            return self
+        told = self.to_json()
+        return Schema.from_json({**told, "columns": [c for c in told["columns"] if c["name"] not in self.pictures]})
+
+    @property
     def modelled(self) -> dict[str, Column]:
         """The learned columns that no rule computes from others: those that have cells."""
         computed = self.computed

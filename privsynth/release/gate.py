@@ -98,6 +98,8 @@ def gate(model: Model, split: Split, *, hold: Hold, policy: Policy, progress: Pr
         )
     if hold.transcript() not in (None, model.transcript.to_bytes()):
         raise HoldError("the model was not fitted to this hold's transcript", mend="refit from the hold's transcript")
+    if model.schema.pictures:
+        raise PolicyError("no rule of the gate looks at pictures yet", mend="keep the model inside")
     _check_model(model, hold)
     _check_split(split, hold)
     check_rules(policy, model.schema)

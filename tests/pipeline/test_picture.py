@@ -61,7 +61,7 @@ def test_a_picture_is_drawn_of_every_kind_of_column(ended: Desk, tmp_path: Path)
     assert labels["sex"] == ["F", "M", "X"]
     assert labels["smoker"] == ["false", "true", "null"]
     assert labels["cost"][0] == "0" and all(" to " not in text for text in labels["cost"])  # low edges
-    assert labels["seen"][0] == "2020-01-01"
+    assert "2020-01-01" <= labels["seen"][0] < "2020-03-01"  # a first cell may hold too little to be shown
     for name, axes in by_name.items():
         [bars, intervals] = axes.containers
         shown = len(shown_cells(model.intervals()[name][0], null=model.codec.columns[model.codec.index[name]].null))

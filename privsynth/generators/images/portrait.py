@@ -16,8 +16,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from privsynth.data.pictures import Pixels
 from privsynth.generators.images.band import Band
-from privsynth.generators.images.likeness import Basis, basis, means, spreads
+from privsynth.generators.images.likeness import basis, means, spreads
 from privsynth.generators.images.sums import BINS, Noisy, edges, quantile
 
 Floats = npt.NDArray[np.float64]
@@ -27,6 +28,8 @@ LENGTHS, MEAN, EFFECTS, POOLED = 0.01, 0.03, 0.14, 0.38
 """Shares of μ²: of each histogram of lengths, each mean, all effects, the pooled moment. The classes have the rest."""
 WITHIN = 0.85
 """Of the rows, by a noisy histogram, lie within the radius that they are shortened to: what is far is rare."""
+MOST_ASKED = 20
+"""Sums that a portrait asks for, at most."""
 FEWER = 0.77
 """Pictures are aligned where that leaves so much of what is within a class, or less."""
 
@@ -108,6 +111,7 @@ class Portrait:
         axes: (d, r) basis.
         roots: (cells of the first column, r, r) roots of the covariances within the basis.
         edge: below this variance all is noise.
+        sizes: cells of each column.
     """
 
     band: Band
@@ -116,6 +120,25 @@ class Portrait:
     axes: Floats
     roots: Floats
     edge: float
+    sizes: tuple[int, ...]
+
+    @property
+    def arrays(self) -> tuple[Floats, ...]:
+        """Every number of it."""
+        return (self.centre, self.effects, self.axes, self.roots, np.array([self.edge]))
+
+    def drawn(self, cells: npt.NDArray[np.integer], rng: np.random.Generator) -> Pixels:
+        """(n, height, width[, 3]) a picture for each row of (n, columns) cells."""
+        vectors = np.tile(self.centre, (len(cells), 1))
+        at = 0
+        for c, size in enumerate(self.sizes):
+            vectors += self.effects[at + cells[:, c]]
+            at += size
+        inner = rng.normal(size=(len(cells), self.axes.shape[1]))
+        for cell in np.unique(cells[:, 0]):
+            held = cells[:, 0] == cell
+            vectors[held] += (inner[held] @ self.roots[cell].T) @ self.axes.T
+        return self.band.pixels(vectors)
 
 
 def portray(ask: Ask, setting: Setting, *, rows: float, beside: Floats) -> Portrait:
@@ -143,6 +166,7 @@ def portray(ask: Ask, setting: Setting, *, rows: float, beside: Floats) -> Portr
         axes.axes,
         np.stack([_root(s) for s in spreads(classes, own, np.diag(axes.spread))]),
         axes.edge,
+        setting.sizes,
     )
 
 
@@ -181,6 +205,3 @@ def _square(noisy: Noisy, top: float) -> float:
 def _root(spread: Floats) -> Floats:
     values, axes = np.linalg.eigh(spread)
     return np.asarray(axes * np.sqrt(np.maximum(values, 0.0)), dtype=np.float64)
-
-
-__all__ = ["Ask", "Basis", "Portrait", "Setting", "View", "portray"]

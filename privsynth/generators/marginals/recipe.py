@@ -17,14 +17,13 @@ from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from privsynth.data.codec import Codec
 from privsynth.data.count import Counter, TableCounter
 from privsynth.data.records import Records, Train
 from privsynth.data.schema import Schema
 from privsynth.documents import identity, join
 from privsynth.errors import BudgetError, ConditionError, HoldError, MissingExtra, ModelError, SchemaError
+from privsynth.generators.base import check_rows
 from privsynth.generators.marginals.domains import (
     NO_DOMAINS,
     Domains,
@@ -209,7 +208,7 @@ class Marginals:
         source = noise if noise is not None else SecureNoise()
         if train.schema.sha256 != self.schema.sha256:
             raise HoldError("the records were read by another schema than the recipe's", mend="read them by this one")
-        _check_rows(train, hold)
+        check_rows(train, hold)
         _check_public(self.public, public, train=train.records)
         self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
         self._check_machine()
@@ -392,6 +391,10 @@ class Marginals:
         """
         if transcript.recipe != self.identity or receipt.recipe != self.identity:
             raise HoldError("the transcript belongs to another recipe", mend="refit with the recipe that bought it")
+        return self.fitted(transcript, receipt, progress=progress)
+
+    def fitted(self, transcript: MarginalTranscript, receipt: Receipt, *, progress: Progress = SILENT) -> MarginalModel:
+        """The same, whatever the receipt was paid for: of tables that are a part of what another recipe bought."""
         self._check_machine()
         from privsynth.generators.marginals.mixture import fit_mixture
 
@@ -438,26 +441,3 @@ def _check_public(declared: PublicHelp | None, given: PublicRows | None, *, trai
         raise HoldError("the recipe declares a public table", mend="give its rows: `fit(..., public=rows)`")
     if declared is not None and given is not None:
         declared.check(given, train=train)
-
-
-def _check_rows(train: Train, hold: Hold) -> None:
-    """Refuse rows that are not what the hold was bought for, before it is opened.
-
-    Raises:
-        HoldError: not the training side, consent read under another policy, coins of another ledger, or
-            more rows of a subject than the hold's contribution bound.
-    """
-    if not isinstance(train, Train):
-        raise HoldError("a fit takes the training side of a split", mend="pass split.train")
-    if train.policy != hold.policy:
-        raise HoldError(
-            "the consent of these rows was read under another policy than the hold's",
-            mend="read, filter and split again under the hold's policy",
-        )
-    if train.coins != hold.coins:
-        raise HoldError("the split was drawn by another ledger", mend="split with the ledger that sold the hold")
-    _, rows = np.unique(train.records.subjects.astype(object), return_counts=True)
-    if train.contribution != hold.contribution or rows.max(initial=0) > hold.contribution:
-        raise HoldError(
-            f"the hold was bought for at most {hold.contribution} rows of a subject", mend="fit what the split gave"
-        )

@@ -1,0 +1,305 @@
+"""``ImageStatistics``: rows that carry a picture, from closed-form paid statistics: seconds on a CPU.
+
+Mechanism. Neighbours: add or remove one subject, with her at most k rows, picture and all. One hold pays two parts,
+each under an exact inner cap: the columns by :class:`Marginals` (their tables), the pictures by sums, histograms and
+second moments (sums.py), each of them an exact Gaussian event of rounded or floored noise. What is asked later follows
+from what was told before, so the hold's event Gaussian(1/μ_fit) is an envelope over all paths. Public: the schema, the
+recipe's fields, declared sizes. p(row) is the table model; p(picture | row) a normal law of its low band whose mean
+adds an effect for each value of the columns ``by``, and whose spread is that of the first of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from privsynth.data.codec import Codec, Codes
+from privsynth.data.columns import Image
+from privsynth.data.records import Records, Train
+from privsynth.data.schema import Schema
+from privsynth.documents import identity, join
+from privsynth.errors import BudgetError, HoldError, SchemaError
+from privsynth.generators.base import check_rows
+from privsynth.generators.images.asked import Rows, Told
+from privsynth.generators.images.band import Band
+from privsynth.generators.images.model import PicturedModel
+from privsynth.generators.images.portrait import MOST_ASKED, Portrait, Setting, portray
+from privsynth.generators.images.sums import Till
+from privsynth.generators.images.transcript import PicturedTranscript
+from privsynth.generators.marginals import MarginalModel, Marginals
+from privsynth.generators.marginals.purse import Purse
+from privsynth.generators.marginals.terms import Terms
+from privsynth.ledger.store import Hold
+from privsynth.privacy.accountant import Prices
+from privsynth.privacy.budget import Budget
+from privsynth.privacy.events import Provenance, Receipt
+from privsynth.privacy.gdp import root_down
+from privsynth.privacy.noise import WIDEST, NoiseSource, SecureNoise, wide_variation
+from privsynth.progress import SILENT, Progress
+
+TABLE = Fraction(1, 10)
+"""Of μ² for the columns; a table of few columns is good at little, pictures never are."""
+NOISE_SLICE = 0.999
+"""Of the slice of delta for the sampler's error, for the tables' draws; the wide ones need next to nothing."""
+LEAST_SIDE, MOST_SIDE = 4, 24
+
+
+@dataclass(frozen=True)
+class ImageStatistics:
+    """A recipe for rows that carry one picture. All fields may be published.
+
+    Args:
+        schema: public description of the rows, with one column of kind image that is not nullable.
+        budget: the whole release's price, gate included.
+        by: the columns that pictures depend on, each with a public list of values; the first one's values have spreads
+            of their own. By default the first such column.
+        side: of the square of coefficients that is learned; by default from declared size and budget.
+        aligned: whether pictures may be brought to one place and slant first (dark ground, bright ink): decided by
+            paid sums; False: never.
+
+    Raises:
+        SchemaError: not one picture, a nullable one, or ``by`` names what has no public list of values.
+        BudgetError: ``side`` out of range.
+    """
+
+    schema: Schema
+    budget: Budget
+    by: tuple[str, ...] = ()
+    side: int | None = None
+    aligned: bool = True
+    table: Marginals = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.schema.pictures) != 1:
+            raise SchemaError(
+                f"{len(self.schema.pictures)} columns of pictures",
+                where="ImageStatistics.schema",
+                mend="declare one column of kind image, and the others `dropped: true`",
+            )
+        if self.picture.nullable:
+            raise SchemaError(
+                f"{self.column!r} may be missing",
+                where="ImageStatistics.schema",
+                mend="leave out `nullable: true`: rows without a picture are then dropped by rule",
+            )
+        listed = [name for name, size in self._sizes.items() if size is not None]
+        object.__setattr__(self, "by", tuple(self.by) or tuple(listed[:1]))
+        wrong = [name for name in self.by if name not in listed]
+        if wrong or not self.by or len(set(self.by)) != len(self.by):
+            raise SchemaError(
+                f"pictures cannot depend on {join(wrong) or 'nothing'}",
+                where="ImageStatistics.by",
+                mend=f"name columns with a public list of values: {join(listed) or 'declare one'}",
+            )
+        if self.side is not None and (isinstance(self.side, bool) or not LEAST_SIDE <= self.side <= MOST_SIDE):
+            raise BudgetError(
+                f"side is {self.side!r}", where="ImageStatistics.side", mend=f"{LEAST_SIDE} to {MOST_SIDE}"
+            )
+        object.__setattr__(self, "table", Marginals(self.schema.table, self.budget, target=self.by[0]))
+
+    @cached_property
+    def _sizes(self) -> dict[str, int | None]:
+        """How many cells each learned column has; None where a fit pays for them."""
+        columns = {c.name: c for c in Codec(self.schema.table).columns}
+        return {
+            name: None
+            if getattr(declared, "open", False) or declared.kind not in ("categorical", "boolean")
+            else columns[name].cells
+            for name, declared in self.schema.table.modelled.items()
+        }
+
+    @property
+    def column(self) -> str:
+        """The column of pictures."""
+        return next(iter(self.schema.pictures))
+
+    @property
+    def picture(self) -> Image:
+        """Its declaration."""
+        return self.schema.pictures[self.column]
+
+    # --- Priced ---------------------------------------------------------------------------------
+
+    @property
+    def kind(self) -> str:
+        """As written in study files."""
+        return "image-statistics"
+
+    @property
+    def source(self) -> str:
+        """The registered source that the schema names."""
+        return self.schema.source
+
+    @property
+    def unit(self) -> str:
+        """``row`` unit's name, or empty: the policy names the unit behind a subject column."""
+        return self.table.unit
+
+    @property
+    def contribution(self) -> int:
+        """k."""
+        return self.table.contribution
+
+    @property
+    def selects(self) -> bool:
+        """Whether the schema has open category sets."""
+        return self.table.selects
+
+    def describe(self) -> dict[str, Any]:
+        """Every field as JSON values."""
+        budget = self.budget
+        return {
+            "kind": self.kind,
+            "schema": self.schema.to_json(),
+            "budget": {"epsilon": budget.epsilon, "delta": budget.delta, "neighbours": budget.neighbours},
+            "by": list(self.by),
+            "side": self.side,
+            "aligned": self.aligned,
+        }
+
+    @classmethod
+    def from_description(cls, value: Mapping[str, Any]) -> ImageStatistics:
+        """The recipe that :meth:`describe` described."""
+        return cls(
+            Schema.from_json(value["schema"]),
+            Budget(**value["budget"]),
+            by=tuple(value["by"]),
+            side=value["side"],
+            aligned=value["aligned"],
+        )
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of :meth:`describe`."""
+        return identity(self.describe())
+
+    def check_sampler(self, prices: Prices, *, rows: float, cap_epsilon: float) -> None:
+        """Whether a fit at these prices could be laid out for ``rows`` declared training subjects: public, free.
+
+        Raises:
+            BudgetError: noise beyond the sampler's range, or more sampler error than delta is set aside for.
+        """
+        share = replace(
+            prices, mu_fit=self._parts(Fraction(prices.mu_fit) ** 2)[0], delta_noise=NOISE_SLICE * prices.delta_noise
+        )
+        self.table.check_sampler(share, rows=rows, cap_epsilon=cap_epsilon)
+        draws = MOST_ASKED * sum(size or 0 for size in self._sizes.values()) * self._setting(MOST_SIDE).plain.size ** 2
+        factor = 1 + Fraction(math.exp(min(cap_epsilon, 700.0)) * (1 + 1e-12))
+        if factor * draws * wide_variation(WIDEST) > Fraction((1 - NOISE_SLICE) * prices.delta_noise):
+            raise BudgetError(
+                f"at a cap of epsilon {cap_epsilon:g} the sampler's rounding would cost more delta than is set aside",
+                where="ImageStatistics.budget",
+                mend="a smaller cap in the policy, or a larger delta",
+            )
+
+    # --- the step -------------------------------------------------------------------------------
+
+    def fit(
+        self, train: Train, hold: Hold, *, noise: NoiseSource | None = None, progress: Progress = SILENT
+    ) -> PicturedModel:
+        """Measure, make the transcript durable, then fit it.
+
+        Args:
+            train: the training side of a split of records that ``read_images`` gave.
+            hold: bought for exactly this recipe, source, purpose and recipient; opened once.
+            noise: None for the operating system's secure source. A seeded source is for tests: the model says so and
+                no gate passes it.
+
+        Raises:
+            HoldError: another recipe, source, purpose or recipient, or a hold already opened.
+            LedgerError, StorageError: the ledger cannot record it; nothing was measured.
+        """
+        source = noise if noise is not None else SecureNoise()
+        if train.schema.sha256 != self.schema.sha256 or self.column not in train.records.pictures:
+            raise HoldError("the records were read by another schema than the recipe's", mend="read them by this one")
+        check_rows(train, hold)
+        self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
+        hold.open_fit(
+            recipe=self.identity,
+            source=train.source,
+            purpose=train.purpose,
+            recipient=train.recipient,
+            benchmark=train.benchmark,
+        )
+        whole = Terms.of(hold)
+        mu_table, cap_table = self._parts(whole.cap)
+        terms = replace(whole, mu=mu_table, cap=cap_table)
+        table = self.table.buy(train.records, terms, noise=source, progress=progress)
+        receipt = hold.receipt(
+            noise=_provenance(source), schema=self.schema.sha256, person_rows=self.schema.subject.person_rows
+        )
+        fitted = self.table.fitted(table, receipt, progress=progress)
+        rows = self._rows(train.records, fitted, Purse(source, cap=whole.cap - cap_table), whole, progress)
+        portray(rows, rows.setting, rows=fitted.rows, beside=self._beside(fitted))
+        transcript = PicturedTranscript(table, rows.told, self.identity, receipt.noise)
+        hold.deposit(transcript.to_bytes())
+        return self.refit(transcript, receipt, progress=progress)
+
+    def refit(self, transcript: PicturedTranscript, receipt: Receipt, *, progress: Progress = SILENT) -> PicturedModel:
+        """The model of a transcript: free, from noisy sums alone, the same bytes each time.
+
+        Raises:
+            HoldError: the transcript was bought for another recipe. ModelError: it is not whole.
+        """
+        if transcript.recipe != self.identity or receipt.recipe != self.identity:
+            raise HoldError("the transcript belongs to another recipe", mend="refit with the recipe that bought it")
+        table = self.table.fitted(transcript.table, receipt, progress=progress)
+        portrait = self._portrait(transcript, table, receipt)
+        return PicturedModel(
+            schema=self.schema,
+            receipt=receipt,
+            transcript=transcript,
+            recipe=self.describe(),
+            table=table,
+            portrait=portrait,
+        )
+
+    def _portrait(self, transcript: PicturedTranscript, table: MarginalModel, receipt: Receipt) -> Portrait:
+        setting = self._setting(self._side(table.rows, receipt.mu_fit))
+        return portray(Told(transcript.told), setting, rows=table.rows, beside=self._beside(table))
+
+    def _parts(self, whole: Fraction) -> tuple[float, Fraction]:
+        """The table's μ, and exactly its part of μ²."""
+        mu = root_down(whole * TABLE)
+        return mu, Fraction(mu) ** 2
+
+    def _rows(self, records: Records, table: MarginalModel, purse: Purse, terms: Terms, progress: Progress) -> Rows:
+        codec = table.codec
+        codes: Codes = codec.encode(records.frame)
+        cells = np.asarray(codes[:, [codec.index[name] for name in self.by]], dtype=np.int64)
+        setting = self._setting(self._side(table.rows, terms.mu))
+        progress.step("measure the pictures (paid)", 1)
+        pictures = records.pictures[self.column]
+        left = float(terms.cap * (1 - TABLE))
+        return Rows(setting, pictures.pixels, cells, Till(purse, contribution=terms.contribution), left * (1 - 1e-9))
+
+    def _side(self, rows: float, mu: float) -> int:
+        """More coefficients where more is told of each: by paid N̂ and μ."""
+        if self.side is not None:
+            return self.side
+        return int(min(MOST_SIDE, max(LEAST_SIDE, round(math.sqrt(40 * max(rows * mu, 1.0) ** 0.2)))))
+
+    def _setting(self, side: int) -> Setting:
+        width, height = self.picture.size
+        colours = self.picture.mode == "RGB"
+        straight = Band(height, width, False, side, aligned=True) if self.aligned and not colours else None
+        return Setting(Band(height, width, colours, side), straight, tuple(self._sizes[name] or 0 for name in self.by))
+
+    def _beside(self, table: MarginalModel) -> npt.NDArray[np.float64]:
+        """About how many rows hold two values of ``by`` together, by the table's model."""
+        blocks = [
+            [np.diag(table.marginal([a])) if a == b else table.marginal([a, b]) for b in self.by] for a in self.by
+        ]
+        return np.asarray(np.block(blocks) * max(table.rows, 1.0), dtype=np.float64)
+
+
+def _provenance(source: NoiseSource) -> Provenance:
+    """Secure only from the secure source itself, not by its word."""
+    return "os-secure" if type(source) is SecureNoise else "seeded"
