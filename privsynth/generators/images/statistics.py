@@ -284,7 +284,7 @@ class ImageStatistics:
         """More coefficients where more is told of each: by paid N̂ and μ."""
         if self.side is not None:
             return self.side
-        return int(min(MOST_SIDE, max(LEAST_SIDE, round(math.sqrt(40 * max(rows * mu, 1.0) ** 0.2)))))
+        return int(min(MOST_SIDE, max(LEAST_SIDE, round(math.sqrt(28 * max(rows * mu, 1.0) ** 0.2)))))
 
     def _setting(self, side: int) -> Setting:
         width, height = self.picture.size
