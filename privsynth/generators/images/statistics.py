@@ -281,10 +281,10 @@ class ImageStatistics:
         return Rows(setting, pictures.pixels, cells, Till(purse, contribution=terms.contribution), left * (1 - 1e-9))
 
     def _side(self, rows: float, mu: float) -> int:
-        """More coefficients where more is told of each: by paid N̂ and μ."""
+        """More coefficients where more is told of each, by paid N̂ and μ: on 60,000 digits 14 at ε = 1, 20 at 10."""
         if self.side is not None:
             return self.side
-        return int(min(MOST_SIDE, max(LEAST_SIDE, round(math.sqrt(28 * max(rows * mu, 1.0) ** 0.2)))))
+        return int(min(MOST_SIDE, max(LEAST_SIDE, round(14 * max(rows * mu / 16_000, 1e-6) ** 0.18))))
 
     def _setting(self, side: int) -> Setting:
         width, height = self.picture.size
