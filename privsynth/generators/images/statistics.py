@@ -60,7 +60,7 @@ class ImageStatistics:
         budget: the whole release's price, gate included.
         by: the columns that pictures depend on, each with a public list of values; the first one's values have spreads
             of their own. By default the first such column.
-        side: of the square of coefficients that is learned; by default from declared size and budget.
+        side: of the square of coefficients that is learned; by default from the paid N̂ and the fit's μ.
         aligned: whether pictures may be brought to one place and slant first (dark ground, bright ink): decided by
             paid sums; False: never.
 
