@@ -47,6 +47,7 @@ __all__ = [
     "dyadic_below",
     "keyed_coins",
     "noisy_argmax",
+    "provenance_of",
     "total_variation",
     "wide_variation",
 ]
@@ -116,6 +117,11 @@ class SeededNoise:
 
     def _words(self, count: int) -> NDArray[np.uint64]:
         return np.asarray(self._bits.random_raw(count), dtype=np.uint64)
+
+
+def provenance_of(source: NoiseSource) -> Provenance:
+    """Secure only from the secure source itself, not by a source's word."""
+    return "os-secure" if type(source) is SecureNoise else "seeded"
 
 
 def noisy_argmax(scores: NDArray[np.int64], *, sigma: float, source: NoiseSource) -> int:

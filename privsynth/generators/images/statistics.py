@@ -39,9 +39,9 @@ from privsynth.generators.marginals.terms import Terms
 from privsynth.ledger.store import Hold
 from privsynth.privacy.accountant import Prices
 from privsynth.privacy.budget import Budget
-from privsynth.privacy.events import Provenance, Receipt
+from privsynth.privacy.events import Receipt
 from privsynth.privacy.gdp import root_down
-from privsynth.privacy.noise import WIDEST, NoiseSource, SecureNoise, wide_variation
+from privsynth.privacy.noise import WIDEST, NoiseSource, SecureNoise, provenance_of, wide_variation
 from privsynth.progress import SILENT, Progress
 
 TABLE = Fraction(1, 10)
@@ -221,6 +221,7 @@ class ImageStatistics:
             raise HoldError("the records were read by another schema than the recipe's", mend="read them by this one")
         check_rows(train, hold)
         self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
+        self.table.check_machine()
         hold.open_fit(
             recipe=self.identity,
             source=train.source,
@@ -233,14 +234,14 @@ class ImageStatistics:
         terms = replace(whole, mu=mu_table, cap=cap_table)
         table = self.table.buy(train.records, terms, noise=source, progress=progress)
         receipt = hold.receipt(
-            noise=_provenance(source), schema=self.schema.sha256, person_rows=self.schema.subject.person_rows
+            noise=provenance_of(source), schema=self.schema.sha256, person_rows=self.schema.subject.person_rows
         )
         fitted = self.table.fitted(table, receipt, progress=progress)
         rows = self._rows(train.records, fitted, Purse(source, cap=whole.cap - cap_table), whole, progress)
         portray(rows, rows.setting, rows=fitted.rows, beside=self._beside(fitted))
         transcript = PicturedTranscript(table, rows.told, self.identity, receipt.noise)
         hold.deposit(transcript.to_bytes())
-        return self.refit(transcript, receipt, progress=progress)
+        return self._model(transcript, receipt, fitted)
 
     def refit(self, transcript: PicturedTranscript, receipt: Receipt, *, progress: Progress = SILENT) -> PicturedModel:
         """The model of a transcript: free, from noisy sums alone, the same bytes each time.
@@ -250,15 +251,17 @@ class ImageStatistics:
         """
         if transcript.recipe != self.identity or receipt.recipe != self.identity:
             raise HoldError("the transcript belongs to another recipe", mend="refit with the recipe that bought it")
-        table = self.table.fitted(transcript.table, receipt, progress=progress)
-        portrait = self._portrait(transcript, table, receipt)
+        return self._model(transcript, receipt, self.table.fitted(transcript.table, receipt, progress=progress))
+
+    def _model(self, transcript: PicturedTranscript, receipt: Receipt, table: MarginalModel) -> PicturedModel:
+        """The model of a transcript whose columns are fitted."""
         return PicturedModel(
             schema=self.schema,
             receipt=receipt,
             transcript=transcript,
             recipe=self.describe(),
             table=table,
-            portrait=portrait,
+            portrait=self._portrait(transcript, table, receipt),
         )
 
     def _portrait(self, transcript: PicturedTranscript, table: MarginalModel, receipt: Receipt) -> Portrait:
@@ -298,8 +301,3 @@ class ImageStatistics:
             [np.diag(table.marginal([a])) if a == b else table.marginal([a, b]) for b in self.by] for a in self.by
         ]
         return np.asarray(np.block(blocks) * max(table.rows, 1.0), dtype=np.float64)
-
-
-def _provenance(source: NoiseSource) -> Provenance:
-    """Secure only from the secure source itself, not by its word."""
-    return "os-secure" if type(source) is SecureNoise else "seeded"

@@ -24,7 +24,7 @@ from privsynth.generators.marginals.purse import Purse
 from privsynth.generators.marginals.resolve import OneWays, equal_mass_groups, one_ways
 from privsynth.generators.marginals.transcript import Ints, MarginalTranscript, Measurement
 from privsynth.generators.marginals.workload import Query
-from privsynth.privacy.noise import NoiseSource, SecureNoise
+from privsynth.privacy.noise import NoiseSource, provenance_of
 from privsynth.progress import Progress
 
 Groupings = Mapping[int, Grouping]
@@ -87,7 +87,7 @@ def measure(
         till.buy(ask, stages.held_back)
     for ask in plan.joint:
         till.buy(ask, stages.groups(ask))
-    provenance = "os-secure" if type(noise) is SecureNoise else "seeded"
+    provenance = provenance_of(noise)
     known = _public(till.bought, public)
     return MarginalTranscript(tuple(till.bought), recipe, provenance, domains.learned, domains.measured, known)
 

@@ -211,7 +211,7 @@ class Marginals:
         check_rows(train, hold)
         _check_public(self.public, public, train=train.records)
         self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
-        self._check_machine()
+        self.check_machine()
         hold.open_fit(
             recipe=self.identity,
             source=train.source,
@@ -238,7 +238,7 @@ class Marginals:
         counter = _counter(records, Codec(self.schema, domains.learned))
         return self._measure(counter, terms=terms, noise=noise, public=public, progress=progress, domains=domains)
 
-    def _check_machine(self) -> None:
+    def check_machine(self) -> None:
         """Whether the free fit can run here, before anything is paid.
 
         Raises:
@@ -395,7 +395,7 @@ class Marginals:
 
     def fitted(self, transcript: MarginalTranscript, receipt: Receipt, *, progress: Progress = SILENT) -> MarginalModel:
         """The same, whatever the receipt was paid for: of tables that are a part of what another recipe bought."""
-        self._check_machine()
+        self.check_machine()
         from privsynth.generators.marginals.mixture import fit_mixture
 
         columns = Codec(self.schema, transcript.learned).columns
