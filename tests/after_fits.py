@@ -59,7 +59,9 @@ def domain_residuals(recipe: Marginals, transcript: MarginalTranscript, train: T
             told = dict(zip(values[names[m.clique[0]]], m.counts.tolist(), strict=True))
             sure = before >= bar
             before = before[sure]
-            counts = np.array([told[name] for name, is_sure in zip(held, sure, strict=True) if is_sure], dtype=np.int64)
+            counts = np.array(
+                [told.get(name, 0) for name, is_sure in zip(held, sure, strict=True) if is_sure], dtype=np.int64
+            )
         out.setdefault(m.stage, []).append((counts - before).astype(np.float64) / math.sqrt(m.variance))
     return {stage: parts for stage, parts in out.items() if any(part.size for part in parts)}
 
