@@ -304,12 +304,16 @@ class Text(_Column):
         return self
 
 
+THERE = "there"
+"""What stands in a table for a picture that may be missing and is not."""
+
+
 class Image(_Column):
     """A picture of ``size`` (width and height in pixels), grey (``L``) or in colours (``RGB``). ``fit``: how one of
     another shape is brought to it: ``crop`` to its middle, ``pad`` with black, or ``stretch``. ``outside``: what
     happens to a row whose picture cannot be read: null where the column is nullable, else drop.
 
-    No table is made of it: :attr:`Schema.pictures`."""
+    No table is made of it (:attr:`Schema.pictures`), but of one that may be missing whether it is there."""
 
     kind: Literal["image"] = "image"
     size: tuple[Annotated[int, pydantic.Field(ge=1, le=4096)], Annotated[int, pydantic.Field(ge=1, le=4096)]]

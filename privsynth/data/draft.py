@@ -226,6 +226,7 @@ def _stored(field: pa.Field) -> Stored:
         "zoned": lambda k: t.is_timestamp(k) and k.tz is not None,
         "datetime": t.is_timestamp,
         "text": lambda k: t.is_string(k) or t.is_large_string(k),
+        "image": lambda k: t.is_binary(k) or t.is_large_binary(k),
     }
     found = next((name for name, test in tests.items() if test(kind)), "unreadable")
     return Stored(field.name, found, "text" if found == "text" else re.sub(r"[^ -~]", "?", str(kind)))

@@ -32,6 +32,12 @@ _BY_STORAGE: dict[str | None, dict[str, Any]] = {
         "max": "TODO last possible moment",
         "nullable": _NULLABLE,
     },
+    "image": {
+        "kind": "image",
+        "size": "TODO such as [64, 64], the width and height that pictures are brought to",
+        "mode": "TODO L for grey or RGB",
+        "nullable": _NULLABLE,
+    },
     "zoned": {**_DROPPED, "dropped": "TODO store it without a time zone and declare a datetime, or write true"},
     "unreadable": {**_DROPPED, "dropped": "TODO store it flat or leave it out by writing true"},
 }
@@ -50,6 +56,7 @@ _SCHEMA_HEAD = """\
 #   {{kind: boolean}}                                   true or false
 #   {{kind: date, min: 2019-01-01, max: 2024-12-31}}    days; datetime is the same to the second
 #   {{kind: identifier}}                                names a person or record: never learned, made anew
+#   {{kind: image, size: [64, 64], mode: RGB}}          a picture: its path as text, or its file as binary
 #   {{kind: text, dropped: true}}                       left out, whatever it holds
 #
 # `nullable: true` where a field may be empty. A value outside its domain is clipped, emptied or its row
@@ -195,7 +202,7 @@ purpose: TODO a purpose of the policy
 recipient: TODO a recipient of the policy
 actor: TODO who asks, as under `people` in the policy
 generator:
-  kind: marginals
+  kind: marginals               # image-statistics where the schema has pictures, with `by:` in place of `target:`
   epsilon: TODO at most what the policy allows for a release
   delta: TODO at most what the policy allows for a release
   target: TODO the column that users will predict, or remove the line

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from privsynth.data.columns import Image
+from privsynth.data.columns import THERE, Image
 from privsynth.errors import MissingExtra
 
 if TYPE_CHECKING:
+    import pandas as pd
     from PIL import Image as Pillow
 
 Pixels = npt.NDArray[np.uint8]
@@ -59,9 +60,26 @@ class Pictures:
         """Those of the rows where ``mask`` is true."""
         return self if mask.all() else Pictures(self.pixels[mask], self.missing[mask])
 
+    def equals(self, other: Pictures) -> bool:
+        """Whether both are the same, pixel by pixel. Memory: some pictures."""
+        return (
+            self.pixels.dtype == other.pixels.dtype
+            and self.pixels.shape == other.pixels.shape
+            and np.array_equal(self.missing, other.missing)
+            and all(np.array_equal(a, b) for a, b in zip(self.pixels, other.pixels, strict=True))
+        )
+
     def raw(self, row: int) -> bytes:
         """What identifies a row's picture by content: for keyed row ids alone."""
         return b"" if self.missing[row] else self.pixels[row].tobytes()
+
+
+def there(missing: Mask) -> pd.Categorical:
+    """Of each row whether it has a picture, as a column of its table: a category or null."""
+    import pandas as pd
+
+    codes = cast("Sequence[int]", np.where(missing, -1, 0))
+    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(pd.Index([THERE])))
 
 
 class Unreadable(Exception):

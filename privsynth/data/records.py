@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from privsynth.data.pictures import Pictures
+from privsynth.data.pictures import Pictures, there
 from privsynth.data.schema import Schema, Subject
 from privsynth.errors import UsageError
 from privsynth.privacy.events import Receipt
@@ -280,6 +280,15 @@ class Synthetic:
     balance: Mapping[str, Any] = field(default_factory=dict)
     draw: Draw = "independent"
     pictures: Mapping[str, Pictures] = field(default_factory=dict)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows as :attr:`Schema.table` has them: of a picture that may be missing whether it is there."""
+        told = {
+            name: there(held.missing) for name, held in self.pictures.items() if self.schema.pictures[name].nullable
+        }
+        kept = [name for name in self.frame.columns if name not in self.pictures or name in told]
+        return self.frame.assign(**told)[kept] if self.pictures else self.frame
 
     def __len__(self) -> int:
         return len(self.frame)

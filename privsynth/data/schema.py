@@ -21,6 +21,7 @@ from privsynth.data.columns import (
     EXACT,
     MAX_CELLS,
     MAX_VALUES,
+    THERE,
     Boolean,
     Categorical,
     Column,
@@ -193,11 +194,18 @@ class Schema(Strict):
 
     @property
     def table(self) -> Schema:
-        """The schema of the same rows without their pictures; itself where there are none."""
+        """The schema of the same rows without their pictures; itself where there are none. Of a picture that may be
+        missing there stays whether it is there: a category or null."""
         if not self.pictures:
             return self
         told = self.to_json()
-        return Schema.from_json({**told, "columns": [c for c in told["columns"] if c["name"] not in self.pictures]})
+        there = Categorical(values=(THERE,), nullable=True)
+        kept = [
+            {"name": c["name"], **plain(there)} if c["name"] in self.pictures else c
+            for c in told["columns"]
+            if c["name"] not in self.pictures or self.pictures[c["name"]].nullable
+        ]
+        return Schema.from_json({**told, "columns": kept})
 
     @property
     def modelled(self) -> dict[str, Column]:

@@ -24,7 +24,7 @@ from privsynth.data.codec import Floats, Listed, OpenListed, Ranged, coded_colum
 from privsynth.data.conform import Mask, conform
 from privsynth.data.csv_file import csv_header
 from privsynth.data.files import Stored, load
-from privsynth.data.pictures import Pictures, decode_all
+from privsynth.data.pictures import Pictures, decode_all, there
 from privsynth.data.ranged import ranged_bounds, total
 from privsynth.data.records import Ballots, Records, numbered
 from privsynth.data.rules import Determines, Sum, listed, text_of
@@ -167,6 +167,9 @@ def _read(
     for name in schema.columns:  # consent may ask for a dropped column; neither codec nor fit ever sees it
         if schema.columns[name].dropped and name in stored.columns:
             frame[name] = stored.columns[name].to_pandas()
+    for name, held in pictures.items():
+        if schema.pictures[name].nullable:
+            frame[name] = there(held.missing)
     kept = faults.alive
     if not kept.all():
         frame = frame.loc[kept].reset_index(drop=True)

@@ -13,6 +13,7 @@ from typing import Any
 from privsynth.documents import Document
 from privsynth.errors import PolicyError
 from privsynth.policy.form import PolicyFile
+from privsynth.policy.gate_rules import Predicted
 
 
 @dataclass(frozen=True)
@@ -179,31 +180,33 @@ def _gate(file: PolicyFile) -> Faults:
         yield Fault(
             ("gate",),
             "the gate would evaluate no rule, and a gate that checks nothing refuses everything",
-            "write at least one of `schema constraints: true`, `fidelity`, `membership`, `utility`",
+            "write at least one of `schema constraints: true`, `fidelity`, `membership`, `utility`, `pictures`",
         )
     if gate.paid and gate.budget.share == 0:
         yield Fault(
             ("gate", "budget", "share"),
-            "membership and utility read real rows and must be paid for, but the gate's share is 0",
+            "rules of membership, utility and pictures read real rows and must be paid for, but the gate's share is 0",
             "for example 0.15",
         )
-    rule = gate.utility
-    if rule is None:
-        return
+    for place, rule in gate.predictions:
+        yield from _predicted(("gate", *place), rule)
+
+
+def _predicted(place: tuple[str, ...], rule: Predicted) -> Faults:
     if rule.accuracy is None and rule.balanced_accuracy is None and rule.gap is None:
         yield Fault(
-            ("gate", "utility"),
+            place,
             "the rule sets no limit",
             "add `accuracy: {at least: ...}`, `balanced accuracy: {at least: ...}` or `by` with `gap: {max: ...}`",
         )
     if bool(rule.by) != (rule.gap is not None):
         yield Fault(
-            ("gate", "utility", "by" if rule.by else "gap"),
+            (*place, "by" if rule.by else "gap"),
             "`by` and `gap` go together",
             "write both, for example `by: [sex]` and `gap: {max: 0.08}`, or neither",
         )
     if rule.target in rule.by:
-        yield Fault(("gate", "utility", "by"), "the target cannot be a group", "name other columns")
+        yield Fault((*place, "by"), "the target cannot be a group", "name other columns")
 
 
 def _people(file: PolicyFile) -> Faults:

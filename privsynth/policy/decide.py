@@ -215,7 +215,7 @@ def _gate_columns(policy: Policy, request: Request) -> RuleVerdict:
         "PS-GATE-001",
         not missing,
         f"the schema does not learn {join([repr(m) for m in missing])}" if missing else "the schema learns them",
-        policy.where("gate", "utility"),
+        policy.where("gate", *(policy.gate.predictions[0][0] if named else ("utility",))),
         f"the gate tests {join([repr(n) for n in named])}" if named else "the gate names no column",
         "declare these columns in the schema as learned, or use a policy whose gate fits this table",
     )

@@ -69,15 +69,37 @@ def _positive(value: Any) -> Any:
     raise ValueError("write a list of values, such as [true], or {above: 3}")
 
 
-class Utility(Part):
-    """Paid: a model trained on synthetic rows, tested on real ones by noisy counts."""
+class Predicted(Part):
+    """A column that is predicted, and how well it must be: over all rows, and alike in every group."""
 
     target: Line
-    positive: Annotated[tuple[Scalar, ...] | Above, pydantic.BeforeValidator(_positive)]
     accuracy: AtLeast | None = None
     balanced_accuracy: AtLeast | None = None
     by: Annotated[tuple[Line, ...], pydantic.AfterValidator(distinct)] = ()
     gap: AtMost | None = None
+
+
+class Utility(Predicted):
+    """Paid: a model trained on synthetic rows, tested on real ones by noisy counts."""
+
+    positive: Annotated[tuple[Scalar, ...] | Above, pydantic.BeforeValidator(_positive)]
+
+
+class PictureMembership(Membership):
+    """Paid: the same of pictures, by how closely a real one is copied: mirrored, moved or brightened too."""
+
+    cut: Share = 0.99
+
+
+class Attribute(Predicted):
+    """Paid: a column is learned from synthetic pictures, and guessed of real ones by noisy counts."""
+
+
+class Pictures(Part):
+    """Rules for rows that carry pictures: whether one is a copy is always asked."""
+
+    membership: PictureMembership
+    attribute: Attribute | None = None
 
 
 class GateRules(Part):
@@ -89,19 +111,47 @@ class GateRules(Part):
     fidelity: Fidelity | None = None
     membership: Membership | None = None
     utility: Utility | None = None
+    pictures: Pictures | None = None
 
     @property
     def rules(self) -> tuple[str, ...]:
         """The rules that this gate evaluates, under their names in the file, in order."""
         free = ("schema constraints",) if self.schema_constraints else ()
-        return free + tuple(n for n in ("fidelity", "membership", "utility") if getattr(self, n) is not None)
+        named = ("fidelity", "membership", "utility", "pictures")
+        return free + tuple(name for name in named if getattr(self, name) is not None)
+
+    @property
+    def paid_rules(self) -> tuple[tuple[str, ...], ...]:
+        """Where the rules stand that read real rows, each at an equal share of the gate's μ²."""
+        places = (("membership",), ("utility",), ("pictures", "membership"), ("pictures", "attribute"))
+        return tuple(place for place in places if self._at(place) is not None)
+
+    def mu_each(self, mu_gate: float) -> float:
+        """What each of them has of μ = ``mu_gate``; 0 without any."""
+        return mu_gate / math.sqrt(len(self.paid_rules)) if self.paid_rules else 0.0
+
+    def _at(self, place: tuple[str, ...]) -> Any:
+        found: Any = self
+        for name in place:
+            found = None if found is None else getattr(found, name)
+        return found
 
     @property
     def paid(self) -> bool:
         """Whether some rule reads real rows (and so needs a share of the budget)."""
-        return self.membership is not None or self.utility is not None
+        return bool(self.paid_rules)
+
+    @property
+    def predictions(self) -> tuple[tuple[tuple[str, ...], Predicted], ...]:
+        """The rules that predict a column, with where they stand."""
+        return tuple((p, self._at(p)) for p in self.paid_rules if isinstance(self._at(p), Predicted))
+
+    @property
+    def memberships(self) -> tuple[Membership, ...]:
+        """The rules that ask whether training subjects show."""
+        return tuple(rule for rule in map(self._at, self.paid_rules) if isinstance(rule, Membership))
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that rules name: target first, then groups."""
-        return () if self.utility is None else (self.utility.target, *self.utility.by)
+        return tuple(dict.fromkeys(name for _, rule in self.predictions for name in (rule.target, *rule.by)))

@@ -22,15 +22,18 @@ from typing import TYPE_CHECKING, Any
 
 from privsynth import __version__
 from privsynth.data.schema import Categorical, Schema
-from privsynth.documents import canonical, identity, sha256
+from privsynth.documents import canonical, identity, plain, sha256
 from privsynth.errors import BundleError, HoldError, ModelError, ReleaseRefused, SeededNoise, StorageError
 from privsynth.privacy.events import Receipt
+from privsynth.release.album import check_pictures, picture_files, told_of
 from privsynth.release.cards import card_markdown, data_card
 from privsynth.release.claims import Claims
 from privsynth.release.manifest import NAME as MANIFEST
 from privsynth.release.manifest import Manifest
 from privsynth.release.predicate import (
+    CSV,
     LISTING,
+    PARQUET,
     PAYLOAD_TYPE,
     PREDICATE_TYPE,
     STATEMENT,
@@ -48,8 +51,6 @@ if TYPE_CHECKING:
 
     from privsynth.data.records import Synthetic
 
-PARQUET = "data/table.parquet"
-CSV = "data/table.csv"
 _PACKAGES = ("dp-accounting", "numpy", "pandas", "pyarrow", "torch")
 
 
@@ -71,7 +72,7 @@ class Release:
         SeededNoise: noise that did not come from the operating system.
         ReleaseRefused: a rule that did not pass, or no rule at all.
         HoldError: rows of another model or hold.
-        ModelError: rows or a schema that are not the receipt's.
+        ModelError: rows, pictures or a schema that are not the receipt's.
         BundleError: a policy that is not the one of ``policy_sha256``, or that says otherwise of the transcript.
     """
 
@@ -119,6 +120,7 @@ class Release:
                 mend="release what `approved.release(...)` gave",
             )
         _check_rows(self.synth.frame, self.schema, where=where)
+        check_pictures(self.synth, self.schema, where=where)
 
     def __repr__(self) -> str:
         return f"Release({len(self.synth)} rows of {self.schema.source!r} for {self.receipt.recipient!r})"
@@ -155,6 +157,7 @@ class Release:
             schema_=self.schema.sha256,
             software=_software(),
             transcript=sha256(self._tables()[TABLES]) if self.transcript else None,
+            pictures=told_of(self.synth, self.schema),
         )
         digests = {entry.path: entry.sha256 for entry in manifest.files} | {MANIFEST: sha256(manifest.to_bytes())}
         statement = {
@@ -172,6 +175,7 @@ class Release:
 
     def _files(self) -> dict[str, bytes]:
         """Every file that the manifest lists."""
+        pictures = told_of(self.synth, self.schema) or ()
         card = data_card(
             self.receipt,
             self.claims,
@@ -185,8 +189,9 @@ class Release:
             model=self.model_id,
             transcript=bool(self.transcript),
             public_help=self.public_help,
+            pictures=[plain(told) for told in pictures],
         )
-        privacy = privacy_statement(self.receipt)
+        privacy = privacy_statement(self.receipt, pictures=[told.column for told in pictures])
         return {
             PARQUET: _parquet(self.synth.frame),
             CSV: self.synth.frame.to_csv(index=False, lineterminator="\n").encode(),
@@ -196,6 +201,7 @@ class Release:
             "privacy.md": statement_markdown(privacy).encode(),
             "policy.resolved.json": canonical(self.policy),
             "schema.json": canonical(self.schema.to_json()),
+            **picture_files(self.synth, self.schema),
             **self._tables(),
         }
 

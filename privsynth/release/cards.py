@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from privsynth.data.columns import Date, Datetime, Integer, Real
+from privsynth.data.album import SHEET
+from privsynth.data.columns import Date, Datetime, Image, Integer, Real
 from privsynth.data.ranged import cells_are_learned
 from privsynth.data.rules import Sum
 from privsynth.data.schema import Categorical, Column, Schema
@@ -46,6 +47,13 @@ TRANSCRIPT = (
     "above. From them anyone fits the model again and draws rows, without another look at the records; such rows are "
     "not part of what was signed. They show the estimated number of records, and noisy counts may be negative."
 )
+PICTURED = (
+    "Every picture is synthetic, drawn at random from a model; none shows a person, a specimen or a scene. Each file "
+    "says so in its metadata (`Source: synthetic, privsynth`): leave it there.",
+    "Pictures keep coarse shapes, and how these go with some columns. Fine detail, rare findings and what else depends "
+    "on a picture may be missing or invented: diagnose nobody by one, and judge a model that was trained on them on "
+    "real pictures.",
+)
 MIXING = (
     "Mixed with real records, the mixture is as sensitive as those records: the statement covers the synthetic rows "
     "alone.",
@@ -69,6 +77,7 @@ def data_card(
     model: str,
     transcript: bool = False,
     public_help: str | None = None,
+    pictures: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The card as JSON values.
 
@@ -82,6 +91,7 @@ def data_card(
         model: identity of the model that drew the rows.
         public_help: where the public rows come from that helped the fit.
         transcript: whether the bundle carries the noisy tables that the model was fitted to.
+        pictures: what the signed statement says of each column that holds them.
     """
     return {
         "privsynth-card": FORMAT,
@@ -108,10 +118,11 @@ def data_card(
         "public help": public_help,
         "transcript": transcript,
         "gate": claims.published(),
-        "limits": list(LIMITS),
+        "limits": [*LIMITS, *(PICTURED if pictures else ())],
         "mixing with real data": list(MIXING),
         "spreadsheets": _spreadsheets(schema),
         "verify": "privsynth verify DIR --trust trust.json",
+        **({"pictures": [{**told, "synthetic": True} for told in pictures], "sheet": SHEET} if pictures else {}),
     }
 
 
@@ -129,6 +140,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         f"**{_cell(card['purpose'])}**, made from records of the population {_cell(card['population'])}.",
         "",
         f"- Files: {', '.join(_code(path) for path in card['files'])} (the same rows).",
+        *_pictured(card),
         *conditions,
         *gated,
         *drawn,
@@ -220,6 +232,8 @@ def _column(name: str, column: Column, schema: Schema) -> dict[str, Any]:
     for key in ("values", "bins"):
         if len(domain.get(key, ())) > LISTED:
             domain[key] = f"{len(domain[key])}, listed in schema.json"
+    if isinstance(column, Image):
+        domain = {"size": " x ".join(map(str, column.size)), "mode": column.mode}
     if column.kind == "identifier":
         domain = {"made up": "regenerated, never learned"}
     if isinstance(column, Categorical) and column.open:
@@ -229,6 +243,17 @@ def _column(name: str, column: Column, schema: Schema) -> dict[str, Any]:
     if rule is not None:
         domain["computed from"] = ", ".join(rule.parts) if isinstance(rule, Sum) else rule.left
     return {"name": name, "kind": column.kind, "nullable": column.nullable, "domain": domain}
+
+
+def _pictured(card: Mapping[str, Any]) -> list[str]:
+    """Where the pictures are, in words, a line a column."""
+    lines = [
+        f"- {told['pictures']:,} synthetic pictures of {_code(told['column'])}, {told['size'][0]} x {told['size'][1]} "
+        f"pixels {'in colours' if told['mode'] == 'RGB' else 'in grey'}: {_code(told['file'])}. Unpacked "
+        "beside a copy of the table, each is at the path that stands in its row."
+        for told in card.get("pictures", ())
+    ]
+    return [*lines, f"- Some of them for a person to look at: {_code(card['sheet'])}."] if lines else []
 
 
 def _spreadsheets(schema: Schema) -> str:

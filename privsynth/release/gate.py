@@ -12,22 +12,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from privsynth.data.codec import Codec
 from privsynth.data.ranged import cells_are_learned
 from privsynth.data.records import Holdout, Model, Split, Synthetic, Train
-from privsynth.data.schema import Categorical, Schema
+from privsynth.data.schema import Schema
+from privsynth.documents import join
 from privsynth.errors import ConditionError, HoldError, PolicyError, ReleaseRefused, SeededNoise
 from privsynth.ledger.store import Hold
 from privsynth.policy.document import Policy
 from privsynth.policy.gate_rules import Above
 from privsynth.privacy.noise import SecureNoise
 from privsynth.progress import SILENT, Progress
+from privsynth.release.album import same_pictures
 from privsynth.release.bundle import Release
 from privsynth.release.claims import Claims, Finding
+from privsynth.release.picture_rules import check_columns, check_picture_rules, grouped
 from privsynth.release.rules import Bench, evaluate, positive_cells
-from privsynth.validate import paid
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Approved:
         if synth.model_id != self.model.id:
             raise HoldError("these rows were drawn from another model", mend="sample from the approved model")
         again = None if synth.seed is None else self._again(synth, seed=synth.seed)
-        if again is None or not again.frame.equals(synth.frame):
+        drawn = again is not None and again.frame.equals(synth.frame) and same_pictures(again.pictures, synth.pictures)
+        if again is None or not drawn:
             raise HoldError("these are not the rows that the model draws", mend="release a sample as it was drawn")
         return Release(
             model_id=self.model.id,
@@ -98,8 +99,6 @@ def gate(model: Model, split: Split, *, hold: Hold, policy: Policy, progress: Pr
         )
     if hold.transcript() not in (None, model.transcript.to_bytes()):
         raise HoldError("the model was not fitted to this hold's transcript", mend="refit from the hold's transcript")
-    if model.schema.pictures:
-        raise PolicyError("no rule of the gate looks at pictures yet", mend="keep the model inside")
     _check_model(model, hold)
     _check_split(split, hold)
     check_rules(policy, model.schema)
@@ -200,29 +199,40 @@ def check_rules(policy: Policy, schema: Schema) -> None:
     Raises:
         PolicyError: with the policy's line.
     """
+    _check_pictures(policy, schema)
+    check_picture_rules(policy, schema)
     rule = policy.gate.utility
     if rule is None:
         return
+    names = (rule.target, *rule.by)
+    check_columns(policy, schema, names, ("utility",))
     codec = Codec(schema)
     where = policy.document.where("gate", "utility")
-    for name in (rule.target, *rule.by):
-        if name not in codec.index:
-            what, mend = schema.not_modelled(name)
-            raise PolicyError(f"{name!r} is {what}", where=where, mend=mend)
-        column = codec.columns[codec.index[name]].column
-        if isinstance(column, Categorical) and column.open:
-            raise PolicyError(
-                f"column {name!r} is open: no value of it is public", where=where, mend="name a column with a list"
-            )
-        if name == rule.target and isinstance(rule.positive, Above) and cells_are_learned(column):
-            raise PolicyError(
-                f"the cells of {name!r} are learned, and may not part at {rule.positive.above:g}",
-                where=where,
-                mend="declare `bins` with that edge in the schema, or `cells: equal`",
-            )
-    for name in rule.by:
-        paid.groups_of(codec.columns[codec.index[name]], np.zeros(0, dtype=np.int32))
+    target = codec.columns[codec.index[rule.target]].column
+    if isinstance(rule.positive, Above) and cells_are_learned(target):
+        raise PolicyError(
+            f"the cells of {rule.target!r} are learned, and may not part at {rule.positive.above:g}",
+            where=where,
+            mend="declare `bins` with that edge in the schema, or `cells: equal`",
+        )
+    grouped(codec, rule.by)
     if not positive_cells(rule, codec.columns[codec.index[rule.target]]).any():
         raise PolicyError(
             "`positive` names no value of the target's domain", where=where, mend="values of the schema's list"
+        )
+
+
+def _check_pictures(policy: Policy, schema: Schema) -> None:
+    """Refuse pictures that no rule of the gate looks at, and rules for pictures that there are none of."""
+    if schema.pictures and policy.gate.pictures is None:
+        raise PolicyError(
+            f"no rule of the gate looks at the pictures of {join(list(schema.pictures))}",
+            where=policy.document.where("gate"),
+            mend="add rules for `pictures` to the policy's gate, or declare these columns `dropped: true`",
+        )
+    if policy.gate.pictures is not None and not schema.pictures:
+        raise PolicyError(
+            "rules for pictures, and the schema has none",
+            where=policy.document.where("gate", "pictures"),
+            mend="leave the rules out, or declare a column of `kind: image`",
         )

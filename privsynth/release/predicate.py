@@ -16,6 +16,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://privsynth.dev/release/v1"
 STATEMENT = "statement.dsse.json"
 ROLE = "release"
+PARQUET, CSV = "data/table.parquet", "data/table.csv"
 TABLES, LISTING = "transcript/transcript.safetensors", "transcript/transcript.json"
 """The transcript in a bundle, where the policy publishes it."""
 
@@ -43,12 +44,23 @@ class Claim(Strict):
     where: str
 
 
+class PictureFile(Strict):
+    """The pictures of a column: ``size`` is width and height in pixels, ``pictures`` how many, ``file`` the zip."""
+
+    column: str
+    file: str
+    size: tuple[pydantic.StrictInt, pydantic.StrictInt]
+    mode: Literal["L", "RGB"]
+    pictures: Annotated[pydantic.StrictInt, pydantic.Field(ge=0)]
+
+
 class Predicate(Strict):
     """What the signers say of the files.
 
     ``policy`` and ``schema`` are the SHA-256 of policy.resolved.json and schema.json; ``receipt`` has
     the fields of :class:`privsynth.privacy.events.Receipt`; ``created`` is ISO 8601, UTC; ``transcript`` is the
-    SHA-256 of the noisy tables, where the bundle carries them.
+    SHA-256 of the noisy tables, where the bundle carries them; ``pictures`` are the synthetic pictures of each column
+    that holds them, where there are any.
     """
 
     format: Annotated[Literal[1], pydantic.Field(alias="privsynth-release")]
@@ -65,6 +77,7 @@ class Predicate(Strict):
     schema_: Hex
     software: dict[str, str]
     transcript: Hex | None = None
+    pictures: tuple[PictureFile, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values under the names used in files; an absent figure stays null."""

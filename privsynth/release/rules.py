@@ -6,25 +6,26 @@ read real rows through noisy counts (``validate/paid.py``), each at an equal sha
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from privsynth.data.codec import Codec, CodedColumn, Codes, Ranged
-from privsynth.data.records import Model, Split, Synthetic
+from privsynth.data.records import Model, Records, Split, Synthetic
 from privsynth.data.tables import violations
 from privsynth.ledger.store import Hold
 from privsynth.policy.document import Policy
 from privsynth.policy.gate_rules import Above
+from privsynth.policy.gate_rules import Membership as MembershipRule
 from privsynth.policy.gate_rules import Utility as UtilityRule
 from privsynth.privacy.noise import NoiseSource
 from privsynth.progress import Progress
+from privsynth.release import findings
 from privsynth.release.claims import Finding
+from privsynth.release.picture_rules import picture_findings
 from privsynth.validate import paid
 from privsynth.validate.coded import Rows
 
-EVALUATED = 20_000
 NEAR_ROWS = 20_000
 FRESH_ROWS = 4_000
 REFERENCE_ROWS = 2_000
@@ -52,10 +53,9 @@ class Bench:
         rows, _ = model.rows_estimate()
         near_rows = int(min(NEAR_ROWS, max(rows, 2000)))
         sample = model.sample(near_rows + FRESH_ROWS, draw="independent")
-        codes = codec.encode(sample.frame)
+        codes = codec.encode(sample.table)
         rng = np.random.default_rng()
         reference = np.column_stack([rng.choice(c, REFERENCE_ROWS) for c in codes[:near_rows].T]).astype(np.int32)
-        paid_rules = (policy.gate.membership is not None) + (policy.gate.utility is not None)
         return cls(
             model=model,
             split=split,
@@ -65,7 +65,7 @@ class Bench:
             near=codes[:near_rows],
             fresh=codes[near_rows:],
             reference=reference,
-            mu_each=hold.prices.mu_gate / math.sqrt(paid_rules) if paid_rules else 0.0,
+            mu_each=policy.gate.mu_each(hold.prices.mu_gate),
             subjects=policy.source(split.train.source).subjects,
             contribution=hold.contribution,
         )
@@ -73,39 +73,47 @@ class Bench:
     def where(self, *path: str) -> str:
         return self.policy.document.where("gate", *path)
 
-    def side(self, name: str) -> Rows:
-        """Real rows of one side, thinned to about 20,000 subjects by declared size."""
+    def kept(self, name: str) -> Records:
+        """Real rows of one side, ``train`` or ``holdout``, thinned to about 20,000 subjects by declared size: the
+        same ones for every rule."""
         part = self.split.train if name == "train" else self.split.holdout
         share = 1 - self.split.holdout_share if name == "train" else self.split.holdout_share
-        return paid.thin(
-            self.codec.encode(part.records.frame),
+        mask = paid.thin(
             part.records.subjects,
             keep=self.split.thin,
-            probability=EVALUATED / max(1.0, share * self.subjects),
+            probability=paid.EVALUATED / max(1.0, share * self.subjects),
             label=f"gate:{name}",
         )
+        return part.records.keep(mask)
+
+    def side(self, name: str) -> Rows:
+        """The same, coded."""
+        records = self.kept(name)
+        return Rows.of(self.codec.encode(records.frame), records.subjects)
 
 
 def evaluate(bench: Bench, *, noise: NoiseSource, progress: Progress) -> list[Finding]:
     """Every rule that the policy names, in its order."""
     rules = bench.policy.gate
-    progress.step("gate (paid)", 4)
-    findings: list[Finding] = []
+    progress.step("gate (paid)", 5)
+    found: list[Finding] = []
     if rules.schema_constraints:
-        findings.append(_constraints(bench))
+        found.append(_constraints(bench))
     if bench.policy.data is not None:
-        findings.append(_rows(bench))
+        found.append(_rows(bench))
     progress.advance()
     if rules.fidelity is not None:
-        findings.append(_held_back(bench, rules.fidelity.held_back_marginals.max))
+        found.append(_held_back(bench, rules.fidelity.held_back_marginals.max))
     progress.advance()
     if rules.membership is not None:
-        findings.append(_membership(bench, rules.membership.cut, rules.membership.advantage.upper_bound_max, noise))
+        found.append(_membership(bench, rules.membership, noise))
     progress.advance()
     if rules.utility is not None:
-        findings += _utility(bench, rules.utility, noise)
+        found += _utility(bench, rules.utility, noise)
     progress.advance()
-    return findings
+    found += picture_findings(bench, noise=noise)
+    progress.advance()
+    return found
 
 
 def _constraints(bench: Bench) -> Finding:
@@ -143,7 +151,7 @@ def _held_back(bench: Bench, limit: float) -> Finding:
     return Finding("PS-GATE-FID", "held-back marginals", error.upper <= limit, told, figure, "free", where)
 
 
-def _membership(bench: Bench, cut: float, limit: float, noise: NoiseSource) -> Finding:
+def _membership(bench: Bench, rule: MembershipRule, noise: NoiseSource) -> Finding:
     found = paid.membership(
         bench.side("train"),
         bench.side("holdout"),
@@ -151,15 +159,11 @@ def _membership(bench: Bench, cut: float, limit: float, noise: NoiseSource) -> F
         fresh=bench.fresh,
         reference=bench.reference,
         columns=bench.codec.columns,
-        cut=cut,
+        cut=rule.cut,
         mu=bench.mu_each,
         noise=noise,
     )
-    figure = f"advantage {found.advantage:+.4f} (upper 95% bound {found.upper:.4f})"
-    told = f"upper 95% bound at most {limit:g}"
-    return Finding(
-        "PS-GATE-MEM", "membership advantage", found.upper <= limit, told, figure, "paid", bench.where("membership")
-    )
+    return findings.advantage(found, rule, bench.policy, ("membership",), rule="PS-GATE-MEM")
 
 
 def _utility(bench: Bench, rule: UtilityRule, noise: NoiseSource) -> list[Finding]:
@@ -176,35 +180,7 @@ def _utility(bench: Bench, rule: UtilityRule, noise: NoiseSource) -> list[Findin
         mu=bench.mu_each,
         noise=noise,
     )
-    out = []
-    for key, wanted, got in (
-        ("accuracy", rule.accuracy, found.accuracy),
-        ("balanced accuracy", rule.balanced_accuracy, found.balanced),
-    ):
-        if wanted is not None:
-            out.append(_at_least(bench, key, wanted.at_least, got))
-    if rule.gap is not None:
-        out.append(_gap(bench, rule, found))
-    return out
-
-
-def _at_least(bench: Bench, key: str, limit: float, got: tuple[float, float] | None) -> Finding:
-    figure = "too few people to say" if got is None else f"{got[0]:.4f} (lower 95% bound {got[1]:.4f})"
-    told = f"lower 95% bound at least {limit:g}"
-    passed = got is not None and got[1] >= limit
-    return Finding("PS-GATE-UTI", f"{key} on real rows", passed, told, figure, "paid", bench.where("utility", key))
-
-
-def _gap(bench: Bench, rule: UtilityRule, found: paid.Utility) -> Finding:
-    limit = rule.gap.max if rule.gap is not None else 0.0
-    judged = sum(g.accuracy is not None for g in found.groups)
-    told = f"upper 95% bound at most {limit:g} between groups of {' and of '.join(rule.by)}"
-    if found.gap is None:
-        figure, passed = "fewer than two groups large enough to judge", False
-    else:
-        figure = f"{found.gap[0]:.4f} (upper 95% bound {found.gap[1]:.4f}) over {judged} of {len(found.groups)} groups"
-        passed = found.gap[1] <= limit
-    return Finding("PS-GATE-GAP", "accuracy gap", passed, told, figure, "paid", bench.where("utility", "gap"))
+    return findings.predicted(found, rule, bench.policy, ("utility",), rule="PS-GATE-UTI", gap_rule="PS-GATE-GAP")
 
 
 def positive_cells(rule: UtilityRule, column: CodedColumn) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -220,19 +196,22 @@ def positive_cells(rule: UtilityRule, column: CodedColumn) -> np.ndarray[tuple[i
 
 
 def planned_false_refusal(policy: Policy, *, subjects: float, holdout: float, mu_gate: float) -> float | None:
-    """How likely the membership rule refuses a perfect generator, from declared sizes; None if the policy
-    has no such rule. For plans: public, before any spending."""
-    rule = policy.gate.membership
-    if rule is None or mu_gate <= 0:
+    """How likely the membership rules, of rows and of pictures, together refuse a perfect generator, at most, from
+    declared sizes; None if the policy has no such rule. For plans: public, before any spending."""
+    gate = policy.gate
+    if not gate.memberships or mu_gate <= 0:
         return None
-    rules = 1 + (policy.gate.utility is not None)
-    return paid.false_refusal(
-        limit=rule.advantage.upper_bound_max,
-        members=min(EVALUATED, subjects * (1 - holdout)),
-        others=min(EVALUATED, subjects * holdout),
-        mu=mu_gate / math.sqrt(rules),
-        advantage=0.0,
+    each = (
+        paid.false_refusal(
+            limit=rule.advantage.upper_bound_max,
+            members=min(paid.EVALUATED, subjects * (1 - holdout)),
+            others=min(paid.EVALUATED, subjects * holdout),
+            mu=gate.mu_each(mu_gate),
+            advantage=0.0,
+        )
+        for rule in gate.memberships
     )
+    return min(1.0, sum(each))
 
 
 def utility_out_of_reach(
@@ -247,15 +226,10 @@ def utility_out_of_reach(
     rule = policy.gate.utility
     if rule is None or mu_gate <= 0:
         return None
-    rules = 1 + (policy.gate.membership is not None)
     best = paid.reach(
-        people=min(EVALUATED, subjects * holdout),
+        people=min(paid.EVALUATED, subjects * holdout),
         tables=len(rule.by),
         contribution=contribution,
-        mu=mu_gate / math.sqrt(rules),
+        mu=policy.gate.mu_each(mu_gate),
     )
-    if rule.accuracy is not None and best.accuracy < rule.accuracy.at_least:
-        return "accuracy"
-    if rule.balanced_accuracy is not None and best.balanced < rule.balanced_accuracy.at_least:
-        return "balanced accuracy"
-    return "gap" if rule.gap is not None and best.gap > rule.gap.max else None
+    return findings.missed(rule, best)

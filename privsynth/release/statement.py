@@ -7,7 +7,7 @@ function of the receipt alone, rounded against us. Nothing here says that the da
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Context, Decimal
 from statistics import NormalDist
 from typing import Any
@@ -21,11 +21,12 @@ FAMILY = (2, 4)  # sizes for which r·μ is worked out
 MANY_PEOPLE = 0.001  # n·δ above which the statement warns
 
 
-def privacy_statement(receipt: Receipt) -> dict[str, Any]:
+def privacy_statement(receipt: Receipt, *, pictures: Sequence[str] = ()) -> dict[str, Any]:
     """The statement as JSON values: figures, and beside each the sentence that uses it.
 
     Args:
         receipt: complete: a cap, a μ and a declared number of subjects.
+        pictures: the columns that hold pictures; where there are none nothing is said of them.
 
     Raises:
         ModelError: a receipt that lacks one of these.
@@ -92,6 +93,7 @@ def privacy_statement(receipt: Receipt) -> dict[str, Any]:
         "family": {**family, "sentence": _family(r, family)},
         "person": None if person is None else {**person, "sentence": _person(r, person)},
         "not covered": _not_covered(r),
+        **({"pictures": {"columns": list(pictures), "sentence": _pictures(r)}} if pictures else {}),
     }
 
 
@@ -101,6 +103,7 @@ def statement_markdown(statement: Mapping[str, Any]) -> str:
         ("Everything released from these people, together", "population"),
         ("This release", "release"),
         ("Who is protected", "unit"),
+        ("Pictures", "pictures"),
         ("In plain words", "odds"),
         ("The best attacker", "attacker"),
         ("Presence and value", "value"),
@@ -109,7 +112,7 @@ def statement_markdown(statement: Mapping[str, Any]) -> str:
     ]
     lines = ["# Privacy statement", ""]
     for title, key in parts:
-        if statement[key] is not None:
+        if statement.get(key) is not None:
             lines += [f"## {title}", "", statement[key]["sentence"], ""]
     lines += ["## What is not covered", "", *(f"- {sentence}" for sentence in statement["not covered"]), ""]
     return "\n".join(lines)
@@ -145,6 +148,14 @@ def _unit(r: Receipt) -> str:
     return (
         f"Protected is the presence of one whole {r.unit} ({rows}): the data with it and without it are neighbours. "
         f"Their true number is protected too; the declared number of subjects, {r.subjects:,}, is public."
+    )
+
+
+def _pictures(r: Receipt) -> str:
+    return (
+        f"The rows carry pictures, and these are part of the data of one {r.unit}: without it means without all of its "
+        "pictures, and every bound here covers their pixels as it covers the columns. The pictures "
+        "of this release are synthetic: each was drawn at random from a model that was fitted under these bounds."
     )
 
 

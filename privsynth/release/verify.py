@@ -11,6 +11,8 @@ What must hold, in this order; the first that does not is a :class:`BundleError`
 7. The policy and schema shipped are those that the predicate names; the recipient is the one asked for.
 8. A transcript is there if and only if that policy publishes it, says that it was gated, and names the predicate's
    model and receipt and that receipt's recipe.
+9. Where the schema has columns of pictures, the statement tells of each, pictures.png is there, and each column's zip
+   file holds exactly what table.csv names, in its order, under plain names, stored; no other zip is there.
 
 What it does not show: that the figures in the statement are true. The signature says who answers for that.
 """
@@ -22,9 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from privsynth.documents import identity, sha256
+from privsynth.data.album import SHEET
+from privsynth.documents import identity, plain, sha256
 from privsynth.errors import BundleError, UsageError
 from privsynth.privacy.events import Receipt
+from privsynth.release.archive import check_archives, pictures_told
 from privsynth.release.manifest import MAX_MANIFEST, Manifest, check_file, read_file, walk
 from privsynth.release.manifest import NAME as MANIFEST
 from privsynth.release.predicate import (
@@ -41,8 +45,9 @@ from privsynth.release.predicate import (
 from privsynth.signing import MAX_ENVELOPE, load_trust, parse_canonical, shaped, verify_envelope
 
 POLICY = "policy.resolved.json"
+SCHEMA = "schema.json"
 MAX_POLICY, MAX_LISTING = 16 * 2**20, 256 * 2**20
-REQUIRED = {"card.json", "card.md", POLICY, "privacy.json", "privacy.md", "schema.json"}
+REQUIRED = {"card.json", "card.md", POLICY, "privacy.json", "privacy.md", SCHEMA}
 _AGAIN = "get the bundle again from its sender"
 
 
@@ -62,6 +67,7 @@ class Verified:
         draw: ``even`` or ``independent`` rows.
         software: versions that made it.
         transcript: the folder of the noisy tables, for ``load_transcript``; None where they are withheld.
+        pictures: of each column that holds them, its name, size, mode, zip file and how many there are.
     """
 
     folder: Path
@@ -79,6 +85,7 @@ class Verified:
     draw: str
     software: dict[str, str] = field(repr=False)
     transcript: Path | None = None
+    pictures: tuple[dict[str, Any], ...] = ()
 
 
 def verify(
@@ -132,10 +139,11 @@ def verify(
         raise BundleError(f"a file is missing: {missing[0]!a}", where=str(root), mend=_AGAIN)
     for entry in manifest.files:
         check_file(root, entry)
-    for name, digest in ((POLICY, predicate.policy), ("schema.json", predicate.schema_)):
+    for name, digest in ((POLICY, predicate.policy), (SCHEMA, predicate.schema_)):
         if signed[name] != digest:
             raise BundleError("not the one that the statement names", where=str(root / name), mend="ask its sender")
     carried = _transcript(root, signed, predicate, receipt)
+    _check_pictures(root, signed, predicate)
     if recipient is not None and recipient != predicate.recipient:
         raise BundleError(
             f"made for recipient {predicate.recipient!a}, not for {recipient!a}",
@@ -158,6 +166,7 @@ def verify(
         draw=predicate.draw,
         software=predicate.software,
         transcript=(root / TABLES).parent if carried else None,
+        pictures=tuple(plain(told) for told in predicate.pictures or ()),
     )
 
 
@@ -199,6 +208,25 @@ def _transcript(root: Path, signed: dict[str, str], predicate: Predicate, receip
     if told.get("gated") is not True:
         raise BundleError("the transcript says that no gate has seen it", where=where, mend="ask its sender")
     return True
+
+
+def _check_pictures(root: Path, signed: dict[str, str], predicate: Predicate) -> None:
+    """Refuse pictures other than the schema, the statement and the table tell."""
+    schema = parse_canonical(read_file(root / SCHEMA, limit=MAX_LISTING), where=str(root / SCHEMA))
+    told = predicate.pictures
+    try:
+        wanted = pictures_told(schema, {file.column: file.pictures for file in told or ()})
+    except (AttributeError, KeyError, TypeError, ValueError):
+        wanted = ()
+    if wanted != told:
+        raise BundleError("the statement tells of other pictures", where=str(root / SCHEMA), mend="ask its sender")
+    packed = {name for name in signed if name.endswith(".zip") or name == SHEET}
+    if packed != ({SHEET, *(file.file for file in told)} if told else set()):
+        raise BundleError(
+            "it holds other files of pictures than its schema says", where=str(root), mend="ask its sender"
+        )
+    if told:
+        check_archives(root, told, rows=predicate.rows)
 
 
 def _manifest(root: Path, signed: dict[str, str]) -> Manifest:

@@ -1,6 +1,6 @@
 """The noisy forms of a check on real rows: what a gate may use, because it is paid for.
 
-Mechanism of both rules. Neighbours: add or remove one subject. The synthetic rows, the threshold, the
+Mechanism of every rule. Neighbours: add or remove one subject. The synthetic rows, the threshold, the
 reference and the trained model are fixed before the real rows are read, and are functions of the
 fitted model alone. What is read is one table of counts in which a subject moves one cell by 1
 (membership: each subject falls in one cell) or cells by at most k in all (utility: k rows), so its L2
@@ -28,9 +28,13 @@ from privsynth.validate.membership.neighbour import by_subject, min_distance
 from privsynth.validate.utility import features, fit_classifier
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 Z95 = NormalDist().inv_cdf(0.95)
 REFERENCE_SOFTENER = 1.0
 NEAR_SOFTENER = 0.02
+EVALUATED = 20_000
+"""About so many subjects of a side are looked at, by declared size."""
 SUPPRESS_AT = 10.0
 """A group is judged only where its noisy size is at least ten times the noise of that size."""
 
@@ -91,11 +95,19 @@ def membership(
         noise: the secure source; a seeded one in tests.
     """
     threshold = float(np.quantile(closeness(fresh, near, reference, columns), cut))
-    table = np.zeros((2, 2), dtype=np.int64)
-    for side, rows in enumerate((train, holdout)):
-        scores = by_subject(closeness(rows.codes, near, reference, columns), rows)
-        above = int((scores >= threshold).sum())
-        table[side] = (above, rows.subjects - above)
+    members, others = (
+        by_subject(closeness(rows.codes, near, reference, columns), rows) >= threshold for rows in (train, holdout)
+    )
+    return told_apart(members, others, mu=mu, noise=noise)
+
+
+def told_apart(members: Bools, others: Bools, *, mu: float, noise: NoiseSource) -> Membership:
+    """The noisy 2 × 2 table of an attack that says of each training subject (n,) and of each held-out one (m,)
+    whether it takes her for a member: the one look at real rows of every membership rule.
+
+    What it says of a subject must be a function of her own rows and of the model: then she is in one cell.
+    """
+    table = np.array([[said.sum(), (~said).sum()] for said in (members, others)], dtype=np.int64)
     sigma = dyadic_at_least(1.0 / mu * (1 + 1e-12))
     (a, b), (c, d) = noise.add(table, sigma=sigma).tolist()
     advantage, error = _difference((a, b), (c, d), sigma)
@@ -178,7 +190,7 @@ def utility(
     synthetic: Codes,
     columns: Sequence[CodedColumn],
     target: int,
-    positive: npt.NDArray[np.bool_],
+    positive: Bools,
     by: Sequence[int],
     contribution: int,
     mu: float,
@@ -198,27 +210,48 @@ def utility(
     model = fit_classifier(features(synthetic[:, rest]), positive[synthetic[:, target]], seed)
     guess = model.chance(features(holdout.codes[:, rest])) > 0.5
     truth = positive[holdout.codes[:, target]]
-    sigma = dyadic_at_least(contribution * math.sqrt(max(1, len(by))) / mu * (1 + 1e-12))
+    groups = [(columns[c].name, *groups_of(columns[c], holdout.codes[:, c])) for c in by]
+    return count_right(truth.astype(np.int64), guess == truth, 2, groups, contribution=contribution, mu=mu, noise=noise)
+
+
+def count_right(
+    truth: Ints,
+    right: Bools,
+    classes: int,
+    groups: Sequence[tuple[str, Ints, tuple[str, ...]]],
+    *,
+    contribution: int,
+    mu: float,
+    noise: NoiseSource,
+) -> Utility:
+    """Noisy tables of (group, true class, guessed wrong or right), and what follows from them: the one look at
+    real rows of every rule about a classifier that was trained on synthetic ones.
+
+    Args:
+        truth: (n,) of each held-out row, 0 to ``classes`` − 1; ``right``: (n,) whether it was guessed.
+        groups: for each column: its name, (n,) the group of each row, their names; none: one table of all.
+        contribution: k, the L2 sensitivity of each table; ``mu``: paid for all tables, split evenly over them.
+    """
+    sigma = dyadic_at_least(contribution * math.sqrt(max(1, len(groups))) / mu * (1 + 1e-12))
+    everyone = ("", np.zeros(len(truth), dtype=np.int64), ("all",))
     blocks: list[_Block] = []
-    for c in by:
-        group, labels = groups_of(columns[c], holdout.codes[:, c])
-        blocks.append(_count(columns[c].name, labels, group, truth, guess, noise, sigma))
-    if not by:
-        everyone = np.zeros(len(holdout), dtype=np.int64)
-        blocks.append(_count("", ("all",), everyone, truth, guess, noise, sigma))
+    for column, group, labels in groups or (everyone,):
+        cells = (group * classes + truth) * 2 + right
+        exact = np.bincount(cells, minlength=2 * classes * len(labels)).astype(np.int64)
+        blocks.append(_Block(column, labels, noise.add(exact.reshape(len(labels), classes, 2), sigma=sigma)))
     fewest = min(blocks, key=lambda block: len(block.labels))  # the least noise in its sum
     accuracy, balanced = _accuracies(fewest.table.sum(axis=0), sigma * math.sqrt(len(fewest.labels)))
-    groups = tuple(g for block in blocks if by for g in block.groups(sigma))
-    return Utility(_lower(accuracy), _lower(balanced), groups, _gap(groups), sigma)
+    judged = tuple(g for block in blocks if groups for g in block.groups(sigma))
+    return Utility(_lower(accuracy), _lower(balanced), judged, _gap(judged), sigma)
 
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """One noisy (groups, truth, guess) table."""
+    """One noisy (groups, classes, wrong or right) table."""
 
     column: str
     labels: tuple[str, ...]
-    table: npt.NDArray[np.int64]
+    table: Ints
 
     def groups(self, sigma: float) -> tuple[GroupRates, ...]:
         return tuple(
@@ -227,21 +260,7 @@ class _Block:
         )
 
 
-def _count(
-    column: str,
-    labels: tuple[str, ...],
-    group: npt.NDArray[np.int64],
-    truth: npt.NDArray[np.bool_],
-    guess: npt.NDArray[np.bool_],
-    noise: NoiseSource,
-    sigma: float,
-) -> _Block:
-    flat = (group * 2 + truth) * 2 + guess
-    exact = np.bincount(flat, minlength=4 * len(labels)).astype(np.int64).reshape(len(labels), 2, 2)
-    return _Block(column, labels, noise.add(exact, sigma=sigma))
-
-
-def groups_of(column: CodedColumn, codes: Codes) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+def groups_of(column: CodedColumn, codes: Codes) -> tuple[Ints, tuple[str, ...]]:
     """A column's groups: its cells if there are at most 12, else five stretches of cells and null.
 
     Raises:
@@ -254,7 +273,7 @@ def groups_of(column: CodedColumn, codes: Codes) -> tuple[npt.NDArray[np.int64],
     if not column.ordered:
         raise UsageError(
             f"{column.name!r} has {column.cells} unordered values: too many groups",
-            where="gate › utility › by",
+            where="gate › by",
             mend="group by a column of at most 12 values",
         )
     group = np.minimum(codes.astype(np.int64) * 5 // values, 4)
@@ -268,16 +287,14 @@ def groups_of(column: CodedColumn, codes: Codes) -> tuple[npt.NDArray[np.int64],
 Estimate = tuple[float, float]
 
 
-def _accuracies(
-    table: npt.NDArray[np.float64] | npt.NDArray[np.int64], sigma: float
-) -> tuple[Estimate | None, Estimate | None]:
-    """(accuracy, balanced accuracy) with standard errors, from a noisy 2 × 2 table truth × guess."""
-    (tn, fp), (fn, tp) = table.tolist()
-    accuracy = _rate(tp + tn, fp + fn, sigma * math.sqrt(2))
-    yes, no = _rate(tp, fn, sigma), _rate(tn, fp, sigma)
-    whole = accuracy if math.isfinite(accuracy[1]) else None
-    both = math.hypot(yes[1], no[1]) / 2
-    return whole, ((yes[0] + no[0]) / 2, both) if math.isfinite(both) else None
+def _accuracies(table: Floats | Ints, sigma: float) -> tuple[Estimate | None, Estimate | None]:
+    """(accuracy, balanced accuracy) with standard errors, from a noisy (classes, wrong or right) table."""
+    classes = len(table)
+    wrong, right = table.sum(axis=0).tolist()
+    accuracy = _rate(right, wrong, sigma * math.sqrt(classes))
+    rates = [_rate(yes, no, sigma) for no, yes in table.tolist()]
+    balanced = sum(p for p, _ in rates) / classes, math.hypot(*(error for _, error in rates)) / classes
+    return accuracy if math.isfinite(accuracy[1]) else None, balanced if math.isfinite(balanced[1]) else None
 
 
 def _lower(estimate: Estimate | None) -> Estimate | None:
@@ -296,19 +313,12 @@ def _gap(groups: Sequence[GroupRates]) -> Estimate | None:
     return best
 
 
-def thin(
-    rows: Codes,
-    subjects: npt.NDArray[np.object_],
-    *,
-    keep: Callable[..., npt.NDArray[np.bool_]],
-    probability: float,
-    label: str,
-) -> Rows:
-    """The rows of subjects kept by a secret coin of the given probability: data-independent."""
+def thin(subjects: npt.NDArray[np.object_], *, keep: Callable[..., Bools], probability: float, label: str) -> Bools:
+    """(n,) which rows are looked at: those of subjects kept by a secret coin of the given probability, which
+    does not depend on the data."""
     if probability >= 1.0:
-        return Rows.of(rows, subjects)
-    mask = keep(subjects, probability=probability, label=label)
-    return Rows.of(rows[mask], subjects[mask])
+        return np.ones(len(subjects), dtype=np.bool_)
+    return keep(subjects, probability=probability, label=label)
 
 
 @dataclass(frozen=True)
@@ -325,16 +335,17 @@ class Reach:
     gap: float
 
 
-def reach(*, people: float, tables: int, contribution: int, mu: float) -> Reach:
-    """What ``people`` held-out subjects can show at μ: from declared sizes, public, before any spending.
+def reach(*, people: float, tables: int, contribution: int, mu: float, classes: int = 2) -> Reach:
+    """What ``people`` held-out subjects can show at μ, in equal classes: from declared sizes, public, before any
+    spending.
 
     Raises:
         BudgetError: the noise would be beyond the sampler's range.
     """
     sigma = dyadic_at_least(contribution * math.sqrt(max(1, tables)) / mu * (1 + 1e-12))
-    half = people / 2
-    whole, balanced = _accuracies(np.array([[half, 0.0], [0.0, half]]), sigma)
-    one, _ = _accuracies(np.array([[half / 2, 0.0], [0.0, half / 2]]), sigma)
+    perfect = np.tile([0.0, people / classes], (classes, 1))
+    whole, balanced = _accuracies(perfect, sigma)
+    one, _ = _accuracies(perfect / 2, sigma)
     return Reach(
         accuracy=max(0.0, 1 - Z95 * whole[1]) if whole else 0.0,
         balanced=max(0.0, 1 - Z95 * balanced[1]) if balanced else 0.0,

@@ -106,6 +106,26 @@ def fit_logistic(X: Singles, y: Bools, seed: int) -> Classifier:
         return _Fitted(LogisticRegression(max_iter=2000, random_state=seed).fit(X, y))
 
 
+def fit_classes(X: Floats, y: npt.NDArray[np.int64], freedom: float) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    """Logistic regression of any number of classes on (n, columns); ``freedom`` is scikit-learn's C.
+
+    Returns:
+        (classes,) those of ``y``, (classes, columns) weights and (classes,) offsets: the largest sum is the guess.
+    """
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise _missing() from None
+    known = np.unique(y)
+    if len(known) < 2:
+        return known, np.zeros((1, X.shape[1])), np.zeros(1)
+    with _one_thread():
+        model = LogisticRegression(C=freedom, max_iter=500).fit(X, y)
+    if len(known) == 2:
+        return known, np.vstack([0 * model.coef_, model.coef_]), np.append(0.0, model.intercept_)
+    return known, model.coef_, model.intercept_
+
+
 def _one_thread() -> AbstractContextManager[object]:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn, no stubs
 

@@ -13,6 +13,9 @@ from privsynth.policy.mends import MENDS
 
 Edit = Callable[..., Policy]
 
+GAP = "    gap: {max: 0.08} "
+PICTURES = "\n  pictures:\n    membership: {attack: neighbour, advantage: {upper bound max: 0.10}}"
+
 # (text of healthcare.yaml, its replacement, where the error points: the line that holds this text, what, mend)
 BAD = [
     # unknown keys, and keys of later versions
@@ -83,6 +86,20 @@ BAD = [
     ("positive: [true]", "positive: {below: 3}", "positive:", "{above: 3}", "list of values"),
     ("positive: [true]", "positive: [true, true]", "positive:", "stands twice", "list of values"),
     ("schema constraints: true", "schema constraints: 1", "schema constraints", "boolean", "true"),
+    # pictures
+    (GAP, GAP + "\n  pictures: {}", "pictures:", "key 'membership' is missing", "attack: neighbour"),
+    (GAP, GAP + "\n  pictures: {attribute: {target: sex}}", "pictures:", "key 'membership' is missing", "attack"),
+    (GAP, GAP + PICTURES.replace("neighbour", "loss"), "attack: loss", "'neighbour'", "neighbour"),
+    (GAP, GAP + PICTURES.replace("{attack", "{cut: 0, attack"), "cut: 0,", "greater than 0", "between 0 and 1"),
+    (GAP, GAP + PICTURES + "\n    caption: {}", "caption:", "unknown key 'caption'", "docs"),
+    (GAP, GAP + PICTURES + "\n    attribute: {}", "attribute:", "key 'target' is missing", ""),
+    (GAP, GAP + PICTURES + "\n    attribute: {target: sex}", "attribute:", "sets no limit", "at least"),
+    (GAP, GAP + PICTURES + "\n    attribute: {target: sex, positive: [F], accuracy: {at least: 0.6}}", "attribute:",
+     "unknown key 'positive'", "list of values"),
+    (GAP, GAP + PICTURES + "\n    attribute: {target: sex, accuracy: {at least: 0.6}, by: [ward]}", "attribute:",
+     "`by` and `gap` go together", "by: [sex]"),
+    (GAP, GAP + PICTURES + "\n    attribute: {target: sex, by: [sex], gap: {max: 0.1}}", "attribute:",
+     "target cannot be a group", "other columns"),
     # what keys mean together
     ("university-hospital: {purposes: [medical-research]", "university-hospital: {purposes: [sale]", "purposes: [sale]",
      "'sale' is not listed", "legal basis"),

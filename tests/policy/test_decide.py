@@ -319,3 +319,11 @@ def test_a_public_table_needs_the_owner_s_word(healthcare: Policy) -> None:
         policy = built({**RESOLVED, "data": {**RESOLVED["data"], "public help": word}})
         assert decide(policy, asked).allowed is allowed
         assert decide(policy, GOOD).allowed
+
+
+def test_columns_that_pictures_must_show_are_asked_for_too(policies: Path) -> None:
+    faces = load_policy(policies / "faces.yaml")
+    [verdict] = [v for v in decide(faces, replace(GOOD, columns=("age", "race"))).verdicts if v.id == "PS-GATE-001"]
+    assert not verdict.allowed
+    assert verdict.what == "the schema does not learn 'sex'"
+    assert verdict.where == faces.where("gate", "pictures", "attribute")

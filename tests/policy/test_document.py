@@ -14,16 +14,17 @@ from privsynth.errors import PolicyError, RequestDenied
 from privsynth.policy.document import Above, Policy, load_policy, parse_policy
 
 GOLDEN = Path(__file__).parent / "golden"
-SHIPPED = ("healthcare", "finance", "research-sandbox")
+SHIPPED = ("healthcare", "finance", "research-sandbox", "imaging", "faces")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_policies_load(policies: Path, name: str) -> None:
     policy = load_policy(policies / f"{name}.yaml")
     assert policy.privacy.line("population") is not None
-    assert policy.gate.membership is not None
-    assert policy.gate.membership.advantage.upper_bound_max == 0.14
-    assert policy.gate.membership.cut == 0.2
+    rule, pictures = policy.gate.membership, policy.gate.pictures
+    assert policy.gate.memberships
+    assert rule is None or (rule.cut, rule.advantage.upper_bound_max) == (0.2, 0.14)
+    assert pictures is None or pictures.membership.cut == 0.99
     assert policy.gate.budget.share == 0.15
     assert policy.valid.from_.isoformat() == "2026-01-01"
     assert policy.valid.until.isoformat() == "2031-12-31"
@@ -42,7 +43,7 @@ def test_every_key_of_a_shipped_policy_is_explained(policies: Path, name: str) -
 
 
 def test_what_the_shipped_policies_say(policies: Path) -> None:
-    health, finance, sandbox = (load_policy(policies / f"{name}.yaml") for name in SHIPPED)
+    health, finance, sandbox, imaging, faces = (load_policy(policies / f"{name}.yaml") for name in SHIPPED)
     assert list(health.sources) == ["ehr/encounters"]
     assert health.source("ehr/encounters").k == 12
     assert health.consent.kind == "register"
@@ -55,6 +56,11 @@ def test_what_the_shipped_policies_say(policies: Path) -> None:
     assert sandbox.consent.kind == "none"
     assert sandbox.privacy.per_release.delta_below == "1/subjects"
     assert sandbox.gate.columns == ()
+    assert imaging.gate.paid_rules == (("membership",), ("pictures", "membership"), ("pictures", "attribute"))
+    assert list(faces.purposes) == ["fairness-research", "dataset-release"]
+    assert (faces.consent.kind, faces.source("faces/portraits").k) == ("register", 2)
+    assert faces.gate.columns == ("sex", "race")
+    assert faces.gate.mu_each(0.2) == pytest.approx(0.2 / 2**0.5)
 
 
 def test_resolved_form_and_identity_are_stable() -> None:

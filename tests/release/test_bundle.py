@@ -32,10 +32,10 @@ from privsynth.errors import (
     SeededNoise,
     StorageError,
 )
-from privsynth.release.bundle import CSV, PARQUET, SignedRelease
+from privsynth.release.bundle import SignedRelease
 from privsynth.release.claims import Claims
 from privsynth.release.manifest import Manifest, walk
-from privsynth.release.predicate import Predicate
+from privsynth.release.predicate import CSV, PARQUET, Predicate
 from privsynth.signing import new_key
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -65,7 +65,7 @@ def validate(
     codec = model.codec
     train, holdout = _rows(split.train, codec), _rows(split.holdout, codec)
     drawn = synth if synth is not None else model.sample(max(len(train), FEWEST), seed=seed)
-    synthetic = codec.encode(drawn.frame)
+    synthetic = codec.encode(drawn.table)
     sizes = Sizes(train.subjects, len(train), holdout.subjects, len(holdout), len(synthetic))
     paid = Paid(model.receipt.epsilon, model.receipt.delta, model.receipt.mu_fit)
     if min(train.subjects, holdout.subjects) < FEWEST:
