@@ -12,16 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from privsynth.data.codec import Between
     from privsynth.data.schema import load_schema
-    from privsynth.data.tables import read_table
-    from privsynth.generators.marginals import (
-        Marginals,
-        PublicHelp,
-        Query,
-        Workload,
-        load_model,
-        load_transcript,
-        read_public,
-    )
+    from privsynth.data.tables import read_images, read_table
+    from privsynth.generators.autoregressive import Autoregressive
+    from privsynth.generators.images.statistics import ImageStatistics
+    from privsynth.generators.kept import load_model, load_transcript
+    from privsynth.generators.marginals import Marginals, PublicHelp, Query, Workload, read_public
     from privsynth.ledger.store import open_ledger
     from privsynth.policy.consent import filter_consent
     from privsynth.policy.document import load_policy
@@ -33,8 +28,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Autoregressive",
     "Between",
     "Budget",
+    "ImageStatistics",
     "Marginals",
     "PublicHelp",
     "Query",
@@ -47,6 +44,7 @@ __all__ = [
     "load_schema",
     "load_transcript",
     "open_ledger",
+    "read_images",
     "read_public",
     "read_table",
     "validate",
@@ -54,19 +52,22 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Autoregressive": "privsynth.generators.autoregressive",
     "Between": "privsynth.data.codec",
     "Budget": "privsynth.privacy.budget",
+    "ImageStatistics": "privsynth.generators.images.statistics",
     "Marginals": "privsynth.generators.marginals",
     "PublicHelp": "privsynth.generators.marginals",
     "Query": "privsynth.generators.marginals",
     "Workload": "privsynth.generators.marginals",
     "filter_consent": "privsynth.policy.consent",
     "gate": "privsynth.release.gate",
-    "load_model": "privsynth.generators.marginals",
+    "load_model": "privsynth.generators.kept",
     "load_policy": "privsynth.policy.document",
     "load_schema": "privsynth.data.schema",
-    "load_transcript": "privsynth.generators.marginals",
+    "load_transcript": "privsynth.generators.kept",
     "open_ledger": "privsynth.ledger.store",
+    "read_images": "privsynth.data.tables",
     "read_public": "privsynth.generators.marginals",
     "read_table": "privsynth.data.tables",
     "validate": "privsynth.validate.report",

@@ -79,6 +79,10 @@ class StorageError(UsageError):
     """A file or folder that cannot be written: read-only, full disk, already there."""
 
 
+class NetworkError(UsageError):
+    """A network that cannot be trained privately: it mixes examples, hides a gradient, or does not fit the machine."""
+
+
 class MissingExtra(UsageError):
     """A part of privsynth whose optional packages are not installed."""
 

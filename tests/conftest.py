@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from privsynth.generators.images.statistics import ImageStatistics
 from privsynth.generators.marginals import Marginals
-from tests.after_fits import looked_at
+from tests.after_fits import looked_at, looked_at_pictures
 from tests.desk import Desk, lay
 
 
@@ -18,6 +19,7 @@ def noise_is_looked_at() -> Iterator[None]:
     """After every fit of this process: chi-square of transcript minus true counts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Marginals, "fit", looked_at(Marginals.fit))
+        patch.setattr(ImageStatistics, "fit", looked_at_pictures(ImageStatistics.fit))
         yield
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
+from privsynth.generators.images import statistics
 from privsynth.generators.marginals import MarginalModel, Marginals, domains
-from privsynth.generators.marginals.purse import Ints
+from privsynth.generators.marginals.purse import Ints, Purse
 from privsynth.ledger.store import Hold
 from tests.after_fits import look
+from tests.generators.images.test_statistics import Desk
 from tests.generators.marginals.test_learned_fit import LEARNING, wide_rows
 from tests.world import World, build
 
@@ -65,3 +70,27 @@ def test_every_fit_is_looked_at(fitted: Fitted, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="noise"):
         denied = build(tmp_path, schema=LEARNING, frame=wide_rows(), deny=frozenset(f"p{i:05d}" for i in range(400)))
         look(world.recipe, model, denied.split.train, hold)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 2.0])
+@pytest.mark.parametrize("sold", ["take", "take_two"])
+def test_wrong_noise_of_pictures_is_found(
+    sold: str, ratio: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of sums and histograms (``take``), and of second moments (``take_two``)."""
+
+    class Wrong(Purse):
+        def take(self, exact: Callable[[], Ints], *, sigma: float, cost: Fraction) -> Ints:
+            return super().take(exact, sigma=sigma * (ratio if sold == "take" else 1), cost=cost)
+
+        def take_two(
+            self, exact: Callable[[], Ints], *, sigma: tuple[float, float], first: npt.NDArray[np.bool_], cost: Fraction
+        ) -> Ints:
+            low, high = (s * (ratio if sold == "take_two" else 1) for s in sigma)
+            return super().take_two(exact, sigma=(low, high), first=first, cost=cost)
+
+    desk = Desk(tmp_path)
+    desk.recipe.fit(desk.split.train, desk.hold())
+    monkeypatch.setattr(statistics, "Purse", Wrong)
+    with pytest.raises(AssertionError, match="the noise of stage"):
+        desk.recipe.fit(desk.split.train, desk.hold())

@@ -26,7 +26,7 @@ BRACES = (
     {"cli"},
 )
 FLOOR = {room: floor for floor, brace in enumerate(BRACES) for room in brace}
-TENSORS = ("generators/", "privacy/dpsgd.py", "privacy/noise.py", "validate/images")
+TENSORS = ("generators/", "privacy/dpsgd", "privacy/noise.py", "validate/images")
 ONLY_IN = {  # a package -> the paths under privsynth/ that may import it
     "torch": TENSORS,
     "opacus": TENSORS,

@@ -162,7 +162,7 @@ def test_every_command_answers_machines_with_one_object(finished: Desk) -> None:
     assert keys["budget"] == {"lines"}
     assert keys["plan"] == {
         "allowed", "admitted", "paid", "status", "missing", "rules", "mu", "training", "noise", "lines", "buys",
-        "false_refusal",
+        "false_refusal", "outlook",
     }  # fmt: skip
     told = answered["ledger verify"].json
     assert told["verified"] is True

@@ -77,11 +77,15 @@ def verify(
             "unit": paid.unit,
             "claims": list(found.claims),
             "transcript": None if found.transcript is None else str(found.transcript),
+            **({"pictures": list(found.pictures)} if found.pictures else {}),
         },
     )
     screen.say(f"verified: {found.folder} is whole and signed by {', '.join(found.signers)}")
     screen.say(
         f"{found.rows:,} synthetic rows for {found.recipient}, ε = {paid.epsilon:g}, δ = {paid.delta:g} per {paid.unit}"
     )
+    for told in found.pictures:
+        size = " x ".join(map(str, told["size"]))
+        screen.say(f"with {told['pictures']:,} synthetic pictures of {told['column']}, {size} pixels: {told['file']}")
     if found.transcript is not None:
         screen.say(f"with the noisy tables that its model was fitted to: {found.transcript}")

@@ -59,7 +59,7 @@ def schema_check(
     screen = Screen(json_, quiet)
     loaded = load_schema(schema)
     columns = Codec(loaded).columns
-    others = [n for n, c in loaded.columns.items() if not c.learned]
+    others = [n for n, c in loaded.columns.items() if not (c.learned or n in loaded.pictures)]
     most = {c.name: most_cells(loaded, c.name) for c in columns}
     computed = list(loaded.computed)
     kinds = {
@@ -95,6 +95,10 @@ def schema_check(
     )
     if computed:
         screen.say(f"\ncomputed from others: {', '.join(computed)}")
+    for name, picture in loaded.pictures.items():
+        width, height = picture.size
+        told = f"{width} x {height} {'colour' if picture.mode == 'RGB' else 'grey'}, brought to it by {picture.fit}"
+        screen.say(f"pictures: {name}, {told}{', may be missing' if picture.nullable else ''}")
     screen.say(f"\nnot learned: {', '.join(others) or 'none'}\nschema {loaded.source} is whole ({loaded.sha256[:12]})")
 
 
@@ -106,16 +110,18 @@ def data_check(
 ) -> None:
     """List the rows that break the schema's rules. INTERNAL.
 
-    What it prints tells of single records and must not be passed on. A run handles such rows by rule (clip, null
-    or drop) and never stops for them.
+    Where the schema has pictures, those that cannot be read too: DATA is then the table that names or holds them, or
+    the folder that it lies in. What it prints tells of single records and must not be passed on. A run handles such
+    rows by rule (clip, null or drop) and never stops for them.
 
     Example:  privsynth data check encounters.parquet --schema encounters.schema.yaml
     """
     from privsynth.data.schema import load_schema
-    from privsynth.data.tables import check_table
+    from privsynth.data.tables import check_images, check_table
 
     screen = Screen(json_, quiet)
-    faults = check_table(data, load_schema(schema))
+    loaded = load_schema(schema)
+    faults = check_images(data, loaded) if loaded.pictures else check_table(data, loaded)
     screen.answer("data check", {"internal": True, "faults": [asdict(fault) for fault in faults]})
     screen.say("INTERNAL: this list tells of single records. It must not leave.\n")
     screen.table(

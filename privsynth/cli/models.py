@@ -58,12 +58,12 @@ def transcript(
 
     Example:  privsynth transcript release.model/ --out transcript/
     """
-    from privsynth.generators.marginals import load_model
+    from privsynth.generators.kept import load_model
 
     screen = Screen(json_, quiet)
     published = load_model(model).published()
     written = published.write(out)
-    tables = len(published.transcript.domains) + len(published.transcript.measurements)
+    tables = published.tables
     told = {"written": str(written), "model": published.model, "tables": tables, "gated": published.gated}
     screen.answer("transcript", told)
     screen.say(f"transcript: {written} ({tables:,} noisy tables of model {published.model[:16]})")

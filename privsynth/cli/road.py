@@ -74,6 +74,8 @@ def _print_noise(screen: Screen, planned: StudyPlan) -> None:
     for stage, sigma in planned.noise.items():
         share = f"{sigma / subjects:.2%}" if most == 1 else f"{sigma / (subjects * most):.2%} to {sigma / subjects:.2%}"
         screen.say(f"noise of a {stage} count: ± {sigma:.1f} rows, {share} of these rows")
+    for told in planned.outlook:
+        screen.say(told)
 
 
 def run(study: STUDY, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = False) -> None:

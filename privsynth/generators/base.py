@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -13,15 +13,42 @@ from privsynth.privacy.noise import NoiseSource
 from privsynth.privacy.priced import Priced
 from privsynth.progress import Progress
 
+if TYPE_CHECKING:
+    from privsynth.privacy.accountant import Prices
+
+
+class Layout(Protocol):
+    """What a fit would measure, by declared sizes: public, before any spending."""
+
+    def sigmas(self) -> dict[str, tuple[float, float]]:
+        """Least and most standard deviation of the noise on a count, in rows, by stage."""
+        ...
+
+    def outlook(self) -> tuple[str, ...]:
+        """What else is to be expected, a line each."""
+        ...
+
 
 class Recipe(Priced, Protocol):
     """An unfitted generator. Its fields may all be published; data and randomness come as arguments."""
+
+    def check_sampler(self, prices: Prices, *, rows: float, cap_epsilon: float) -> Layout:
+        """What a fit at these prices would measure: see :meth:`Priced.check_sampler`."""
+        ...
 
     def fit(self, train: Train, hold: Hold, *, noise: NoiseSource | None = None, progress: Progress = ...) -> Model:
         """Spend the hold's fit and return the model, which carries its receipt.
 
         Raises:
             HoldError: the hold was bought for another recipe, source, purpose or recipient, or is opened.
+        """
+        ...
+
+    def resume(self, transcript: bytes, hold: Hold, *, progress: Progress = ...) -> Model:
+        """The model of what a fit deposited with ``hold`` before it was cut off: free.
+
+        Raises:
+            HoldError: bought for another recipe. ModelError: not a whole transcript.
         """
         ...
 

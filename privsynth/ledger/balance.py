@@ -29,6 +29,7 @@ class Balance:
     requests: Mapping[str, str]
     fitted: frozenset[str]
     benchmarks: frozenset[str]
+    leased: Mapping[str, int]
     measured: Mapping[str, str]
     approved: Mapping[str, str]
     openers: Mapping[str, frozenset[str]]
@@ -109,6 +110,7 @@ def fold(entries: Iterable[Entry]) -> Balance:
     requests: dict[str, str] = {}
     fitted: set[str] = set()
     benchmarks: set[str] = set()
+    leased: dict[str, int] = {}
     measured: dict[str, str] = {}
     approved: dict[str, str] = {}
     openers: dict[str, frozenset[str]] = {}
@@ -131,6 +133,8 @@ def fold(entries: Iterable[Entry]) -> Balance:
                     fitted.add(hold)
                     if body.get("benchmark") is True:
                         benchmarks.add(hold)
+                case "lease" if hold in fitted and hold not in measured and body["through"] > leased.get(hold, 0):
+                    leased[hold] = int(body["through"])
                 case "measured" if hold in fitted and hold not in measured:
                     measured[hold] = body["sha256"]
                 case "approve" if hold in measured and hold not in approved:
@@ -151,6 +155,7 @@ def fold(entries: Iterable[Entry]) -> Balance:
         requests=requests,
         fitted=frozenset(fitted),
         benchmarks=frozenset(benchmarks),
+        leased=leased,
         measured=measured,
         approved=approved,
         openers=openers,

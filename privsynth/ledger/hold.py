@@ -99,6 +99,22 @@ class Hold:
             )
             steps.open_fit(session, bought, benchmark=benchmark)
 
+    def lease(self, through: int) -> int:
+        """Lease the training steps up to ``through``, durably, before their samples and noise are drawn.
+
+        Each step number is leased once: to one process, once in the life of the hold. What a crash left undone
+        stays spent.
+
+        Returns:
+            The first step that may run: the highest leased before, plus one. Above ``through``: none was leased.
+
+        Raises:
+            HoldError: no fit was opened, or its transcript is there.
+            UsageError: not a step number.
+        """
+        with self._writing() as (session, bought):
+            return steps.lease(session, bought, through)
+
     def deposit(self, transcript: bytes) -> None:
         """Keep the fit's noisy measurements, durably, before a model is made from them. Once.
 
@@ -162,6 +178,12 @@ class Hold:
             policy=self.policy,
             reserved=self.reserved,
         )
+
+    @property
+    def leased(self) -> int:
+        """The highest training step that was leased; 0 before the first. Above 0 an opened fit may be resumed."""
+        with self.ledger.reading() as session:
+            return session.balance().leased.get(self.id, 0)
 
     @property
     def training_subjects(self) -> float:

@@ -89,6 +89,7 @@ class Bought:
     mu_gate: float
     delta_noise: float
     delta_open: float
+    delta_steps: float
     event: Mapping[str, Any] = field(repr=False)
     reserved: str = ""
     first_of_population: bool = False
@@ -114,6 +115,7 @@ class Bought:
             gate=gate,
             delta_noise=self.delta_noise,
             delta_open=self.delta_open,
+            delta_steps=self.delta_steps,
         )
 
 
@@ -163,7 +165,8 @@ def population_of(entry: Entry) -> Population:
 
 
 def bought_of(entry: Entry) -> Bought:
-    """The hold that a ``reserve`` entry records; before there were open columns none took a delta for them."""
+    """The hold that a ``reserve`` entry records; before there were open columns, or networks to
+    train, none took a delta for them."""
     body = entry.body
     return Bought(
         id=body["hold"],
@@ -176,6 +179,7 @@ def bought_of(entry: Entry) -> Bought:
         mu_gate=float(body["mu gate"]),
         delta_noise=float(body["delta noise"]),
         delta_open=float(body.get("delta open", 0.0)),
+        delta_steps=float(body.get("delta steps", 0.0)),
         event=body["event"],
         reserved=entry.time,
         first_of_population=body["first of population"],

@@ -148,6 +148,7 @@ def sell(session: Session, policy: Policy, recipe: Priced, terms: Terms, *, requ
             "mu gate": prices.mu_gate,
             "delta noise": prices.delta_noise,
             "delta open": prices.delta_open,
+            "delta steps": prices.delta_steps,
             "event": encode(event_of(prices)),
             "first of population": not earlier,
             "chosen after report": _read_before_asking(policy, balance, population, terms.actor),
@@ -173,7 +174,7 @@ def accountant_version() -> str:
 def _prices(policy: Policy, terms: Terms) -> Prices:
     from privsynth.privacy.accountant import share_out
 
-    return share_out(terms.budget, gate_share=policy.gate.budget.share, selects=terms.selects)
+    return share_out(terms.budget, gate_share=policy.gate.budget.share, selects=terms.selects, trains=terms.trains)
 
 
 def _admits(line: Line, prices: Prices) -> bool:

@@ -2,6 +2,7 @@
 
     reserved → opened (open_fit) → measured (deposit) → gated (open_gate) → approved | refused
 
+Between opened and measured a training leases its own steps, block by block (lease): each number once, ever.
 Each function checks all that it must, then appends. What the second log notes stays in it.
 """
 
@@ -92,6 +93,21 @@ def deposit(session: Session, bought: Bought, transcript: bytes) -> None:
         raise hold_fault(bought.id, "has its transcript already", mend="refit from it: that is free")
     session.tx.put("transcripts", bought.id, transcript)
     session.append("measured", {"hold": bought.id, "sha256": sha256(transcript), "bytes": len(transcript)})
+
+
+def lease(session: Session, bought: Bought, through: int) -> int:
+    """Lease the training steps up to ``through``; return the first that may run."""
+    balance = session.balance()
+    if bought.id not in balance.fitted:
+        raise hold_fault(bought.id, "has no open fit to train for", mend="open_fit comes first")
+    if bought.id in balance.measured:
+        raise hold_fault(bought.id, "has its transcript, and trains no more", mend="refit from it: that is free")
+    if isinstance(through, bool) or not isinstance(through, int) or through < 1:
+        raise UsageError(f"steps are leased up to a number from 1, not {through!r}", where="through", mend="e.g. 20")
+    before = balance.leased.get(bought.id, 0)
+    if through > before:
+        session.append("lease", {"hold": bought.id, "through": through})
+    return before + 1
 
 
 def kept(session: Session, shelf: Shelf, name: str, expected: str | None) -> bytes | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from privsynth.privacy.priced import Priced
 
 _TEXT_LIMIT = 256
-_LATER = {"selects": False, "public_help": False}
+_LATER = {"selects": False, "public_help": False, "trains": False}
 """What terms had no word for before: an entry without it was written when there was none."""
 
 
@@ -38,6 +38,7 @@ class Terms:
         epsilon, delta, neighbours: the whole release's price.
         selects: whether the fit releases categories of open columns, which takes a slice of delta.
         public_help: whether the recipe declares a public table, whose rows are not protected.
+        trains: whether the fit trains a network by sampled steps, which takes a slice of delta.
     """
 
     actor: str
@@ -57,6 +58,7 @@ class Terms:
     neighbours: Neighbours = "add-or-remove"
     selects: bool = False
     public_help: bool = False
+    trains: bool = False
 
     @property
     def budget(self) -> Budget:
@@ -138,6 +140,7 @@ def terms_of(
         neighbours=recipe.budget.neighbours,
         selects=bool(recipe.selects),
         public_help=described.get("public") is not None,
+        trains=bool(recipe.trains),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from privsynth.generators.marginals import load_model
+from privsynth.generators.kept import load_model
 from privsynth.pipeline.places import check_page, existing_ledger
 from privsynth.pipeline.run import read_granted
 from privsynth.pipeline.study import Study

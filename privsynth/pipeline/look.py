@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from privsynth.generators.marginals import load_model
+from privsynth.generators.kept import load_model
 from privsynth.generators.marginals.diagnostics import Diagnostics
 from privsynth.generators.marginals.diagnostics_page import MARK
 from privsynth.pipeline.places import check_page
 
 
 def inspect_model(folder: Path, *, out: Path | None = None, plots: int = 12) -> Diagnostics:
-    """The figures of the model in ``folder``, and where ``out`` is given their page.
+    """The figures of the model in ``folder``, and where ``out`` is given their page. Of rows with pictures: of their
+    columns.
 
     Args:
         out: the page; an older page of diagnostics there is replaced, and nothing else.

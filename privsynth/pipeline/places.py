@@ -26,11 +26,14 @@ def check_places(study: Study) -> None:
         KeyFileError: an unusable key. ConditionError: an impossible condition.
         MissingExtra: a package that the run will need.
     """
-    missing = [name for name in NEEDED if find_spec(name) is None]
+    needed = [*NEEDED, *(["PIL"] if study.schema.pictures else []), *(["opacus"] if study.recipe.trains else [])]
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise MissingExtra(
             f"a run needs packages that are not installed: {', '.join(missing)}",
-            mend="pip install 'privsynth[generate]'",
+            mend="pip install 'privsynth[images]'"
+            if set(missing) & {"PIL", "opacus"}
+            else "pip install 'privsynth[generate]'",
         )
     if os.path.lexists(study.out):
         raise StorageError(

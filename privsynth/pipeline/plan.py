@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from privsynth.documents import join
 from privsynth.errors import BudgetError, BudgetExhausted, HoldError, ReleaseRefused, Underpowered, UsageError
-from privsynth.generators.marginals.plan import Plan
+from privsynth.generators.base import Layout
 from privsynth.ledger.store import Hold, Ledger, Quote, QuoteLine, Status, look_at_ledger, quote_unopened
 from privsynth.pipeline.places import missing_files
 from privsynth.pipeline.study import Study
 from privsynth.release.gate import check_rules
+from privsynth.release.picture_rules import ATTRIBUTE, MEMBERSHIP, attribute_out_of_reach
 from privsynth.release.rules import planned_false_refusal, utility_out_of_reach
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MAX_FALSE_REFUSAL = 0.05
 _NEXT = {
     Status.RESERVED: "fits, asks the gate and releases",
+    Status.OPENED: "trains on after the last step that was begun, asks the gate and releases; lost steps stay spent",
     Status.MEASURED: "asks the gate, which has not been asked yet, and releases; what was measured stays",
     Status.APPROVED: "releases, without another look at the data",
 }
@@ -34,23 +36,26 @@ class Paid:
         hold: that was bought.
         status: how far it has come.
         refused_by: the ids of the gate's rules that refused it.
+        goes_on: whether a fit that was cut off left the state of its training.
     """
 
     hold: Hold
     status: Status
     refused_by: tuple[str, ...] = ()
+    goes_on: bool = False
 
     @classmethod
-    def of(cls, hold: Hold, ledger: Ledger) -> Paid:
+    def of(cls, hold: Hold, ledger: Ledger, study: Study) -> Paid:
         """As the ledger stands now."""
         with ledger.reading() as session:
             refused = session.gates().refused.get(hold.id, ())
-        return cls(hold, ledger.status(hold.id), tuple(refused))
+        left = study.training_folder
+        return cls(hold, ledger.status(hold.id), tuple(refused), left is not None and left.is_dir())
 
     @property
     def next(self) -> str | None:
         """What a run does with it; None where none goes on from it."""
-        return _NEXT.get(self.status)
+        return _NEXT.get(self.status) if self.goes_on or self.status is not Status.OPENED else None
 
     def refuse(self) -> None:
         """Raise why no run goes on from this hold, if none does.
@@ -59,7 +64,7 @@ class Paid:
             HoldError: its fit or gate was begun and has not ended. ReleaseRefused: the gate refused it.
         """
         again = "write a new `request:` and `model:` into the study: that buys a new hold; what was paid stays spent"
-        if self.status in (Status.OPENED, Status.GATED):
+        if self.status is Status.GATED or (self.status is Status.OPENED and not self.goes_on):
             step = "fit" if self.status is Status.OPENED else "gate"
             raise HoldError(
                 f"the {step} of this study was begun before and has not ended: another process runs it, or it was "
@@ -91,18 +96,20 @@ class StudyPlan:
         paid: what this very study bought before; a run pays nothing then.
         attempts: at the gate, used up by this population so far; inside only.
         out_of_reach: the limit of the utility rule that not even a perfect model could be shown to keep.
+        attribute_out_of_reach: the same of the rule about an attribute of pictures.
         missing: the files that a run would read and that are not there, as errors: told, and no reason to refuse,
             for who plans need not have the data.
     """
 
     policy: Policy
     quote: Quote
-    layout: Plan | None
+    layout: Layout | None
     subjects: float
     contribution: int
     false_refusal: float | None = None
     paid: Paid | None = None
     out_of_reach: str | None = None
+    attribute_out_of_reach: str | None = None
     attempts: int = 0
     missing: tuple[UsageError, ...] = ()
 
@@ -110,6 +117,11 @@ class StudyPlan:
     def noise(self) -> dict[str, float]:
         """Standard deviation of the noise on a count, in rows, by stage (the noisiest table of each)."""
         return {} if self.layout is None else {stage: high for stage, (_, high) in self.layout.sigmas().items()}
+
+    @property
+    def outlook(self) -> tuple[str, ...]:
+        """What else is to be expected of the fit, a line each."""
+        return () if self.layout is None else self.layout.outlook()
 
     def spent_after(self, line: QuoteLine) -> float | None:
         """The share of a budget line spent after a run; as it is where the hold is paid, None where it cannot pay."""
@@ -145,20 +157,25 @@ class StudyPlan:
                 mend="no more releases of this population can be approved under this policy",
             )
         if self.false_refusal is not None and self.false_refusal > MAX_FALSE_REFUSAL:
+            rows = self.policy.gate.membership is not None
             raise Underpowered(
-                f"by the declared sizes the membership rule would refuse a perfect generator with probability "
+                f"by the declared sizes the membership rules would refuse a perfect generator with probability "
                 f"{self.false_refusal:.0%}; the limit is {MAX_FALSE_REFUSAL:.0%}",
-                rules=["PS-GATE-MEM"],
-                where=self.policy.where("gate", "membership"),
+                rules=["PS-GATE-MEM"] * rows + ["PS-GATE-PIM"] * (self.policy.gate.pictures is not None),
+                where=self.policy.where("gate", *(("membership",) if rows else MEMBERSHIP)),
                 mend="more subjects, a larger epsilon or gate share, or a limit that this size can show",
             )
-        if self.out_of_reach is not None:
-            raise Underpowered(
-                f"by the declared sizes not even a perfect model could be shown to keep the gate's {self.out_of_reach}",
-                rules=["PS-GATE-UTI"],
-                where=self.policy.where("gate", "utility", self.out_of_reach),
-                mend="more subjects, a larger epsilon or gate share, or a limit that this size can show",
-            )
+        for rule, place, limit in (
+            ("PS-GATE-UTI", ("utility",), self.out_of_reach),
+            ("PS-GATE-PIA", ATTRIBUTE, self.attribute_out_of_reach),
+        ):
+            if limit is not None:
+                raise Underpowered(
+                    f"by the declared sizes not even a perfect model could be shown to keep the gate's {limit}",
+                    rules=[rule],
+                    where=self.policy.where("gate", *place, limit),
+                    mend="more subjects, a larger epsilon or gate share, or a limit that this size can show",
+                )
 
     def to_json(self) -> dict[str, Any]:
         """Everything that was answered, as JSON values."""
@@ -173,6 +190,7 @@ class StudyPlan:
             "mu": {"all": prices.mu, "fit": prices.mu_fit, "gate": prices.mu_gate},
             "training": {"subjects": self.subjects, "rows": [self.subjects, self.subjects * self.contribution]},
             "noise": self.noise,
+            "outlook": list(self.outlook),
             "lines": [
                 {"over": x.over, "name": x.name, "before": x.spent_before, "after": self.spent_after(x)}
                 for x in self.quote.lines
@@ -199,7 +217,7 @@ def plan_study(study: Study, *, actor: str) -> StudyPlan:
     ledger = look_at_ledger(study.ledger_url, study.policy, actor=actor)
     hold = ledger.sold(study.recipe, request=study.request, **asked)
     planned = _planned(study, ledger.quote(study.recipe, **asked))
-    paid = None if hold is None else Paid.of(hold, ledger)
+    paid = None if hold is None else Paid.of(hold, ledger, study)
     read = paid is None or paid.status is not Status.APPROVED
     planned = replace(planned, paid=paid, missing=missing_files(study) if read else ())
     source = study.policy.sources.get(study.schema.source)
@@ -217,7 +235,8 @@ def _planned(study: Study, quote: Quote) -> StudyPlan:
     try:
         layout = study.recipe.check_sampler(quote.prices, rows=subjects, cap_epsilon=float(cap))
     except BudgetError as wrong:
-        raise BudgetError(wrong.what, where=study.document.where("generator", "delta"), mend=wrong.mend) from None
+        key = "epsilon" if wrong.where.endswith(".epsilon") else "delta"
+        raise BudgetError(wrong.what, where=study.document.where("generator", key), mend=wrong.mend) from None
     sizes = {"subjects": source.subjects, "holdout": float(source.holdout), "mu_gate": quote.prices.mu_gate}
     return StudyPlan(
         policy,
@@ -227,4 +246,7 @@ def _planned(study: Study, quote: Quote) -> StudyPlan:
         study.recipe.contribution,
         false_refusal=planned_false_refusal(policy, **sizes),
         out_of_reach=utility_out_of_reach(policy, contribution=study.recipe.contribution, **sizes),
+        attribute_out_of_reach=attribute_out_of_reach(
+            policy, study.schema, contribution=study.recipe.contribution, **sizes
+        ),
     )

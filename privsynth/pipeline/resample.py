@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from privsynth.data.records import Draw
-from privsynth.generators.marginals import load_model
+from privsynth.generators.kept import load_model
 from privsynth.pipeline.conditions import parse_balance, parse_conditions
 from privsynth.pipeline.places import existing_ledger, passphrase
 from privsynth.pipeline.study import Study

@@ -8,15 +8,15 @@ its transcript was durable and a gate cut off before its verdict was.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from privsynth.data.records import Granted, Split
-from privsynth.data.tables import read_table
+from privsynth.data.records import Granted, Model, Split
+from privsynth.data.tables import read_images, read_table
 from privsynth.errors import HoldError, ModelError, StorageError
-from privsynth.generators.marginals import MarginalModel, load_model
-from privsynth.generators.marginals.transcript import MarginalTranscript
+from privsynth.generators.kept import load_model
 from privsynth.ledger.store import Hold, Ledger, Status, open_ledger
 from privsynth.pipeline.places import check_places, passphrase
 from privsynth.pipeline.plan import Paid, StudyPlan, plan_study
@@ -41,7 +41,7 @@ class Outcome:
     plan: StudyPlan
     hold: Hold
     approved: Approved
-    model: MarginalModel
+    model: Model
     model_folder: Path
     release: Path
     rows: int
@@ -70,7 +70,7 @@ def run_study(study: Study, *, actor: str, progress: Progress = SILENT) -> Outco
     check_places(study)
     plan = _refuse_early(study, plan, actor=actor)
     approved_before = plan.paid is not None and plan.paid.status is Status.APPROVED
-    granted = None if approved_before else read_granted(study)
+    granted = None if approved_before else read_granted(study, progress)
     ledger = open_ledger(study.ledger_url, study.policy, actor=actor)
     split = None if granted is None else granted.split(ledger)
     hold = _reserve(study, ledger)
@@ -93,10 +93,15 @@ def run_study(study: Study, *, actor: str, progress: Progress = SILENT) -> Outco
     return Outcome(plan, hold, verdict, model, study.model_folder, study.out, len(synth))
 
 
-def read_granted(study: Study) -> Granted:
+def read_granted(study: Study, progress: Progress = SILENT) -> Granted:
     """Data → records → granted."""
+    data = study.path(study.file.data)
+    if study.schema.pictures:
+        records = read_images(data, study.schema, progress=progress)
+    else:
+        records = read_table(data, study.schema)
     return filter_consent(
-        read_table(study.path(study.file.data), study.schema),
+        records,
         study.policy,
         register=study.register,
         purpose=study.file.purpose,
@@ -126,31 +131,32 @@ def _refuse_early(study: Study, plan: StudyPlan, *, actor: str) -> StudyPlan:
     """
     if plan.paid is not None or not plan.quote.admitted:
         ledger = open_ledger(study.ledger_url, study.policy, actor=actor)
-        plan = replace(plan, paid=Paid.of(_reserve(study, ledger), ledger))
+        plan = replace(plan, paid=Paid.of(_reserve(study, ledger), ledger, study))
     plan.refuse()
     if plan.paid is None and study.model_folder.exists():
         raise StorageError("the model folder exists", where=str(study.model_folder), mend="name a new `model:`")
     return plan
 
 
-def _model(study: Study, ledger: Ledger, hold: Hold, split: Split | None, progress: Progress) -> MarginalModel:
+def _model(study: Study, ledger: Ledger, hold: Hold, split: Split | None, progress: Progress) -> Model:
     """Fit, or refit from the transcript that an earlier run left; kept in the model folder."""
     folder = study.model_folder
     if folder.exists():
         return _kept(folder, hold)
     raw = hold.transcript()
     if raw is not None:
-        transcript = MarginalTranscript.from_bytes(raw)
-        model = study.recipe.refit(transcript, study.recipe.receipt(hold, transcript), progress=progress)
+        model: Model = study.recipe.resume(raw, hold, progress=progress)
     elif split is not None:
-        model = study.recipe.fit(split.train, hold, public=study.public, progress=progress)
+        model = study.fit(split.train, hold, progress)
     else:
         raise HoldError("an approved hold without a transcript", where=f"hold {hold.id}", mend="restore the ledger")
     model.save(folder)
+    if study.training_folder is not None:
+        shutil.rmtree(study.training_folder, ignore_errors=True)
     return model
 
 
-def _kept(folder: Path, hold: Hold) -> MarginalModel:
+def _kept(folder: Path, hold: Hold) -> Model:
     """The model that an earlier run of this hold saved."""
     try:
         model = load_model(folder)

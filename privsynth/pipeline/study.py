@@ -8,22 +8,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
 
 from privsynth.data.balance import read_balance
 from privsynth.data.codec import Codec
-from privsynth.data.records import Draw
+from privsynth.data.records import Draw, Model, Train
 from privsynth.data.schema import Schema, load_schema
 from privsynth.documents import Document, Strict, build, identity, load_yaml, refuse_todo
 from privsynth.errors import BudgetError, ConditionError, SchemaError, StudyError
 from privsynth.generators.marginals.public import PublicRows, read_public
-from privsynth.generators.marginals.recipe import Marginals
+from privsynth.ledger.store import Hold
 from privsynth.pipeline.conditions import before_fit, named_shares, named_values
-from privsynth.pipeline.study_generator import GENERATOR_MENDS, MarginalsSpec, read_condition
+from privsynth.pipeline.study_generator import GENERATOR_MENDS, GeneratorSpec, read_condition
 from privsynth.policy.decide import ConsentKind
 from privsynth.policy.document import Policy, load_policy
+from privsynth.progress import Progress
+
+if TYPE_CHECKING:
+    from privsynth.pipeline.study_generator import StudyRecipe
 
 FORMAT = 1
 
@@ -69,7 +73,7 @@ class StudyFile(Strict):
     ledger: str
     purpose: str
     recipient: str
-    generator: MarginalsSpec
+    generator: GeneratorSpec
     sample: Sample
     sign: Sign
     out: str
@@ -127,7 +131,7 @@ class Study:
     folder: Path
     schema: Schema
     policy: Policy
-    recipe: Marginals
+    recipe: StudyRecipe
     public: PublicRows | None = None
 
     def path(self, name: str) -> Path:
@@ -180,6 +184,22 @@ class Study:
             return self.file.request
         asked = [self.recipe.describe(), self.file.purpose, self.file.recipient, self.policy.sha256]
         return f"study-{identity(asked)[:40]}"
+
+    @property
+    def training_folder(self) -> Path | None:
+        """Where the state of a training that can go on is kept while it runs (inside); None of other generators."""
+        folder = self.model_folder
+        return folder.with_name(f"{folder.name}.training") if self.file.generator.goes_on else None
+
+    def fit(self, train: Train, hold: Hold, progress: Progress) -> Model:
+        """Spend the hold's fit, with the public table where the generator names one. A training that was cut off goes
+        on where its folder is."""
+        given: dict[str, Any] = {} if self.public is None else {"public": self.public}
+        if self.training_folder is not None:
+            from privsynth.generators.training import CheckpointFiles
+
+            given["checkpoints"] = CheckpointFiles(self.training_folder, hold.id)
+        return self.recipe.fit(train, hold, progress=progress, **given)
 
     def condition(self) -> dict[str, Any]:
         """The sample's condition: ranges translated, every value one that its column may hold.
@@ -255,12 +275,13 @@ def _public(file: StudyFile, schema: Schema, folder: Path, document: Document) -
     return read_public(public, schema)
 
 
-def _recipe(file: StudyFile, schema: Schema, document: Document, public: PublicRows | None) -> Marginals:
+def _recipe(file: StudyFile, schema: Schema, document: Document, public: PublicRows | None) -> StudyRecipe:
     """The recipe; what is wrong with one of its fields is told at the study's line."""
-    workload = file.generator.workload.workload(schema, document)
     try:
-        return file.generator.recipe(schema, workload, public)
+        return file.generator.recipe(schema, document, public)
     except (BudgetError, SchemaError) as wrong:
+        if wrong.where.startswith(str(document.path)):  # told at its line already
+            raise
         field = wrong.where.rpartition(".")[2]  # as in Budget.epsilon
         mend = _MENDS.get(field, wrong.mend)
         raise type(wrong)(

@@ -1,10 +1,12 @@
-"""The generator of a study file: what it may say, and the recipe that comes of it. Reference: docs/study.md."""
+"""The generators of a study file: what each may say, and the recipe that comes of it. Reference: docs/study.md.
+
+A new kind is one more spec and its name in ``GeneratorSpec``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -12,6 +14,7 @@ from privsynth.data.codec import Between, Codec
 from privsynth.data.schema import Schema
 from privsynth.documents import Document, Strict, fault
 from privsynth.errors import ConditionError, SchemaError, StudyError
+from privsynth.generators.images.statistics import ImageStatistics
 from privsynth.generators.marginals.public import PublicHelp, PublicRows
 from privsynth.generators.marginals.recipe import Marginals
 from privsynth.generators.marginals.workload import (
@@ -25,13 +28,26 @@ from privsynth.generators.marginals.workload import (
 )
 from privsynth.privacy.budget import Budget
 
+if TYPE_CHECKING:
+    from privsynth.generators.autoregressive import Autoregressive
+    from privsynth.generators.images.diffusion import ImageDiffusion
+
 Place = tuple[str | int, ...]
 
 GENERATOR_MENDS = {
     "components": "a whole number from 1 to 10,000, or leave it out",
-    "kind": "this version builds `kind: marginals`",
+    "aligned": "`aligned: false`, or leave it out",
+    "by": "columns with a public list of values, for example `by: [sex, age]`",
+    "batch": "a whole number of subjects, or leave it out",
+    "channels": "a multiple of 8 from 8 to 512, or leave it out",
+    "copies": "a whole number from 1 to 64, or leave it out",
+    "hidden": "a whole number from 1 to 4,096, or leave it out",
+    "kind": "`marginals` or `autoregressive` for tables; `image-statistics` or `image-diffusion` for pictures",
+    "network": "unet or latent",
+    "warm up": "a whole number from 0 to 1,000,000, or leave it out",
     "note": "a line that says where the public rows come from and why they are public",
     "public": "for example `public: {file: census.parquet, note: census sample of 2021, open data}`",
+    "side": "a whole number from 4 to 24, or leave it out",
     "queries": "for example `queries: [{where: {sex: F, age: {from: 65}}, weight: 10}]`",
     "steps": "a whole number from 1 to 100,000, or leave it out",
     "device": "cpu or cuda",
@@ -130,7 +146,8 @@ class WorkloadSpec(Strict):
 class MarginalsSpec(Strict):
     """``{kind: marginals, epsilon: 1.0, delta: 1e-9, target: readmitted}``."""
 
-    kind: Literal["marginals"]
+    goes_on: ClassVar[bool] = False
+    kind: Literal["marginals"] = "marginals"
     epsilon: float
     delta: float
     target: str | None = None
@@ -140,7 +157,7 @@ class MarginalsSpec(Strict):
     workload: WorkloadSpec = WorkloadSpec()
     public: PublicSpec | None = None
 
-    def recipe(self, schema: Schema, workload: Workload, public: PublicRows | None = None) -> Marginals:
+    def recipe(self, schema: Schema, document: Document, public: PublicRows | None = None) -> Marginals:
         """The recipe it describes; ``public`` are the rows of its public table."""
         return Marginals(
             schema,
@@ -149,9 +166,100 @@ class MarginalsSpec(Strict):
             components=self.components,
             steps=self.steps,
             device=self.device,
-            workload=workload,
+            workload=self.workload.workload(schema, document),
             public=PublicHelp.of(public, note=self.public.note) if public is not None and self.public else None,
         )
+
+
+class ImageStatisticsSpec(Strict):
+    """``{kind: image-statistics, epsilon: 1.0, delta: 1e-9, by: [sex, age]}``."""
+
+    goes_on: ClassVar[bool] = False
+    kind: Literal["image-statistics"] = "image-statistics"
+    epsilon: float
+    delta: float
+    by: tuple[str, ...] = ()
+    side: int | None = None
+    aligned: bool = True
+
+    @property
+    def public(self) -> None:
+        """No public table helps."""
+        return None
+
+    def recipe(self, schema: Schema, document: Document, public: PublicRows | None = None) -> ImageStatistics:
+        """The recipe it describes."""
+        return ImageStatistics(
+            schema, Budget(self.epsilon, self.delta), by=self.by, side=self.side, aligned=self.aligned
+        )
+
+
+class ImageDiffusionSpec(Strict):
+    """``{kind: image-diffusion, epsilon: 10, delta: 1e-9, by: [sex], device: cuda}``."""
+
+    goes_on: ClassVar[bool] = True
+    kind: Literal["image-diffusion"] = "image-diffusion"
+    epsilon: float
+    delta: float
+    by: tuple[str, ...] = ()
+    network: Literal["unet", "latent"] = "unet"
+    channels: int = 32
+    batch: int | None = None
+    steps: int | None = None
+    copies: int = 4
+    warm_up: int | None = None
+    side: int | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @property
+    def public(self) -> None:
+        """No public table helps."""
+        return None
+
+    def recipe(self, schema: Schema, document: Document, public: PublicRows | None = None) -> ImageDiffusion:
+        """The recipe it describes."""
+        from privsynth.generators.images.diffusion import ImageDiffusion  # needs torch
+
+        fields = ("by", "network", "channels", "batch", "steps", "copies", "warm_up", "side", "device")
+        return ImageDiffusion(
+            schema, Budget(self.epsilon, self.delta), **{name: getattr(self, name) for name in fields}
+        )
+
+
+class AutoregressiveSpec(Strict):
+    """``{kind: autoregressive, epsilon: 10, delta: 1e-9, target: class}``."""
+
+    goes_on: ClassVar[bool] = False
+    kind: Literal["autoregressive"] = "autoregressive"
+    epsilon: float
+    delta: float
+    target: str | None = None
+    hidden: int | None = None
+    batch: int | None = None
+    steps: int = 150
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @property
+    def public(self) -> None:
+        """No public table helps."""
+        return None
+
+    def recipe(self, schema: Schema, document: Document, public: PublicRows | None = None) -> Autoregressive:
+        """The recipe it describes."""
+        from privsynth.generators.autoregressive import Autoregressive
+
+        fields = ("target", "hidden", "batch", "steps", "device")
+        return Autoregressive(
+            schema, Budget(self.epsilon, self.delta), **{name: getattr(self, name) for name in fields}
+        )
+
+
+if TYPE_CHECKING:
+    StudyRecipe = Marginals | ImageStatistics | ImageDiffusion | Autoregressive
+
+GeneratorSpec = Annotated[
+    MarginalsSpec | ImageStatisticsSpec | ImageDiffusionSpec | AutoregressiveSpec, pydantic.Field(discriminator="kind")
+]
 
 
 @contextmanager

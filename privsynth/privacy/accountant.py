@@ -34,6 +34,7 @@ from privsynth.privacy.gdp import (
     open_delta,
     root_down,
     root_up,
+    steps_delta,
 )
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def mu_squared(event: DpEvent) -> Fraction:
             case _:
                 raise BudgetError(
                     f"a {type(leaf).__name__} has no proved cost in Gaussian differential privacy",
-                    mend="use a filter of kind rdp for sampled events",
+                    mend="price a training's steps together (privacy/sampled.py), or use a filter of kind rdp",
                 )
     return total
 
@@ -196,6 +197,7 @@ class Prices:
         fit, gate: the events that the ledger books, ``GaussianDpEvent(1/μ)`` as envelopes.
         delta_noise: the slice of delta for the error of the noise tables.
         delta_open: the slice for releasing open categories; 0 where there are none.
+        delta_steps: the slice for training by sampled steps; 0 where nothing is trained.
     """
 
     mu: float
@@ -205,15 +207,16 @@ class Prices:
     gate: DpEvent
     delta_noise: float
     delta_open: float = 0.0
+    delta_steps: float = 0.0
 
     @property
     def delta_own(self) -> float:
-        """What a filter books beside the event, rounded up: twice both slices, for its one sum is of two kinds of
+        """What a filter books beside the event, rounded up: twice all slices, for its one sum is of two kinds of
         own delta (docs/proofs/filters.md 3)."""
-        return float_up(2 * (Fraction(self.delta_noise) + Fraction(self.delta_open)))
+        return float_up(2 * (Fraction(self.delta_noise) + Fraction(self.delta_open) + Fraction(self.delta_steps)))
 
 
-def share_out(budget: Budget, *, gate_share: float, selects: bool = False) -> Prices:
+def share_out(budget: Budget, *, gate_share: float, selects: bool = False, trains: bool = False) -> Prices:
     """Split ``budget`` so that μ_gate² = gate_share·μ²(epsilon, delta less the slices), the fit having the rest.
 
     Every step is rounded so that the two events together never cost more than μ².
@@ -221,6 +224,7 @@ def share_out(budget: Budget, *, gate_share: float, selects: bool = False) -> Pr
     Args:
         gate_share: the policy's.
         selects: whether the fit releases categories from open sets, which takes a slice of delta of its own.
+        trains: whether the fit trains a network by sampled steps, which takes one too.
 
     Raises:
         BudgetError: a share outside [0, 1), or that leaves a part without a usable budget.
@@ -231,7 +235,9 @@ def share_out(budget: Budget, *, gate_share: float, selects: bool = False) -> Pr
         raise BudgetError(f"the gate's share is {gate_share!r}; it must be at least 0 and below 1", mend="e.g. 0.1")
     slice_ = noise_delta(budget.delta)
     open_ = open_delta(budget.delta) if selects else 0.0
-    mu = mu_of(budget.epsilon, float_down(Fraction(budget.delta) - Fraction(slice_) - Fraction(open_)))
+    trained = steps_delta(budget.delta) if trains else 0.0
+    slices = Fraction(slice_) + Fraction(open_) + Fraction(trained)
+    mu = mu_of(budget.epsilon, float_down(Fraction(budget.delta) - slices))
     whole = Fraction(mu) ** 2
     mu_gate = root_down(whole * Fraction(gate_share))
     mu_fit = root_down(whole - Fraction(mu_gate) ** 2)
@@ -243,6 +249,7 @@ def share_out(budget: Budget, *, gate_share: float, selects: bool = False) -> Pr
         gate=dpa.GaussianDpEvent(_inverse_up(mu_gate)) if gate_share else dpa.NoOpDpEvent(),
         delta_noise=slice_,
         delta_open=open_,
+        delta_steps=trained,
     )
 
 

@@ -204,7 +204,7 @@ def make_filter(
     """A fresh filter for a cap (epsilon, delta), with delta_a = delta/100.
 
     Args:
-        kind: ``gdp`` for events with a proved μ; ``rdp`` where DP-SGD is among them.
+        kind: ``gdp`` for events with a proved μ; training by sampled steps too (sampled.py); ``rdp`` for Rényi costs.
         orders: of a Rényi filter; None chooses three by :func:`automatic_orders`.
 
     Raises:

@@ -140,6 +140,14 @@ def open_delta(delta: float) -> float:
     return delta / 1000
 
 
+def steps_delta(delta: float) -> float:
+    """The slice of a hold's delta for training by sampled steps, which have a μ except with that probability
+    (sampled.py): a thousandth; a training then needs at most 2.5% more noise than by its exact curve, where measured
+    (docs/proofs/dpsgd.md 1)."""
+    check_number("delta", delta, 1e-300, _BELOW_ONE)
+    return delta / 1000
+
+
 def threshold_of(sigma: float, *, delta: float, votes: int) -> int:
     """The least noisy count at which a category is released: one vote, plus rounded Gaussian noise of ``sigma``,
     reaches it with probability at most 1 − (1 − delta)^(1/votes), so that of ``votes`` such categories any is

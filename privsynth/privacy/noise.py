@@ -42,11 +42,13 @@ __all__ = [
     "NoiseSource",
     "SecureNoise",
     "SeededNoise",
+    "TrainingNoise",
     "commitment",
     "dyadic_at_least",
     "dyadic_below",
     "keyed_coins",
     "noisy_argmax",
+    "poisson_sample",
     "provenance_of",
     "total_variation",
     "wide_variation",
@@ -80,6 +82,14 @@ class NoiseSource(Protocol):
         ...
 
 
+class TrainingNoise(NoiseSource, Protocol):
+    """A noise source that also tosses the coins of Poisson samples."""
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """(count,) words of 64 random bits, fresh at every call."""
+        ...
+
+
 @dataclass(frozen=True)
 class SecureNoise:
     """Noise from the operating system's secure source of bits."""
@@ -90,7 +100,11 @@ class SecureNoise:
 
     def add(self, exact: NDArray[np.int64], *, sigma: float) -> NDArray[np.int64]:
         """See :meth:`NoiseSource.add`."""
-        return _add(exact, sigma, _urandom_words)
+        return _add(exact, sigma, self.words)
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """See :meth:`TrainingNoise.words`."""
+        return np.frombuffer(os.urandom(8 * count), dtype=np.uint64)
 
 
 @dataclass(frozen=True)
@@ -113,9 +127,10 @@ class SeededNoise:
 
     def add(self, exact: NDArray[np.int64], *, sigma: float) -> NDArray[np.int64]:
         """See :meth:`NoiseSource.add`."""
-        return _add(exact, sigma, self._words)
+        return _add(exact, sigma, self.words)
 
-    def _words(self, count: int) -> NDArray[np.uint64]:
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """See :meth:`TrainingNoise.words`."""
         return np.asarray(self._bits.random_raw(count), dtype=np.uint64)
 
 
@@ -163,6 +178,26 @@ def keyed_coins(key: bytes, subjects: NDArray[np.object_], *, probability: float
     return np.fromiter((coins[s] for s in rows), dtype=np.bool_, count=len(rows))
 
 
+def poisson_sample(subjects: int, *, rate: float, source: TrainingNoise) -> NDArray[np.int64]:
+    """The places of the subjects that are in this sample: each on its own, with probability floor(rate·2^64)/2^64.
+
+    That is at most ``rate``, and a smaller rate costs no more (docs/proofs/dpsgd.md 2). Public: ``rate``. How many
+    coins are tossed, and how they fall, is private.
+
+    Args:
+        subjects: how many coins are tossed.
+        rate: in (0, 1].
+
+    Raises:
+        PrivsynthError: a rate out of range.
+    """
+    if not 0.0 < rate <= 1.0:
+        raise PrivsynthError("a sampling rate must lie above 0 and not above 1")
+    if rate == 1.0:
+        return np.arange(subjects)
+    return np.flatnonzero(source.words(subjects) < np.uint64(math.floor(Fraction(rate) * 2**64)))
+
+
 def commitment(key: bytes, subject: str) -> str:
     """A name for ``subject`` that only the key's holder can link: hex HMAC-SHA256(key, "subject:" + id)."""
     _check_key(key)
@@ -170,10 +205,6 @@ def commitment(key: bytes, subject: str) -> str:
 
 
 # --- drawing -----------------------------------------------------------------------------------
-
-
-def _urandom_words(count: int) -> NDArray[np.uint64]:
-    return np.frombuffer(os.urandom(8 * count), dtype=np.uint64)
 
 
 def _add(exact: NDArray[np.int64], sigma: float, words: Callable[[int], NDArray[np.uint64]]) -> NDArray[np.int64]:

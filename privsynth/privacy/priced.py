@@ -43,6 +43,11 @@ class Priced(Protocol):
         """Whether the fit releases categories from open sets: that takes a slice of delta of its own."""
         ...
 
+    @property
+    def trains(self) -> bool:
+        """Whether the fit trains a network by sampled steps: that takes a slice of delta of its own."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """Every public field, schema included, as JSON values; its hash is the recipe's identity."""
         ...

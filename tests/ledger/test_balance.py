@@ -65,19 +65,38 @@ def test_terms_come_back_as_they_were(entries: list[Entry]) -> None:
 
 
 def test_a_hold_of_an_earlier_version_is_read(entries: list[Entry]) -> None:
-    """Written before open columns and public help: the fields are not there, and mean none."""
+    """Written before open columns, public help and training: the fields are not there, and mean none."""
     entry = next(e for e in entries if e.kind == "reserve")
-    terms = {k: v for k, v in entry.body["terms"].items() if k not in ("selects", "public_help")}
-    earlier = {k: v for k, v in entry.body.items() if k != "delta open"} | {"terms": terms}
-    assert len(earlier) == len(entry.body) - 1
-    assert len(terms) == len(entry.body["terms"]) - 2
+    terms = {k: v for k, v in entry.body["terms"].items() if k not in ("selects", "public_help", "trains")}
+    earlier = {k: v for k, v in entry.body.items() if k not in ("delta open", "delta steps")} | {"terms": terms}
+    assert len(earlier) == len(entry.body) - 2
+    assert len(terms) == len(entry.body["terms"]) - 3
     at = entries.index(entry)
     last = follow(entries[at - 1], "reserve", earlier, log="main", actor=entry.actor, now=NOON)
     hold = fold([*entries[:at], last]).holds[entry.body["hold"]]
     assert hold == replace(fold(entries).holds[hold.id], reserved=hold.reserved)
     assert (hold.delta_open, hold.terms.selects, hold.terms.public_help) == (0.0, False, False)
+    assert (hold.delta_steps, hold.terms.trains) == (0.0, False)
     with pytest.raises(LedgerError, match="terms"):
         Terms.from_json({k: v for k, v in terms.items() if k != "neighbours"})
+
+
+def test_leases_follow_a_fit_and_grow(entries: list[Entry]) -> None:
+    at = next(i for i, e in enumerate(entries) if e.kind == "measured")
+    hold = entries[at].body["hold"]
+    leased = append(append(entries[:at], "lease", {"hold": hold, "through": 5}), "lease", {"hold": hold, "through": 9})
+    assert fold(leased).leased == {hold: 9}
+    assert fold(entries).leased == {}
+    for body in (
+        {"hold": hold, "through": 9},
+        {"hold": hold, "through": 3},
+        {"hold": hold},
+        {"hold": "unknown", "through": 12},
+    ):
+        with pytest.raises(LedgerError, match="cannot follow"):
+            fold(append(leased, "lease", body))
+    with pytest.raises(LedgerError, match="cannot follow"):
+        fold(append(entries, "lease", {"hold": hold, "through": 12}))
 
 
 @pytest.mark.parametrize("kind", ["genesis", "register", "source", "reserve", "fit", "measured", "approve"])

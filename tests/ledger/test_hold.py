@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from privsynth.ledger.hold import Hold
 from privsynth.ledger.ledger import Ledger
 from privsynth.ledger.steps import Status
 from privsynth.privacy.events import Receipt
+from privsynth.privacy.gdp import steps_delta
 from tests.ledger.world import USE, fit, gate, kinds, opened, paid, policy, recipe, second_source, tamper
 
 
@@ -93,6 +95,65 @@ def test_steps_come_in_order(ledger: Ledger, hold: Hold) -> None:
     with pytest.raises(HoldError, match="no open gate"):
         hold.refuse(["PS-GATE-MEM"])
     assert kinds(ledger)[3:] == ["reserve"]
+
+
+def opened_fit(hold: Hold) -> Hold:
+    hold.open_fit(recipe=hold.recipe, source=hold.source, purpose=hold.purpose, recipient=hold.recipient)
+    return hold
+
+
+def test_training_steps_are_leased_once(ledger: Ledger, hold: Hold, tmp_path: Path) -> None:
+    """In one process or in two, and whatever was asked before: a number that was leased runs nowhere else."""
+    with pytest.raises(HoldError, match="open fit"):
+        hold.lease(10)
+    opened_fit(hold)
+    assert hold.leased == 0
+    assert (hold.lease(10), hold.leased) == (1, 10)
+    assert (hold.lease(10), hold.lease(4), hold.leased) == (11, 11, 10)
+    other = opened(tmp_path).hold(hold.id)
+    assert (other.lease(20), hold.lease(20), hold.lease(25)) == (11, 21, 21)
+    assert kinds(ledger)[3:] == ["reserve", "fit", "lease", "lease", "lease"]
+    assert ledger.status(hold.id) is Status.OPENED
+    hold.deposit(b"weights")
+    with pytest.raises(HoldError, match="trains no more"):
+        hold.lease(30)
+    assert hold.leased == 25
+    ledger.verify()
+
+
+def test_trainings_that_lease_at_once_share_no_step(hold: Hold, tmp_path: Path) -> None:
+    """Four at a time, each on a connection of its own, as four processes would."""
+    opened_fit(hold)
+
+    def leases(_: int) -> list[int]:
+        taken: list[int] = []
+        own, through = opened(tmp_path).hold(hold.id), 5
+        while through <= 40:
+            first = own.lease(through)
+            taken += range(first, through + 1)
+            through = max(through, first - 1) + 5
+        return taken
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [step for steps in pool.map(leases, range(4)) for step in steps]
+    assert sorted(taken) == list(range(1, 41))
+
+
+@pytest.mark.parametrize("through", [0, -1, 2.0, True, "9"])
+def test_a_lease_goes_up_to_a_step_number(hold: Hold, through: Any) -> None:
+    with pytest.raises(UsageError, match="through"):
+        opened_fit(hold).lease(through)
+    assert hold.leased == 0
+
+
+def test_a_recipe_that_trains_pays_for_it_in_delta(ledger: Ledger) -> None:
+    trains = ledger.reserve(recipe(0.5, trains=True), **USE, request="trains")
+    plain = ledger.reserve(recipe(0.5), **USE, request="plain")
+    assert trains.prices.delta_steps == steps_delta(trains.delta) > plain.prices.delta_steps == 0.0
+    assert ledger.hold(trains.id).prices == trains.prices
+    assert trains.prices.delta_own > plain.prices.delta_own
+    with pytest.raises(HoldError):
+        ledger.reserve(recipe(0.5, trains=True), **USE, request="plain")
 
 
 def test_steps_come_once(ledger: Ledger, hold: Hold) -> None:

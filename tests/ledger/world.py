@@ -100,6 +100,7 @@ class Recipe:
     contribution: int = 12
     kind: str = "marginals"
     selects: bool = False
+    trains: bool = False
     target: str = "readmitted"
 
     def describe(self) -> dict[str, Any]:

@@ -178,6 +178,32 @@ def test_each_refusal_has_its_type(desk: Desk) -> None:
     assert cli("plan", desk.study).code == 3
 
 
+PICTURES = """\
+  pictures:
+    membership: {attack: neighbour, advantage: {upper bound max: 0.3}}
+    attribute: {target: sex, accuracy: {at least: 0.4}}
+"""
+
+
+def test_rules_about_pictures_are_asked_for_by_declared_sizes(desk: Desk) -> None:
+    desk.edit("study.yaml", ("kind: marginals, epsilon: 3.0", "kind: image-statistics, epsilon: 9.0"))
+    desk.edit("study.yaml", (", target: ill, steps: 40, components: 40", ", by: [sex]"))
+    desk.edit("schema.yaml", ("  ill: {kind: boolean}", "  ill: {kind: boolean}\n  scan: {kind: image, size: [8, 8]}"))
+    desk.edit("policy.yaml", ("roles:\n  req", PICTURES + "roles:\n  req"))
+    chance = plan_study(desk.load(), actor=ACTOR).false_refusal
+    assert chance is not None
+    for key, changed, rules in (
+        ("accuracy: {at least: 0.4}", "accuracy: {at least: 0.9999}", ("PS-GATE-PIA",)),
+        ("advantage: {upper bound max: 0.3}}", "advantage: {upper bound max: 0.01}}", ("PS-GATE-MEM", "PS-GATE-PIM")),
+    ):
+        desk.edit("policy.yaml", (key, changed))
+        with pytest.raises(Underpowered) as caught:
+            plan_study(desk.load(), actor=ACTOR).refuse()
+        assert caught.value.rules == rules
+        assert "policy.yaml:" in caught.value.where
+        desk.edit("policy.yaml", (changed, key))
+
+
 def test_a_source_that_nobody_registered_has_a_price_and_no_noise(desk: Desk) -> None:
     desk.edit("schema.yaml", ("source: lab/visits", "source: lab/unknown"))
     told = cli("plan", desk.study, "--json").json

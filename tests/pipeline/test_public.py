@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from privsynth.generators.marginals import load_model
+from privsynth.generators.marginals import Marginals, load_model
 from privsynth.generators.marginals.public import digest
 from privsynth.release.verify import verify
 from tests import world
@@ -27,6 +27,7 @@ def helped(desk: Desk) -> Desk:
 
 def test_a_release_says_what_helped_it(helped: Desk) -> None:
     study = helped.load()
+    assert isinstance(study.recipe, Marginals)
     assert study.public is not None and study.recipe.public is not None
     assert study.recipe.public.sha256 == digest(study.public)
     assert cli("plan", helped.study).code == 0

@@ -10,9 +10,10 @@ import pytest
 
 from privsynth.data.codec import Between
 from privsynth.errors import ConditionError, PrivsynthError, SchemaError, StudyError
-from privsynth.generators.marginals import Query, Workload, load_model
+from privsynth.generators.marginals import Marginals, Query, Workload, load_model
+from privsynth.generators.marginals.plan import Plan
 from privsynth.pipeline.plan import plan_study
-from privsynth.pipeline.study import load_study
+from privsynth.pipeline.study import Study, load_study
 from tests.desk import Desk, cli
 from tests.world import ACTOR
 
@@ -58,12 +59,18 @@ def test_other_evidence_of_consent_is_refused_with_both_forms(desk: Desk, writte
     assert "register: consent.csv" in caught.value.mend and "columns: true" in caught.value.mend
 
 
+def tables(study: Study) -> Marginals:
+    """The recipe of a study of a table."""
+    assert isinstance(study.recipe, Marginals)
+    return study.recipe
+
+
 def test_a_generator_becomes_the_recipe(desk: Desk) -> None:
-    recipe = desk.load().recipe
+    recipe = tables(desk.load())
     assert (recipe.budget.epsilon, recipe.budget.delta, recipe.target) == (3.0, 1e-8, "ill")
     assert (recipe.steps, recipe.components, recipe.source, recipe.device) == (40, 40, "lab/visits", "cpu")
     desk.edit("study.yaml", ("steps: 40", "device: cuda"))
-    assert desk.load().recipe.device == "cuda"
+    assert tables(desk.load()).device == "cuda"
     desk.edit("study.yaml", ("device: cuda", "device: gpu"))
     with pytest.raises(StudyError, match="device") as caught:
         desk.load()
@@ -97,16 +104,16 @@ GENERATOR = "generator: {kind: marginals, epsilon: 3.0, delta: 1e-8, target: ill
 
 def test_a_workload_becomes_the_recipe_s(desk: Desk) -> None:
     plain = desk.load()
-    assert plain.recipe.workload == Workload()
+    assert tables(plain).workload == Workload()
     desk.edit("study.yaml", (GENERATOR, WORKLOAD))
     asked = desk.load()
-    assert asked.recipe.workload == Workload(
+    assert tables(asked).workload == Workload(
         up_to=3,
         target_weight=2.0,
         weights=((("age", "sex"), 50.0), (("sex", "smoker"), 0.0)),
         queries=(Query({"sex": "F", "age": Between(65, None)}), Query({"smoker": [True, None]}, 4.0)),
     )
-    assert asked.recipe == replace(plain.recipe, workload=asked.recipe.workload)
+    assert asked.recipe == replace(tables(plain), workload=tables(asked).workload)
     assert asked.request != plain.request, "another workload is another purchase"
 
 
@@ -120,7 +127,7 @@ def test_a_heavy_weight_reaches_the_plan(desk: Desk) -> None:
     def noise(stage: str) -> dict[tuple[str, ...], float]:
         study = desk.load()
         layout, names = plan_study(study, actor=ACTOR).layout, list(study.schema.modelled)
-        assert layout is not None
+        assert isinstance(layout, Plan)
         return {tuple(names[c] for c in ask.clique): ask.sigma for ask in layout.joint if ask.stage == stage}
 
     before = noise("pair")
@@ -363,7 +370,7 @@ def test_the_draft_of_init_tells_each_todo_and_loads_when_they_are_decided(desk:
         text = text.replace(old, new)
     path = next(line for line in text.splitlines() if line.startswith("data:"))
     desk.study.write_text(text.replace(path, "data: data.parquet"), "utf-8")
-    assert desk.load().recipe.target == "ill"
+    assert tables(desk.load()).target == "ill"
 
 
 # --- what the fit will learn -----------------------------------------------------------------------

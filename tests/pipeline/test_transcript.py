@@ -12,7 +12,7 @@ import pytest
 
 import privsynth as ps
 from privsynth.errors import BundleError
-from privsynth.generators.marginals import load_model, load_transcript
+from privsynth.generators.marginals import MarginalModel, load_model, load_transcript
 from privsynth.release.verify import verify
 from tests.desk import SECRET, Desk, cli, lay
 
@@ -41,6 +41,7 @@ def test_the_receiver_fits_the_same_model_without_a_ledger(received: Path, tmp_p
         found = verify(home / "release")
         assert found.transcript == home / "release" / "transcript"
         again = ps.load_transcript(found.transcript).refit()
+        assert isinstance(again, MarginalModel)
         assert again.tensors() == model.tensors() and again.id == model.id
         code = (
             "import sys, privsynth as ps; v = ps.verify(sys.argv[1]); t = ps.load_transcript(v.transcript);"

@@ -27,7 +27,7 @@ from privsynth.privacy.accountant import (
     share_out,
 )
 from privsynth.privacy.budget import Budget
-from privsynth.privacy.gdp import open_delta
+from privsynth.privacy.gdp import open_delta, steps_delta
 
 LAW = settings(deadline=None, derandomize=True)
 
@@ -256,6 +256,19 @@ def test_open_categories_take_a_slice_of_delta(epsilon: float, power: float) -> 
     assert delta_of(open_.mu, epsilon=epsilon) <= Fraction(budget.delta) - slices
     assert Fraction(open_.delta_own) >= 2 * slices
     assert open_.delta_own == pytest.approx(float(2 * slices), rel=1e-12)
+
+
+@LAW
+@given(st.floats(1e-2, 50), st.floats(-12, -1), st.booleans())
+def test_training_takes_a_slice_of_delta(epsilon: float, power: float, selects: bool) -> None:
+    budget = Budget(epsilon, 10**power)
+    plain, trains = (share_out(budget, gate_share=0.15, selects=selects, trains=t) for t in (False, True))
+    assert (plain.delta_steps, trains.delta_steps) == (0.0, steps_delta(budget.delta))
+    assert trains.mu <= plain.mu
+    slices = Fraction(trains.delta_noise) + Fraction(trains.delta_open) + Fraction(trains.delta_steps)
+    assert delta_of(trains.mu, epsilon=epsilon) <= Fraction(budget.delta) - slices
+    assert Fraction(trains.delta_own) >= 2 * slices
+    assert trains.delta_own == pytest.approx(float(2 * slices), rel=1e-12)
 
 
 def test_without_a_gate_the_fit_has_everything() -> None:

@@ -25,6 +25,7 @@ from privsynth.privacy.noise import (
     dyadic_at_least,
     keyed_coins,
     noisy_argmax,
+    poisson_sample,
 )
 
 LAW = settings(deadline=None, derandomize=True)
@@ -271,3 +272,38 @@ def test_a_commitment_needs_the_key() -> None:
     assert commitment(KEY, "ann") != commitment(KEY, "bob")
     with pytest.raises(PrivsynthError, match="16 bytes"):
         commitment(b"", "ann")
+
+
+# --- Poisson samples -----------------------------------------------------------------------------
+
+
+class Words(SeededNoise):
+    """Given words."""
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        return np.array([0, 2**63 - 1, 2**63, 2**64 - 1], dtype=np.uint64)[:count]
+
+
+def test_a_coin_is_a_whole_number_below_the_rate() -> None:
+    assert poisson_sample(4, rate=0.5, source=Words(0)).tolist() == [0, 1]
+    assert poisson_sample(4, rate=0.5 + 2.0**-53, source=Words(0)).tolist() == [0, 1, 2]
+    assert poisson_sample(4, rate=2.0**-64, source=Words(0)).tolist() == [0]
+    assert poisson_sample(4, rate=1.0, source=Words(0)).tolist() == [0, 1, 2, 3]
+    assert poisson_sample(0, rate=0.5, source=Words(0)).tolist() == []
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("rate", [0.001, 0.3, 0.999])
+def test_a_sample_has_its_rate(source: SecureNoise | SeededNoise, rate: float) -> None:
+    chosen = poisson_sample(100_000, rate=rate, source=source)
+    low, high = beta.ppf(
+        [ALARM / 2, 1 - ALARM / 2], len(chosen) + np.array([0, 1]), 100_000 - len(chosen) + np.array([1, 0])
+    )
+    assert low < rate < high
+    assert np.all(np.diff(chosen) > 0)
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, 1.5, math.nan])
+def test_an_absurd_rate_is_refused(rate: float) -> None:
+    with pytest.raises(PrivsynthError, match="rate"):
+        poisson_sample(3, rate=rate, source=SecureNoise())

@@ -10,6 +10,7 @@ three numbers go into the vector instead, scaled to about the size of the other 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from privsynth.data.pictures import Pixels
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 _SHIFT, _SHEAR = 6.0, 1.0
@@ -63,42 +65,68 @@ class Band:
         if len(pixels) > _AT_ONCE:
             parts = [self.vectors(pixels[i : i + _AT_ONCE]) for i in range(0, len(pixels), _AT_ONCE)]
             return np.concatenate(parts)
-        from scipy.fft import dctn
-
-        planes = self._planes(pixels)
-        placed: list[Floats] = []
-        if self.aligned:
-            where = _moments(planes[:, 0])
-            planes = _warped(planes, *_matrices(where))
-            placed = [where * _WEIGHTS]
-        bands = dctn(planes, axes=(2, 3), norm="ortho")
-        kept = [bands[:, c, :rows, :cols].reshape(len(pixels), -1) for c, (rows, cols) in enumerate(self.sides)]
-        return np.concatenate([*kept, *placed], axis=1)
+        planes = self._planes(pixels.astype(np.float64) / 255)
+        if not self.aligned:
+            return self._transformed(planes)
+        where = _moments(planes[:, 0])
+        return np.concatenate([self._transformed(_warped(planes, *_matrices(where))), where * _WEIGHTS], axis=1)
 
     def pixels(self, vectors: Floats) -> Pixels:
         """The pictures of drawn vectors, cut to what a pixel can be."""
         if len(vectors) > _AT_ONCE:
             parts = [self.pixels(vectors[i : i + _AT_ONCE]) for i in range(0, len(vectors), _AT_ONCE)]
             return np.concatenate(parts)
-        from scipy.fft import idctn
-
-        planes = np.zeros((len(vectors), len(self.sides), self.height, self.width))
-        at = 0
-        for c, (rows, cols) in enumerate(self.sides):
-            planes[:, c, :rows, :cols] = vectors[:, at : at + rows * cols].reshape(len(vectors), rows, cols)
-            at += rows * cols
-        planes = idctn(planes, axes=(2, 3), norm="ortho")
+        shown = self._shown(vectors)
         if self.aligned:
-            turn, shift = _matrices(_bounded(vectors[:, at:] / _WEIGHTS))
+            turn, shift = _matrices(_bounded(vectors[:, -len(_WEIGHTS) :] / _WEIGHTS))
             back: Floats = np.linalg.inv(turn).astype(np.float64)
-            planes = _warped(np.clip(planes, 0, 1), back, -np.einsum("nij,nj->ni", back, shift))
-        shown = planes[:, 0] if not self.colours else np.einsum("nchw,dc->nhwd", planes, np.linalg.inv(_YCC))
-        return np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
+            shown = _warped(shown[:, None], back, -np.einsum("nij,nj->ni", back, shift))[:, 0]
+        return np.rint(shown * 255).astype(np.uint8)
 
-    def _planes(self, pixels: Pixels) -> Floats:
-        """(n, channels, height, width), from 0 to 1 (colours from -½ to ½)."""
-        scaled = pixels.astype(np.float64) / 255
-        return np.einsum("nhwc,dc->ndhw", scaled, _YCC) if self.colours else scaled[:, None]
+    def seen(self, vectors: Floats) -> Floats:
+        """(n, size) vectors again of the pictures of ``vectors``, cut to what a pixel can be; places stay."""
+        told = self._transformed(self._planes(self._shown(vectors)))
+        return np.concatenate([told, vectors[:, told.shape[1] :]], axis=1)
+
+    @property
+    def rings(self) -> Ints:
+        """(size,) which entries are of one channel and about one frequency; places are each alone."""
+        found = []
+        for c, (rows, cols) in enumerate(self.sides):
+            down, right = np.arange(rows)[:, None] / self.height, np.arange(cols)[None] / self.width
+            found.append(1000 * c + np.rint(np.hypot(down, right) * max(self.height, self.width)).ravel())
+        if self.aligned:
+            found.append(-1.0 - np.arange(len(_WEIGHTS)))
+        return np.concatenate(found).astype(np.int64)
+
+    def _planes(self, scaled: Floats) -> Floats:
+        """(n, channels, height, width) of pixels from 0 to 1: of colours brightness, and two from -½ to ½."""
+        return np.asarray(np.einsum("nhwc,dc->ndhw", scaled, _YCC) if self.colours else scaled[:, None])
+
+    def _transformed(self, planes: Floats) -> Floats:
+        """(n, coefficients) the low band of each plane."""
+        kept = [
+            _cosines(rows, self.height) @ planes[:, c] @ _cosines(cols, self.width).T
+            for c, (rows, cols) in enumerate(self.sides)
+        ]
+        return np.concatenate([k.reshape(len(planes), -1) for k in kept], axis=1)
+
+    def _shown(self, vectors: Floats) -> Floats:
+        """(n, height, width[, 3]) from 0 to 1: the pictures of a low band, those of aligned ones in their own frame."""
+        planes, at = [], 0
+        for rows, cols in self.sides:
+            low = vectors[:, at : at + rows * cols].reshape(len(vectors), rows, cols)
+            planes.append(_cosines(rows, self.height).T @ low @ _cosines(cols, self.width))
+            at += rows * cols
+        shown = np.einsum("nchw,dc->nhwd", np.stack(planes, axis=1), np.linalg.inv(_YCC)) if self.colours else planes[0]
+        return np.asarray(np.clip(shown, 0, 1), dtype=np.float64)
+
+
+@functools.cache
+def _cosines(kept: int, size: int) -> Floats:
+    """(kept, size) the first rows of the orthonormal DCT-II."""
+    waves = np.cos(np.pi * np.arange(kept)[:, None] * (2 * np.arange(size)[None] + 1) / (2 * size))
+    return np.asarray(waves * np.sqrt(np.where(np.arange(kept) == 0, 1, 2) / size)[:, None], dtype=np.float64)
 
 
 def _moments(plane: Floats) -> Floats:

@@ -15,9 +15,13 @@ import numpy.typing as npt
 from privsynth.generators.images.sums import Noisy, square
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 ABOVE_EDGE = 1.05
 MOST_KEPT = 160
+RINGED = 4
+LEAST_BELIEVED = 1e-3
+"""Of a coordinate of an axis: so that no axis is nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,16 +39,18 @@ class Basis:
     edge: float
 
 
-def means(sums: Noisy, beside: Floats, sizes: tuple[int, ...]) -> Floats:
+def means(sums: Noisy, beside: Floats, sizes: tuple[int, ...], rings: Ints) -> Floats:
     """(Σ sizes, d) what each value of each column adds to the mean of all: least squares, shrunk by the noise.
 
     E[v] = Σ e[column, value] over a row's values gives for each value's sum: S = C·e, where C (``beside``) counts the
     rows that hold two values together. One ridge for all coordinates of a column: each effect is believed as far as the
-    effects' own spread exceeds their noise (Efron & Morris 1973), coordinate by coordinate.
+    effects' own spread exceeds their noise (Efron & Morris 1973): that of a coordinate, and as if by ``RINGED`` more values
+    that of its ring, for the spread of two values alone is told by hardly anything.
 
     Args:
         sums: of vectors from which the mean of all was taken.
         beside: (Σ sizes, Σ sizes) how many rows hold both values, as a model of the columns tells.
+        rings: (d,) which coordinates are of about one frequency.
     """
     own = np.maximum(np.diag(beside), 1.0)
     raw = sums.values / own[:, None]
@@ -53,7 +59,9 @@ def means(sums: Noisy, beside: Floats, sizes: tuple[int, ...]) -> Floats:
     for size in sizes:
         part = slice(at, at + size)
         weight = own[part] / own[part].sum()
-        prior[part] = np.maximum((weight[:, None] * raw[part] ** 2).sum(0) - (weight * noise[part]).sum(), 0.0)[None]
+        excess = (weight[:, None] * raw[part] ** 2).sum(0) - (weight * noise[part]).sum()
+        held = (size - 1) / (size - 1 + RINGED)
+        prior[part] = np.maximum(held * excess + (1 - held) * _ringed(excess, rings), 0.0)[None]
         at += size
     if len(sizes) == 1:
         shrunk: Floats = raw * prior / (prior + noise[:, None] + 1e-300)
@@ -65,8 +73,14 @@ def means(sums: Noisy, beside: Floats, sizes: tuple[int, ...]) -> Floats:
     return out
 
 
-def basis(moments: Noisy, rows: float, size: int) -> Basis:
-    """Of the pooled second moment of ``rows`` rows' residuals."""
+def basis(moments: Noisy, rows: float, rings: Ints) -> Basis:
+    """Of the pooled second moment of ``rows`` rows' residuals.
+
+    An axis found of a true variance θ has the share (e/2θ)² of its square from the noise, the same in every coordinate
+    (Benaych-Georges & Nadakuditi 2011). Each ring of it is kept as far as it holds more than that, so that what is
+    smooth stays smooth; then the axes are made orthonormal again.
+    """
+    size = len(rings)
     noisy = square(moments.values[0], size) / rows
     edge = _edge(moments, rows, size)
     spread, axes = np.linalg.eigh(noisy)
@@ -75,7 +89,20 @@ def basis(moments: Noisy, rows: float, size: int) -> Basis:
     if not len(kept):
         kept = np.array([0])
     told = np.maximum(spread[kept], edge)
-    return Basis(_signed(axes[:, kept]), (told + np.sqrt(np.maximum(told**2 - edge**2, 0.0))) / 2, edge)
+    true = (told + np.sqrt(np.maximum(told**2 - edge**2, 0.0))) / 2
+    share = np.minimum((edge / (2 * true)) ** 2, 1.0) / size
+    believed = [
+        axis * np.maximum(1 - noise / np.maximum(_ringed(axis**2, rings), 1e-300), LEAST_BELIEVED)
+        for axis, noise in zip(axes[:, kept].T, share, strict=True)
+    ]
+    return Basis(_signed(np.linalg.qr(np.stack(believed, axis=1))[0]), true, edge)
+
+
+def _ringed(values: Floats, rings: Ints) -> Floats:
+    """(d,) the mean over each coordinate's ring."""
+    _, ring, counts = np.unique(rings, return_inverse=True, return_counts=True)
+    out: Floats = (np.bincount(ring, values) / counts)[ring]
+    return out
 
 
 def spreads(moments: Noisy, rows: Floats, pooled: Floats) -> list[Floats]:
@@ -93,6 +120,28 @@ def spreads(moments: Noisy, rows: Floats, pooled: Floats) -> list[Floats]:
         values, axes = np.linalg.eigh(whole)
         out.append((axes * np.maximum(values, 0.0)) @ axes.T)
     return out
+
+
+def grain(moments: Noisy, rows: float, within: Floats, rings: Ints) -> Floats:
+    """(d,) standard deviation of what no axis holds, coordinate by coordinate.
+
+    Coordinates of one ring (about one frequency) share one: the mean of what their noisy variances exceed ``within``
+    by, less one standard deviation of that mean's noise.
+
+    Args:
+        within: (d,) variance along each coordinate that the axes hold already.
+        rings: (d,) which coordinates go together.
+    """
+    size = len(within)
+    left = moments.values[0][diagonal(size)] / rows - within
+    noise = moments.error / rows / np.sqrt((rings[:, None] == rings[None]).sum(axis=1))
+    out: Floats = np.sqrt(np.maximum(_ringed(left, rings) - noise, 0.0))
+    return out
+
+
+def diagonal(size: int) -> Ints:
+    """Where an upper triangle holds the diagonal."""
+    return np.cumsum([0, *range(size, 1, -1)], dtype=np.int64)
 
 
 def _edge(moments: Noisy, rows: float, size: int) -> float:

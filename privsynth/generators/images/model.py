@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from privsynth.data.pictures import Pictures
+from privsynth.data.album import file_names
+from privsynth.data.pictures import Pictures, Pixels, shape_of
 from privsynth.data.records import Condition, Draw, HeldBack, Synthetic
 from privsynth.data.schema import Schema
 from privsynth.documents import canonical, identity, sha256
@@ -21,6 +23,8 @@ from privsynth.privacy.events import Receipt
 
 if TYPE_CHECKING:
     from privsynth.data.codec import Codec, Codes
+    from privsynth.generators.images.published import PublishedPictures
+    from privsynth.generators.marginals.diagnostics import Diagnostics
 
 FORMAT = 1
 _AT_ONCE = 8192
@@ -94,6 +98,22 @@ class PicturedModel:
             return False
         return recipe.refit(self.transcript, self.receipt).id == self.id
 
+    def diagnostics(self) -> Diagnostics:
+        """Figures of the fit of the columns; of pictures there are none."""
+        return replace(self.table.diagnostics(), model=self.id)
+
+    def published(self) -> PublishedPictures:
+        """The transcript with what anyone needs to fit it again."""
+        from privsynth.generators.images.published import publish
+
+        return publish(self)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model into a new folder: see :func:`privsynth.generators.images.disk.save_pictured`."""
+        from privsynth.generators.images.disk import save_pictured
+
+        save_pictured(self, Path(folder))
+
     def sample(
         self,
         n: int,
@@ -108,26 +128,37 @@ class PicturedModel:
         In ``frame`` stands the name that each picture's file would have; the pixels are in ``pictures``.
         """
         told = self.table.sample(n, where=where, seed=seed, balance=balance, draw=draw)
-        codes = self.codec.encode(told.frame)
         rng = np.random.default_rng(np.frombuffer(bytes.fromhex(sha256(f"{self.id}:{told.seed}".encode())), np.uint32))
-        name = next(iter(self.schema.pictures))
-        pixels = np.concatenate([self.drawn(codes[i : i + _AT_ONCE], rng) for i in range(0, n, _AT_ONCE)])
-        width = len(str(n))
-        files = np.array([f"{name}/{i:0{width}d}.png" for i in range(1, n + 1)], dtype=object)
-        frame = told.frame.assign(**{name: files})[[c for c, d in self.schema.columns.items() if not d.dropped]]
-        return Synthetic(
-            frame,
-            self.schema,
-            self.receipt,
-            self.id,
-            told.condition,
-            told.where,
-            told.seed,
-            told.balance,
-            told.draw,
-            {name: Pictures(pixels, np.zeros(n, dtype=np.bool_))},
-        )
+        return with_pictures(told, self.schema, self.codec, lambda codes: self.drawn(codes, rng), model=self.id)
 
     def drawn(self, codes: Codes, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         """(n, height, width[, 3]) pictures of rows with these codes."""
         return self.portrait.drawn(codes[:, [self.codec.index[name] for name in self.recipe["by"]]], rng)
+
+
+def with_pictures(
+    told: Synthetic,
+    schema: Schema,
+    codec: Codec,
+    paint: Callable[[Codes], Pixels],
+    *,
+    model: str,
+    at_once: int = _AT_ONCE,
+) -> Synthetic:
+    """Rows that a table's model drew, each with the picture that ``paint`` makes of its codes, ``at_once`` at a time.
+
+    Args:
+        model: id of the model that drew them.
+    """
+    n, codes = len(told.frame), codec.encode(told.frame)
+    name, picture = next(iter(schema.pictures.items()))
+    missing = np.asarray(told.frame[name].isna()) if picture.nullable else np.zeros(n, dtype=np.bool_)
+    pixels: Pixels = np.zeros((n, *shape_of(picture)), dtype=np.uint8)
+    rows = np.flatnonzero(~missing)
+    for i in range(0, len(rows), at_once):
+        part = rows[i : i + at_once]
+        pixels[part] = paint(codes[part])
+    files = np.array(file_names(name, n), dtype=object)
+    files[missing] = None
+    frame = told.frame.assign(**{name: files})[[c for c, d in schema.columns.items() if not d.dropped]]
+    return replace(told, frame=frame, schema=schema, model_id=model, pictures={name: Pictures(pixels, missing)})

@@ -66,6 +66,11 @@ def shortened(vectors: Floats, radius: float) -> Ints:
     return np.asarray(np.trunc(finite * factor[:, None]), dtype=np.int64)
 
 
+def unit_of(radius: float) -> float:
+    """What 1 of the grid stands for."""
+    return radius / GRID * _MARGIN
+
+
 class Till:
     """Buys sums of private rows at a price in μ² each."""
 
@@ -111,7 +116,7 @@ class Till:
                 parts.append(out)
             return np.concatenate(parts) if parts else grid.sum(axis=0)[None]
 
-        return Noisy(self._purse.take(exact, sigma=sigma, cost=cost), sigma, radius / GRID * _MARGIN)
+        return Noisy(self._purse.take(exact, sigma=sigma, cost=cost), sigma, unit_of(radius))
 
     def moments(self, vectors: Floats, radius: float, cells: Ints, size: int, *, price: float) -> Noisy:
         """(size, d(d+1)/2) upper triangles of Σ v·vᵀ over the rows of each cell of one column. Event: Gaussian of
@@ -128,7 +133,7 @@ class Till:
             return np.stack([_squares(grid[cells == cell])[upper] for cell in range(size)])
 
         counts = self._purse.take_two(exact, sigma=(sigma, off), first=diagonal, cost=cost)
-        return Noisy(counts, sigma, (radius / GRID * _MARGIN) ** 2, off)
+        return Noisy(counts, sigma, unit_of(radius) ** 2, off)
 
 
 def _squares(grid: Ints) -> Ints:

@@ -7,8 +7,10 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from privsynth.data.columns import EXACT
+from privsynth.data.records import Model
 from privsynth.data.schema import Schema
 from privsynth.documents import canonical, identity
 from privsynth.errors import ModelError, PrivsynthError, StorageError
@@ -25,15 +27,21 @@ def save_model(model: MarginalModel, place: Path) -> None:
     Raises:
         StorageError: the folder exists or cannot be written; nothing half written is left.
     """
+    head = head_of(model, model.recipe, version=FORMAT)
+    files = {TENSORS: model.tensors(), TRANSCRIPT: model.transcript.to_bytes(), HEAD: head}
+    write_folder(place, files, what="model")
+
+
+def head_of(model: Model, recipe: Mapping[str, Any], *, version: int) -> bytes:
+    """``model.json`` of a model of any kind."""
     head = {
-        "privsynth-model": FORMAT,
+        "privsynth-model": version,
         "id": model.id,
         "receipt": model.receipt.to_json(),
         "schema": model.schema.to_json(),
-        "recipe": dict(model.recipe),
+        "recipe": dict(recipe),
     }
-    files = {TENSORS: model.tensors(), TRANSCRIPT: model.transcript.to_bytes(), HEAD: canonical(head)}
-    write_folder(place, files, what="model")
+    return canonical(head)
 
 
 def write_folder(place: Path, files: Mapping[str, bytes], *, what: str) -> None:
@@ -70,14 +78,11 @@ def load_model(folder: str | Path) -> MarginalModel:
         ModelError: missing, altered or of another version.
     """
     place = Path(folder)
+    tensors_raw, transcript_raw, head_raw = read_folder(place, TENSORS, TRANSCRIPT, HEAD)
     try:
-        tensors_raw, transcript_raw, head_raw = ((place / n).read_bytes() for n in (TENSORS, TRANSCRIPT, HEAD))
-    except OSError as fault:
-        raise ModelError(f"not a model folder ({fault.strerror})", where=str(place), mend="name the folder") from None
-    try:
-        head = json.loads(head_raw, parse_int=_number)
+        head = read_head(head_raw, version=FORMAT)
         extra, tensors = read_safetensors(tensors_raw, "model")
-        if head["privsynth-model"] != FORMAT or extra["format"] != FORMAT:
+        if extra["format"] != FORMAT:
             raise ValueError
         schema = Schema.model_validate(head["schema"])
         width = range(len(schema.modelled))
@@ -93,11 +98,39 @@ def load_model(folder: str | Path) -> MarginalModel:
             groups=tuple(tensors[f"groups.{c:05d}"] for c in width),
             within=tuple(tensors[f"within.{c:05d}"] for c in width),
         )
-        named = identity(head["recipe"])
-        if model.id != head["id"] or named != model.receipt.recipe or canonical(head) != head_raw:
+        if model.id != head["id"] or identity(head["recipe"]) != model.receipt.recipe:
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError, PrivsynthError):
-        raise ModelError(
-            "the saved model was altered or is of another version", where=str(place), mend="restore it from a backup"
-        ) from None
+        raise altered(place) from None
     return model
+
+
+def read_folder(place: Path, *names: str) -> tuple[bytes, ...]:
+    """These files of a model's folder.
+
+    Raises:
+        ModelError: one is not there.
+    """
+    try:
+        return tuple((place / name).read_bytes() for name in names)
+    except OSError as fault:
+        raise ModelError(f"not a model folder ({fault.strerror})", where=str(place), mend="name the folder") from None
+
+
+def read_head(raw: bytes, *, version: int | None = None) -> dict[str, Any]:
+    """What :func:`head_of` wrote; None: of any version.
+
+    Raises:
+        ValueError, KeyError, TypeError, RecursionError: anything else.
+    """
+    head: dict[str, Any] = json.loads(raw, parse_int=_number)
+    if version not in (None, head["privsynth-model"]) or canonical(head) != raw:
+        raise ValueError
+    return head
+
+
+def altered(place: Path) -> ModelError:
+    """What is raised of a folder whose files do not hold together."""
+    return ModelError(
+        "the saved model was altered or is of another version", where=str(place), mend="restore it from a backup"
+    )

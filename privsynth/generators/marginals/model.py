@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from privsynth.data.balance import Balance, Shares, allot, combinations, read_balance
+from privsynth.data.balance import Balance
 from privsynth.data.codec import Codec, Codes, Evidence
-from privsynth.data.evidence import as_json
 from privsynth.data.records import Condition, Draw, HeldBack, Synthetic
-from privsynth.data.schema import Identifier, Schema
-from privsynth.data.tables import violations
+from privsynth.data.schema import Schema
 from privsynth.documents import canonical, identity, sha256
 from privsynth.errors import ConditionError
 from privsynth.generators.marginals import told
 from privsynth.generators.marginals.chains import Orders
-from privsynth.generators.marginals.draw import blocks, check_draw, draw_codes
-from privsynth.generators.marginals.filled import filled, joined, shuffled
+from privsynth.generators.marginals.draw import blocks, draw_codes
+from privsynth.generators.marginals.filled import filled, joined
 from privsynth.generators.marginals.product import Given, check_table, components_at_once, product_table
+from privsynth.generators.marginals.rows import barren, kept, sampled
 from privsynth.generators.marginals.transcript import Groups, MarginalTranscript
 from privsynth.privacy.events import Receipt
 
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 FORMAT = 1
 LIKELY_ROWS = 4096  # of a block of log_likelihood
-SEEDS = 2**128
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,130 +251,7 @@ class MarginalModel:
             ConditionError: a condition or combination of probability 0, or one that the schema's rules leave
                 almost no rows.
         """
-        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 100_000_000:
-            raise ConditionError(f"n is {_shown(n)}", where="sample", mend="a whole number from 1 to 100,000,000")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < SEEDS):
-            raise ConditionError(f"seed is {_shown(seed)}", where="sample", mend="a whole number from 0 to 2**128 - 1")
-        check_draw(draw)
-        drawn_by = secrets.randbits(63) if seed is None else seed
-        rng = np.random.default_rng(drawn_by)
-        place = self.codec.index
-        evidence = dict(sorted(self.codec.evidence(where).items(), key=lambda item: place[item[0]]))
-        shares = sorted(read_balance(balance, self.codec, where=where), key=lambda s: place[s.name])
-        orders = Orders(self.codec)
-        if shares:
-            frame = self._draw_balanced(n, evidence, shares, orders, rng, draw)
-        else:
-            frame = self._draw_keeping(n, evidence, orders, rng, draw)
-        condition = {k: as_json(v) for k, v in (where or {}).items()}
-        asked = {s.name: s.asked for s in shares}
-        mark = self._mark(n, condition, asked, drawn_by, draw)
-        width = len(str(n))
-        table: dict[str, Any] = {}
-        for name, declared in self.schema.columns.items():
-            if isinstance(declared, Identifier) and not declared.dropped:
-                table[name] = np.array([f"synthetic-{mark}-{i:0{width}d}" for i in range(1, n + 1)], dtype=object)
-            elif declared.learned:
-                table[name] = frame[name]
-        import pandas as pd
-
-        return Synthetic(
-            pd.DataFrame(table, copy=False),
-            self.schema,
-            self.receipt,
-            self.id,
-            condition,
-            where,
-            drawn_by,
-            asked,
-            draw,
-        )
-
-    def _mark(self, *draw: Any) -> str:
-        """What tells the identifiers of one draw from those of another: 32 bits of a hash, all of public values."""
-        return sha256(json.dumps([self.id, *draw], sort_keys=True).encode())[:8]
-
-    def _draw_balanced(
-        self,
-        n: int,
-        evidence: Mapping[str, Evidence],
-        shares: Sequence[Shares],
-        orders: Orders,
-        rng: np.random.Generator,
-        draw: Draw,
-    ) -> pd.DataFrame:
-        """``n`` rows that hold each combination of values as often as its share says, each drawn conditional on it."""
-        wanted = list(combinations(shares))
-        for _, given in wanted:
-            if not np.isfinite(self._log_evidence({**evidence, **given})[1]):
-                raise ConditionError(
-                    f"the model gives these rows probability 0: {self._named(given)}",
-                    where="balance",
-                    mend="leave out a value, or loosen `where`",
-                )
-        counts = allot(n, [share for share, _ in wanted], rng=rng)
-        parts = [
-            self._draw_keeping(int(rows), {**evidence, **given}, orders, rng, draw, combination=self._named(given))
-            for rows, (_, given) in zip(counts, wanted, strict=True)
-            if rows
-        ]
-        return shuffled(joined(parts), rng)
-
-    def _named(self, combination: Mapping[str, Evidence]) -> str:
-        """A combination of a balance in words."""
-        return ", ".join(f"{name} {self._allowed(name, e)}" for name, e in combination.items())
-
-    def _allowed(self, name: str, evidence: Evidence) -> str:
-        """The cells that an evidence allows, in words."""
-        labels = self.codec.columns[self.codec.index[name]].labels()
-        return " or ".join(label for label, w in zip(labels, evidence.weights, strict=True) if w > 0)
-
-    def _draw_keeping(
-        self,
-        n: int,
-        evidence: Mapping[str, Evidence],
-        orders: Orders,
-        rng: np.random.Generator,
-        draw: Draw,
-        *,
-        combination: str | None = None,
-    ) -> pd.DataFrame:
-        """``n`` rows that keep every structural zero and order, block by block."""
-        log = self._log_condition(evidence)
-        weights = _shares_of(log)
-        given = [self._given(c, evidence) for c in range(len(self.codec.columns))]
-
-        barren = self._barren(evidence, combination)
-        chains = orders.rare(evidence, log, given)
-        if chains is not None and not chains.weights.any():
-            raise barren
-
-        def drawn(size: int, draw: Draw) -> pd.DataFrame:
-            if chains is not None:
-                return self._kept(chains.frame(size, self.codec, given, evidence, rng, draw))
-            codes = draw_codes(size, weights, given, rng=rng, draw=draw)
-            return self._kept(self.codec.decode(codes, rng, evidence))
-
-        return joined([filled(size, drawn, rng, draw, barren=barren) for size in blocks(n)])
-
-    @staticmethod
-    def _barren(evidence: Mapping[str, Evidence], combination: str | None) -> ConditionError:
-        """What is raised where hardly a row keeps the schema's rules."""
-        if combination is not None:
-            whom, where, mend = combination, "balance", "leave out a value, or loosen `where`"
-        elif evidence:
-            whom, where, mend = "the condition", "where", "loosen the condition"
-        else:
-            whom, where = "this model", "schema"
-            mend = "loosen its `never`, `order` or `sums`: rows of this fit hardly ever keep them all"
-        return ConditionError(f"the schema's rules leave {whom} almost no rows", where=where, mend=mend)
-
-    def _kept(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The rows that keep every structural zero and order."""
-        bad = np.zeros(len(frame), dtype=bool)
-        for _, mask in violations(frame, self.schema):
-            bad |= mask
-        return frame.loc[~bad].reset_index(drop=True) if bad.any() else frame
+        return sampled(self, _Drawer(self, Orders(self.codec)), n, where=where, seed=seed, balance=balance, draw=draw)
 
     # --- what the transcript tells ---------------------------------------------------------------
 
@@ -450,6 +323,40 @@ def _shares_of(log: Floats) -> Floats:
     return np.asarray(weights / weights.sum())
 
 
-def _shown(number: Any) -> str:
-    """What was asked instead of a number in range, in a message: a whole number may have too many digits for one."""
-    return "beyond 2**128" if isinstance(number, int) and abs(number) >= SEEDS else repr(number)
+@dataclass(frozen=True, eq=False)
+class _Drawer:
+    """One draw; the sums of chains of orders are kept for all its parts."""
+
+    model: MarginalModel
+    orders: Orders
+
+    def can(self, evidence: Mapping[str, Evidence]) -> bool:
+        """Whether a condition has a probability above 0."""
+        return bool(np.isfinite(self.model._log_evidence(evidence)[1]))
+
+    def keeping(
+        self,
+        n: int,
+        evidence: Mapping[str, Evidence],
+        rng: np.random.Generator,
+        draw: Draw,
+        *,
+        combination: str | None = None,
+    ) -> pd.DataFrame:
+        """``n`` rows that keep every structural zero and order, block by block."""
+        model = self.model
+        log = model._log_condition(evidence)
+        weights = _shares_of(log)
+        given = [model._given(c, evidence) for c in range(len(model.codec.columns))]
+        wrong = barren(evidence, combination)
+        chains = self.orders.rare(evidence, log, given)
+        if chains is not None and not chains.weights.any():
+            raise wrong
+
+        def drawn(size: int, draw: Draw) -> pd.DataFrame:
+            if chains is not None:
+                return kept(chains.frame(size, model.codec, given, evidence, rng, draw), model.schema)
+            codes = draw_codes(size, weights, given, rng=rng, draw=draw)
+            return kept(model.codec.decode(codes, rng, evidence), model.schema)
+
+        return joined([filled(size, drawn, rng, draw, barren=wrong) for size in blocks(n)])

@@ -70,6 +70,10 @@ class Plan:
             out[ask.stage] = (min(low, ask.sigma), max(high, ask.sigma))
         return out
 
+    def outlook(self) -> tuple[str, ...]:
+        """Nothing beside the noise."""
+        return ()
+
     def mu_squared(self, contribution: int) -> Fraction:
         """Exact GDP cost Σ (k/σ)²."""
         asks = (*self.one_ways, *self.held_back, *self.joint)

@@ -10,12 +10,13 @@ gate has seen them, nobody signed them, and the listing says ``"gated": false``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from privsynth.data.codec import Codec, CodedColumn
+from privsynth.data.records import Transcript
 from privsynth.documents import canonical, sha256
 from privsynth.documents.reading import read_bytes
 from privsynth.errors import ModelError, PrivsynthError, SeededNoise
@@ -35,8 +36,55 @@ _MALFORMED = (AttributeError, ArithmeticError, IndexError, KeyError, RecursionEr
 _AGAIN = "get both files again from where they were published"
 
 
+class TranscriptFiles:
+    """The two files of a published transcript, whatever kind of fit it is of."""
+
+    receipt: Receipt
+    transcript: Transcript
+    gated: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The listing."""
+        raise NotImplementedError
+
+    def files(self, *, gated: bool = False) -> dict[str, bytes]:
+        """Both files, by name.
+
+        Args:
+            gated: of a release, which a gate has let through; an inside file otherwise.
+
+        Raises:
+            SeededNoise: noise that anyone can subtract.
+        """
+        if self.receipt.noise != "os-secure" or self.transcript.noise != "os-secure":
+            raise SeededNoise(
+                "the noise of these tables was seeded, and anyone can subtract it",
+                mend="fit without a `noise` argument",
+            )
+        listing = {**self.to_json(), "gated": self.gated or gated}
+        return {LISTING: canonical(listing), TABLES: self.transcript.to_bytes()}
+
+    def write(self, folder: str | Path) -> Path:
+        """Write both files as a new folder, whole or not at all: an inside file, unsigned. A release carries its own.
+
+        Raises:
+            StorageError: the folder exists or cannot be written. SeededNoise: as of :meth:`files`.
+        """
+        place = Path(folder)
+        write_folder(place, self.files(), what="transcript")
+        return place
+
+
+Found = TypeVar("Found", bound=TranscriptFiles)
+
+
+def tensors_entry(raw: bytes) -> dict[str, Any]:
+    """What a listing says of the other file."""
+    return {"file": TABLES, "sha256": sha256(raw), "size": len(raw)}
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class PublishedTranscript:
+class PublishedTranscript(TranscriptFiles):
     """A transcript with what a refit needs. Make one with ``model.published()`` or :func:`load_transcript`.
 
     Attributes:
@@ -82,7 +130,7 @@ class PublishedTranscript:
                 _listed(m, i, named, columns) | self._public(i)
                 for i, (m, named) in enumerate(zip(measured, head["measurements"], strict=True))
             ],
-            "tensors": {"file": TABLES, "sha256": sha256(raw), "size": len(raw)},
+            "tensors": tensors_entry(raw),
         }
 
     def _public(self, i: int) -> dict[str, str]:
@@ -91,32 +139,10 @@ class PublishedTranscript:
         known = at >= 0 and bool(self.transcript.public) and self.transcript.public[at] is not None
         return {"public": f"public.{at:05d}"} if known else {}
 
-    def files(self, *, gated: bool = False) -> dict[str, bytes]:
-        """Both files, by name.
-
-        Args:
-            gated: of a release, which a gate has let through; an inside file otherwise.
-
-        Raises:
-            SeededNoise: noise that anyone can subtract.
-        """
-        if self.receipt.noise != "os-secure" or self.transcript.noise != "os-secure":
-            raise SeededNoise(
-                "the noise of these tables was seeded, and anyone can subtract it",
-                mend="fit without a `noise` argument",
-            )
-        told = replace(self, gated=self.gated or gated)
-        return {LISTING: canonical(told.to_json()), TABLES: self.transcript.to_bytes()}
-
-    def write(self, folder: str | Path) -> Path:
-        """Write both files as a new folder, whole or not at all: an inside file, unsigned. A release carries its own.
-
-        Raises:
-            StorageError: the folder exists or cannot be written. SeededNoise: as of :meth:`files`.
-        """
-        place = Path(folder)
-        write_folder(place, self.files(), what="transcript")
-        return place
+    @property
+    def tables(self) -> int:
+        """How many noisy tables there are."""
+        return len(self.transcript.domains) + len(self.transcript.measurements)
 
 
 def publish(model: MarginalModel) -> PublishedTranscript:
@@ -135,6 +161,15 @@ def load_transcript(folder: str | Path) -> PublishedTranscript:
     Raises:
         ModelError: missing, altered, too large or of another version.
     """
+    return read_transcript(folder, of_listing)
+
+
+def read_transcript(folder: str | Path, make: Callable[[Mapping[str, Any], bytes], Found]) -> Found:
+    """The transcript in a folder, as ``make`` reads the listing and the bytes of its tables.
+
+    Raises:
+        ModelError: missing, altered, too large or of another version.
+    """
     place = Path(folder)
     raw = read_bytes(place / LISTING, error=ModelError, kind="transcript", limit=MOST_LISTING)
     tables = read_bytes(place / TABLES, error=ModelError, kind="transcript", limit=MOST_TABLES)
@@ -142,16 +177,9 @@ def load_transcript(folder: str | Path) -> PublishedTranscript:
         told = json.loads(raw)
         if not isinstance(told, dict) or told.get("privsynth-transcript") != FORMAT:
             raise ModelError("not a transcript of this version", where=str(place), mend="use the version that wrote it")
-        if told["tensors"] != {"file": TABLES, "sha256": sha256(tables), "size": len(tables)}:
+        if told["tensors"] != tensors_entry(tables):
             raise ValueError
-        found = PublishedTranscript(
-            Marginals.from_description(told["recipe"]),
-            Receipt.from_json(told["receipt"]),
-            MarginalTranscript.from_bytes(tables),
-            str(told["model"]),
-            gated=told["gated"] is True,
-        )
-        check_belonging(found)
+        found = make(told, tables)
         if found.transcript.to_bytes() != tables or canonical(found.to_json()) != raw:
             raise ValueError
     except (*_MALFORMED, PrivsynthError) as wrong:
@@ -160,6 +188,23 @@ def load_transcript(folder: str | Path) -> PublishedTranscript:
         raise ModelError(
             "the transcript was altered, or its two files do not belong together", where=str(place), mend=_AGAIN
         ) from None
+    return found
+
+
+def of_listing(told: Mapping[str, Any], tables: bytes) -> PublishedTranscript:
+    """The transcript of a table.
+
+    Raises:
+        PrivsynthError, ValueError, KeyError, TypeError, ...: it is none.
+    """
+    found = PublishedTranscript(
+        Marginals.from_description(told["recipe"]),
+        Receipt.from_json(told["receipt"]),
+        MarginalTranscript.from_bytes(tables),
+        str(told["model"]),
+        gated=told["gated"] is True,
+    )
+    check_belonging(found)
     return found
 
 

@@ -134,6 +134,11 @@ class Marginals:
         """Whether the schema has open category sets."""
         return bool(open_columns(self.schema))
 
+    @property
+    def trains(self) -> bool:
+        """Never: it counts."""
+        return False
+
     def describe(self) -> dict[str, Any]:
         """Every field as JSON values."""
         out: dict[str, Any] = {"kind": self.kind}
@@ -249,6 +254,15 @@ class Marginals:
         except ImportError:
             raise MissingExtra("fitting needs torch", mend="pip install 'privsynth[generate]'") from None
         check_device(self.device)
+
+    def resume(self, transcript: bytes, hold: Hold, *, progress: Progress = SILENT) -> MarginalModel:
+        """The model of the bytes that a fit deposited with ``hold``: free.
+
+        Raises:
+            HoldError: bought for another recipe. ModelError: not a whole transcript.
+        """
+        told = MarginalTranscript.from_bytes(transcript)
+        return self.refit(told, self.receipt(hold, told), progress=progress)
 
     def receipt(self, hold: Hold, transcript: MarginalTranscript) -> Receipt:
         """What was paid for a transcript, for the model to carry."""

@@ -31,17 +31,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from privsynth.data.codec import Codec
 from privsynth.data.records import Condition, HeldBack
 from privsynth.errors import ConditionError
 from privsynth.generators.marginals.product import product_table
 from privsynth.generators.marginals.sums import Floats, Mask, Masks, Sums, fieller, summed, touched
-from privsynth.generators.marginals.transcript import Groups, Measurement
+from privsynth.generators.marginals.transcript import Groups, MarginalTranscript, Measurement
 from privsynth.generators.marginals.zeros import is_zero, zero_cells
 
 if TYPE_CHECKING:
@@ -191,23 +192,48 @@ def intervals(model: MarginalModel) -> dict[str, tuple[Floats, Floats, Floats]]:
 
 
 def held_back_error(model: MarginalModel) -> HeldBack | None:
+    """How far the model is from its held-back cliques: see :func:`held_back`."""
+    return held_back(
+        model.transcript,
+        model.codec,
+        lambda m: product_table(model.weights, [model.grouped(c, g) for c, g in zip(m.clique, m.groups, strict=True)]),
+        rows=model.rows,
+    )
+
+
+def held_back(
+    transcript: MarginalTranscript,
+    codec: Codec,
+    table: Callable[[Measurement], Floats],
+    *,
+    rows: float,
+    drawn: float = math.inf,
+) -> HeldBack | None:
     """Root mean square over held-back cliques of ½·sqrt(K·‖x − N̂·q‖²)/N̂, an upper bound of their
     total-variation error by Cauchy-Schwarz, from the unbiased Σ(y − N̂·q)² − K·variance.
 
     ``upper`` adds 1.645 standard deviations of that statistic's noise.
+
+    Args:
+        table: q, a model's distribution over the cells of a measurement.
+        rows: N̂.
+        drawn: of how many independent rows q was counted; what their chance adds, N̂²·(1 − Σq²)/(drawn − 1), is
+            taken off.
     """
-    held = model.transcript.stage("held-back")
+    held = transcript.stage("held-back")
     if not held:
         return None
     squares, noises, cliques = [], [], []
     for m in held:
-        q = product_table(model.weights, [model.grouped(c, g) for c, g in zip(m.clique, m.groups, strict=True)])
+        q = table(m)
         k, v = m.counts.size, m.variance
-        s = float(((m.counts - model.rows * q) ** 2).sum()) - k * v
-        factor = k / (4 * model.rows**2)
+        s = float(((m.counts - rows * q) ** 2).sum()) - k * v
+        if math.isfinite(drawn):
+            s -= rows**2 * (1 - float((q**2).sum())) / (drawn - 1)
+        factor = k / (4 * rows**2)
         squares.append(factor * s)
         noises.append(factor**2 * (2 * k * v**2 + 4 * v * max(s, 0.0)))
-        cliques.append(tuple(model.codec.columns[c].name for c in m.clique))
+        cliques.append(tuple(codec.columns[c].name for c in m.clique))
     mean = float(np.mean(squares))
     sd = float(np.sqrt(np.sum(noises))) / len(squares)
     return HeldBack(

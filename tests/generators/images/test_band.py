@@ -86,3 +86,33 @@ def test_an_empty_picture_has_a_vector() -> None:
     band = Band(28, 28, False, 10, aligned=True)
     assert np.isfinite(band.vectors(np.zeros((2, 28, 28), dtype=np.uint8))).all()
     assert not band.pixels(np.zeros((1, band.size))).any()
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_what_is_left_of_a_vector_is_that_of_its_picture(colours: bool) -> None:
+    """Up to the rounding of pixels; and a vector of a real picture of the whole band is left as it is."""
+    rng = np.random.default_rng(3)
+    band = Band(16, 12, colours, 6)
+    wild = rng.normal(size=(5, band.size)) * 3
+    assert np.abs(band.seen(wild) - band.vectors(band.pixels(wild))).max() < 0.05
+    assert np.linalg.norm(band.seen(wild)) < np.linalg.norm(wild)
+    calm = band.vectors(np.full((2, 16, 12, 3) if colours else (2, 16, 12), 128, dtype=np.uint8))
+    assert np.allclose(band.seen(calm), calm)
+
+
+def test_places_are_left_as_they_are() -> None:
+    band = Band(28, 28, False, 8, aligned=True)
+    wild = np.random.default_rng(4).normal(size=(3, band.size)) * 5
+    assert np.array_equal(band.seen(wild)[:, -3:], wild[:, -3:])
+
+
+def test_a_ring_is_of_one_channel_and_one_frequency() -> None:
+    band = Band(16, 16, True, 5)
+    rings = band.rings
+    assert len(rings) == band.size == 25 + 4 + 4
+    assert rings[:6].tolist() == [0, 1, 2, 3, 4, 1]
+    assert set(rings[:25]).isdisjoint(rings[25:29])
+    assert set(rings[25:29]).isdisjoint(rings[29:])
+    placed = Band(16, 16, False, 5, aligned=True).rings
+    assert (placed[:25].min(), len(set(placed[25:]))) == (0, 3)
+    assert placed[25:].max() < 0

@@ -13,7 +13,7 @@ from privsynth.data.pictures import Pixels
 from privsynth.errors import ModelError
 from privsynth.generators.images.asked import Rows, Told
 from privsynth.generators.images.band import Band
-from privsynth.generators.images.portrait import Portrait, Setting, View, portray
+from privsynth.generators.images.portrait import EFFECTS, MOST_EFFECTS, Portrait, Setting, View, effects_share, portray
 from privsynth.generators.images.sums import Noisy, Till
 from privsynth.generators.marginals.purse import Purse
 from privsynth.privacy.noise import NoiseSource, SecureNoise, SeededNoise
@@ -54,7 +54,7 @@ def portrait(
 
 
 def arrays(found: Portrait) -> list[npt.NDArray[np.float64]]:
-    return [found.centre, found.effects, found.axes, found.roots]
+    return list(found.arrays)
 
 
 @pytest.mark.parametrize("straight", [False, True])
@@ -127,3 +127,18 @@ def test_a_transcript_without_a_table_is_refused() -> None:
     empty: Mapping[str, Noisy] = {}
     with pytest.raises(ModelError, match="plain whole"):
         portray(Told(empty), setting(8, 6, 10, straight=False), rows=10, beside=np.eye(10))
+
+
+def test_the_less_is_told_the_more_of_it_sets_values_apart() -> None:
+    assert effects_share(400) == MOST_EFFECTS
+    assert effects_share(1e9) == EFFECTS
+    assert EFFECTS < effects_share(5_000) < MOST_EFFECTS
+
+
+def test_what_no_axis_holds_is_drawn_beside_them() -> None:
+    found, _, _ = portrait(*digits(), setting(8, 8, 10, straight=False), mu=0.5)
+    rng = np.random.default_rng(0)
+    grains = found.grains(4000, rng)
+    assert np.abs(grains @ found.axes).max() < 1e-9
+    assert found.grain.any()
+    assert (grains**2).sum(axis=1).mean() <= 1.05 * (found.grain**2).sum()

@@ -209,7 +209,6 @@ def test_a_recipe_is_what_its_description_says(desk: Desk) -> None:
     ("change", "given", "error", "what"),
     [
         (("scan: {kind: image, size: [8, 8]}", "scan: {kind: text, dropped: true}"), {}, SchemaError, "0 columns"),
-        (("size: [8, 8]", "size: [8, 8], nullable: true"), {}, SchemaError, "may be missing"),
         (("", ""), {"by": ("ink",)}, SchemaError, "cannot depend on ink"),
         (("", ""), {"by": ("digit", "digit")}, SchemaError, "cannot depend on"),
         (("", ""), {"side": 2}, BudgetError, "side is 2"),
@@ -227,3 +226,9 @@ def test_rows_of_another_reading_are_refused(desk: Desk, tmp_path: Path) -> None
     bare = replace(train, records=replace(train.records, pictures={}))
     with pytest.raises(HoldError, match="another schema"):
         desk.recipe.fit(bare, Desk(tmp_path / "c").hold())
+
+
+def test_small_pictures_are_never_aligned(desk: Desk) -> None:
+    assert desk.recipe._setting(6).straight is None
+    large = ImageStatistics(parse_schema(SCHEMA.replace("[8, 8]", "[16, 16]")), Budget(1.0, 1e-9))
+    assert large._setting(6).straight is not None

@@ -1,0 +1,115 @@
+"""What a private training needs of the outside: steps leased from a hold, and checkpoints in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from privsynth.errors import ModelError, StorageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from privsynth.ledger.hold import Hold
+
+_NAME = "step-{:07d}.safetensors"
+_MODE = 0o600
+
+
+@dataclass(frozen=True)
+class Leased:
+    """A hold's lease of training steps, for ``privacy.dpsgd.train``."""
+
+    hold: Hold
+
+    def take(self, through: int) -> int:
+        """See ``Hold.lease``."""
+        return self.hold.lease(through)
+
+
+@dataclass(frozen=True)
+class CheckpointFiles:
+    """One checkpoint in a folder that only its owner may read: the newest, as safetensors.
+
+    Requesters of holds must not read it: who holds an old one sees more of the noise than the release shows.
+
+    Attributes:
+        folder: made if it is not there; nothing else lies in it.
+        hold: id of the hold that pays; written into the files and asked for when they are read.
+    """
+
+    folder: Path
+    hold: str
+
+    def save(self, step: int, tensors: Mapping[str, Tensor]) -> None:
+        """Write the state after ``step`` under another name, rename it, delete the older ones.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        from safetensors.torch import save
+
+        data = save(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            metadata={"privsynth-checkpoint": json.dumps({"hold": self.hold, "step": step})},
+        )
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            half = self.folder / "half"
+            half.unlink(missing_ok=True)
+            with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            half.replace(self.folder / _NAME.format(step))
+            self._sync()
+            for old in self._steps():
+                if old != step:
+                    (self.folder / _NAME.format(old)).unlink()
+        except OSError as fault:
+            raise StorageError(
+                f"a checkpoint cannot be written ({fault.strerror})",
+                where=str(self.folder),
+                mend="free space, or rights",
+            ) from None
+
+    def newest(self) -> tuple[int, Mapping[str, Tensor]] | None:
+        """The state with the highest step, and the step; None if there is none.
+
+        Raises:
+            ModelError: it was altered, or is of another hold.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        steps = self._steps()
+        if not steps:
+            return None
+        place = self.folder / _NAME.format(steps[-1])
+        try:
+            with safe_open(place, framework="pt") as file:
+                told = json.loads((file.metadata() or {})["privsynth-checkpoint"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            raise ModelError("not a checkpoint", where=str(place), mend="delete it; its steps stay spent") from None
+        if told != {"hold": self.hold, "step": steps[-1]}:
+            raise ModelError("a checkpoint of another hold", where=str(place), mend="one folder for each hold")
+        return steps[-1], tensors
+
+    def clear(self) -> None:
+        """Delete every checkpoint: what a fit does once its transcript is kept."""
+        for step in self._steps():
+            (self.folder / _NAME.format(step)).unlink()
+
+    def _steps(self) -> list[int]:
+        return sorted(int(path.stem.removeprefix("step-")) for path in self.folder.glob("step-*.safetensors"))
+
+    def _sync(self) -> None:
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,372 @@
+"""A whole fit by diffusion, from a hold to drawn rows: price, refit, what labels do, what a crash leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from privsynth.data.records import Split
+from privsynth.data.schema import Schema, parse_schema
+from privsynth.data.tables import read_images
+from privsynth.errors import BudgetError, ConditionError, HoldError, ModelError, NetworkError, SchemaError
+from privsynth.generators.images.diffused import DiffusedModel
+from privsynth.generators.images.diffusion import ImageDiffusion
+from privsynth.generators.images.networks import drawn
+from privsynth.generators.images.pretrained import PublicWeights
+from privsynth.generators.images.published import PublishedPictures
+from privsynth.generators.images.trained import TrainedTranscript
+from privsynth.generators.kept import load_model, load_transcript
+from privsynth.generators.training import CheckpointFiles
+from privsynth.ledger.store import Hold, Ledger, open_ledger
+from privsynth.policy.consent import filter_consent
+from privsynth.policy.document import load_policy
+from privsynth.privacy.accountant import mu_squared, share_out
+from privsynth.privacy.budget import Budget
+from privsynth.privacy.sampled import dominating_mu
+from tests.world import ACTOR, POLICY, PURPOSE, RECIPIENT, register
+
+SCHEMA = """\
+privsynth-schema: 1
+source: lab/visits
+subject: {column: person, at most: 2 rows}
+columns:
+  person: {kind: identifier}
+  bright: {kind: boolean}
+  striped: {kind: categorical, values: [none, lying, upright]}
+  scan: {kind: image, size: [8, 8]}
+"""
+SMALL: dict[str, Any] = {"network": "latent", "channels": 8, "steps": 15, "copies": 2, "warm_up": 20, "side": 4}
+
+
+def rows(n: int = 1500) -> tuple[pd.DataFrame, Any]:
+    """Pictures of 8 × 8: dark or bright, with stripes or none; some people have two."""
+    rng = np.random.default_rng(0)
+    bright, striped = rng.random(n) < 0.5, rng.integers(0, 3, n)
+    wave = np.array([1.0, 1, -1, -1, 1, 1, -1, -1])
+    pattern = np.stack([np.zeros((8, 8)), np.tile(wave[:, None], (1, 8)), np.tile(wave[None], (8, 1))])
+    pixels = 70 + 110 * bright[:, None, None] + 40 * pattern[striped] + rng.normal(scale=8, size=(n, 8, 8))
+    frame = pd.DataFrame(
+        {
+            "person": [f"p{i * 2 // 3:05d}" for i in range(n)],
+            "bright": bright,
+            "striped": np.array(["none", "lying", "upright"])[striped],
+        }
+    )
+    return frame, np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+class Desk:
+    """Everything up to the fit: 4,000 people declared, of whom 1,000 are there."""
+
+    def __init__(self, folder: Path) -> None:
+        frame, pixels = rows()
+        folder.mkdir(exist_ok=True)
+        policy = POLICY.replace("target: ill", "target: bright").replace("[smoker]", "[striped]")
+        (folder / "policy.yaml").write_text(policy)
+        (folder / "consent.csv").write_text(register(frame))
+        self.schema: Schema = parse_schema(SCHEMA)
+        self.policy = load_policy(folder / "policy.yaml")
+        self.ledger: Ledger = open_ledger(f"sqlite:///{folder / 'ledger.db'}", self.policy, actor=ACTOR)
+        records = read_images(frame, self.schema, arrays={"scan": pixels})
+        granted = filter_consent(
+            records, self.policy, register=folder / "consent.csv", purpose=PURPOSE, recipient=RECIPIENT
+        )
+        self.split: Split = granted.split(self.ledger)
+
+    def recipe(self, **given: Any) -> ImageDiffusion:
+        return ImageDiffusion(self.schema, Budget(9.0, 1e-8), by=("bright", "striped"), **{**SMALL, **given})
+
+    def hold(self, recipe: ImageDiffusion) -> Hold:
+        return self.ledger.reserve(recipe, purpose=PURPOSE, recipient=RECIPIENT, consent="register")
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    return Desk(tmp_path_factory.mktemp("diffused"))
+
+
+@pytest.fixture(scope="module")
+def hold(desk: Desk) -> Hold:
+    return desk.hold(desk.recipe())
+
+
+@pytest.fixture(scope="module")
+def model(desk: Desk, hold: Hold) -> DiffusedModel:
+    return desk.recipe().fit(desk.split.train, hold)
+
+
+# --- price ---------------------------------------------------------------------------------------
+
+
+def test_a_fit_spends_its_hold_and_not_more(desk: Desk, model: DiffusedModel, hold: Hold) -> None:
+    """Tables, sums and steps by their own prices; the gate has the rest of the hold."""
+    recipe, transcript = desk.recipe(), model.transcript
+    cap = mu_squared(hold.prices.fit)
+    sums = PublishedPictures(recipe.first, model.receipt, transcript.first, "")
+    bought = transcript.first.table.mu_squared + sum(map(sums.mu_squared, transcript.first.told), Fraction(0))
+    steps = Fraction(dominating_mu(transcript.plan.event, delta=hold.prices.delta_steps)) ** 2
+    assert bought + recipe.left(hold.prices.mu_fit) <= cap
+    assert steps <= recipe.left(hold.prices.mu_fit) * (1 + Fraction(1, 1000))
+    assert Fraction(85, 100) * cap < bought + steps
+    assert cap + mu_squared(hold.prices.gate) <= Fraction(hold.prices.mu) ** 2
+    assert hold.transcript() == transcript.to_bytes()
+    assert (model.receipt.noise, transcript.steps_run) == ("os-secure", 15)
+
+
+def test_the_steps_follow_from_declared_sizes(desk: Desk, model: DiffusedModel, hold: Hold) -> None:
+    plan = model.transcript.plan
+    assert plan == desk.recipe().plan(hold.prices, hold.training_subjects)
+    assert plan.subjects == hold.training_subjects == 3000.0
+    assert plan.divisor == pytest.approx(750)
+    assert hold.leased == 15
+
+
+def test_noise_that_drowns_a_network_is_refused_before_anything_is_spent(desk: Desk) -> None:
+    recipe = replace(desk.recipe(network="unet", channels=64), budget=Budget(1.5, 1e-8))
+    with pytest.raises(BudgetError, match="drowns the network"):
+        desk.hold(recipe)
+    prices = share_out(Budget(9.0, 1e-8), gate_share=0.15, trains=True)
+    told = desk.recipe().check_sampler(prices, rows=3000, cap_epsilon=20.0)
+    assert told.signal > 1
+    assert any("training" in line for line in told.outlook())
+
+
+def test_what_does_not_fit_the_machine_is_refused_before_anything_is_spent(desk: Desk) -> None:
+    recipe = desk.recipe(copies=3)
+    hold = desk.hold(recipe)
+    with pytest.raises(NetworkError, match="at once need"):
+        recipe.fit(desk.split.train, hold, physical=10**9)
+    hold.open_fit(recipe=recipe.identity, source="lab/visits", purpose=PURPOSE, recipient=RECIPIENT)
+
+
+# --- what is learned -----------------------------------------------------------------------------
+
+
+def test_rows_are_drawn_with_their_pictures(desk: Desk, model: DiffusedModel) -> None:
+    told = model.sample(200, seed=4)
+    assert list(told.frame.columns) == list(desk.schema.columns)
+    pixels = told.pictures["scan"].pixels
+    assert pixels.shape == (200, 8, 8)
+    again = model.sample(200, seed=4)
+    assert np.array_equal(again.pictures["scan"].pixels, pixels)
+    assert again.frame.equals(told.frame)
+    assert not np.array_equal(model.sample(200, seed=5).pictures["scan"].pixels, pixels)
+    assert set(model.sample(50, where={"bright": True}, seed=1).frame["bright"]) == {True}
+
+
+@pytest.mark.parametrize("how", [{}, {"full": True}, {"guidance": 1.0}])
+def test_a_picture_goes_with_its_row(model: DiffusedModel, how: Mapping[str, Any]) -> None:
+    """Bright rows are brighter: 110 grey levels in truth, at least 40 drawn."""
+    told = model.sample(400, balance={"bright": "equal"}, seed=2, **how)
+    drawn_ = told.pictures["scan"].pixels.reshape(400, -1).mean(1)
+    bright = told.frame["bright"].to_numpy(dtype=bool)
+    assert drawn_[bright].mean() - drawn_[~bright].mean() > 40
+
+
+def test_a_guidance_out_of_range(model: DiffusedModel) -> None:
+    for guidance in (-1.0, 11.0, float("nan")):
+        with pytest.raises(ConditionError):
+            model.sample(3, guidance=guidance)
+
+
+def test_a_network_over_pixels_is_fitted_the_same_way(desk: Desk) -> None:
+    recipe = desk.recipe(network="unet", steps=3, warm_up=5, batch=100)
+    before = torch.get_rng_state(), np.random.get_state()[1].tobytes()  # type: ignore[index]
+    found = recipe.fit(desk.split.train, desk.hold(recipe))
+    after = torch.get_rng_state(), np.random.get_state()[1].tobytes()  # type: ignore[index]
+    assert torch.equal(before[0], after[0])
+    assert before[1] == after[1]
+    assert found.sample(20, seed=1).pictures["scan"].pixels.shape == (20, 8, 8)
+    assert found.refits()
+
+
+# --- what is kept --------------------------------------------------------------------------------
+
+
+def test_a_refit_from_the_stored_bytes_is_the_same_model(desk: Desk, model: DiffusedModel, hold: Hold) -> None:
+    stored = TrainedTranscript.from_bytes(model.transcript.to_bytes())
+    assert stored.to_bytes() == model.transcript.to_bytes()
+    assert desk.recipe().refit(stored, model.receipt).id == model.id
+    assert desk.recipe().resume(model.transcript.to_bytes(), hold).id == model.id
+    assert model.refits()
+
+
+def test_a_model_is_kept_in_a_folder(model: DiffusedModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    again = load_model(tmp_path / "model")
+    assert again.id == model.id
+    assert again.sample(20, seed=1).pictures["scan"].pixels.tobytes() == (
+        model.sample(20, seed=1).pictures["scan"].pixels.tobytes()
+    )
+    raw = (tmp_path / "model" / "transcript.safetensors").read_bytes()
+    (tmp_path / "model" / "transcript.safetensors").write_bytes(raw[:-4] + b"\0\0\0\1")
+    with pytest.raises(ModelError):
+        load_model(tmp_path / "model")
+
+
+def test_a_transcript_is_published(model: DiffusedModel, tmp_path: Path) -> None:
+    told = model.published()
+    told.write(tmp_path / "told")
+    again = load_transcript(tmp_path / "told")
+    assert again.model == model.id
+    listing = told.to_json()["training"]
+    assert listing["plan"] == model.transcript.plan.to_json()
+    assert sum(np.prod(w["shape"]) for w in listing["weights"]) == model.layout.parameters
+
+
+def test_altered_transcripts_are_refused(desk: Desk, model: DiffusedModel) -> None:
+    transcript, recipe = model.transcript, desk.recipe()
+    with pytest.raises(ModelError):
+        TrainedTranscript.from_bytes(transcript.to_bytes()[:-9])
+    with pytest.raises(ModelError):
+        TrainedTranscript.from_bytes(transcript.first.to_bytes())
+    spoilt = dict(transcript.weights)
+    name = next(iter(spoilt))
+    spoilt[name] = spoilt[name] * float("nan")
+    with pytest.raises(ModelError):
+        TrainedTranscript.from_bytes(replace(transcript, weights=spoilt).to_bytes())
+    fewer = {n: w for n, w in transcript.weights.items() if n != name}
+    with pytest.raises(ModelError, match="another network"):
+        recipe.refit(replace(transcript, weights=fewer), model.receipt)
+    with pytest.raises(HoldError):
+        recipe.refit(replace(transcript, recipe="0" * 64), model.receipt)
+
+
+# --- crashes -------------------------------------------------------------------------------------
+
+
+class Killed(Exception):
+    """Stands for kill -9."""
+
+
+class Until:
+    """Progress that ends a fit within its noisy steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left, self.counts = steps, False
+
+    def step(self, name: str, total: int) -> None:
+        self.counts = name == "train privately"
+
+    def advance(self, parts: int = 1) -> None:
+        self.left -= parts if self.counts else 0
+        if self.left < 0:
+            raise Killed
+
+
+def test_a_fit_that_was_killed_goes_on_where_it_may(desk: Desk, tmp_path: Path) -> None:
+    """The step that was cut off is lost, nothing of it is drawn again, and the statistics are not bought twice."""
+    recipe = desk.recipe(steps=12)
+    hold = desk.hold(recipe)
+    kept = CheckpointFiles(tmp_path / "kept", hold.id)
+    with pytest.raises(Killed):
+        recipe.fit(desk.split.train, hold, checkpoints=kept, progress=Until(7))
+    assert hold.leased == 8
+    with pytest.raises(HoldError):
+        recipe.fit(desk.split.train, hold)
+    bought = _bought(kept)
+    found = recipe.fit(desk.split.train, hold, checkpoints=kept)
+    assert found.transcript.steps_run in (11, 12)
+    assert found.transcript.first.to_bytes() == bought
+    assert hold.leased == 12
+    assert found.refits()
+
+
+def test_memory_that_runs_out_is_said_and_the_fit_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(tmp_path / "desk")
+    recipe = desk.recipe(steps=2)
+    hold = desk.hold(recipe)
+    kept = CheckpointFiles(tmp_path / "kept", hold.id)
+
+    def full(*given: Any, **more: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("privsynth.generators.images.diffusion.train_privately", full)
+        with pytest.raises(NetworkError, match="ran out"):
+            recipe.fit(desk.split.train, hold, checkpoints=kept)
+    assert recipe.fit(desk.split.train, hold, checkpoints=kept).transcript.steps_run == 2
+
+
+def test_checkpoints_of_another_fit_are_refused(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "desk")
+    recipe, other = desk.recipe(steps=2), desk.recipe(steps=3)
+    kept = CheckpointFiles(tmp_path / "kept", "one")
+    with pytest.raises(Killed):
+        recipe.fit(desk.split.train, desk.hold(recipe), checkpoints=kept, progress=Until(0))
+    with pytest.raises(HoldError, match="another fit"):
+        other.fit(desk.split.train, desk.hold(other), checkpoints=kept)
+
+
+def _bought(kept: CheckpointFiles) -> bytes:
+    newest = kept.newest()
+    assert newest is not None
+    held: Tensor = newest[1]["bought"]
+    return held.numpy().tobytes()
+
+
+# --- recipes -------------------------------------------------------------------------------------
+
+
+def test_a_recipe_is_what_its_description_says(desk: Desk, tmp_path: Path) -> None:
+    recipe = desk.recipe()
+    assert ImageDiffusion.from_description(recipe.describe()) == recipe
+    assert ImageDiffusion.from_description(recipe.describe()).identity == recipe.identity
+    public = {f.name for f in fields(ImageDiffusion)} - {"chosen", "first"}
+    assert set(recipe.describe()) == {"kind", *public}
+    layout = recipe.layout()
+    save_file(dict(drawn(layout, torch.Generator().manual_seed(1)).state_dict()), tmp_path / "w.safetensors")
+    helped = replace(recipe, pretrained=PublicWeights.of(tmp_path / "w.safetensors", licence="CC0", note="made"))
+    again = ImageDiffusion.from_description(helped.describe())
+    assert again == helped
+    assert again.identity != recipe.identity
+    assert str(tmp_path) not in str(helped.describe())
+    with pytest.raises(ModelError):
+        ImageDiffusion.from_description({**recipe.describe(), "more": 1})
+
+
+def test_public_weights_that_are_not_here_are_asked_for_before_anything_is_spent(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "desk")
+    recipe = desk.recipe(pretrained=PublicWeights("a" * 64, "CC0", "made"))
+    hold = desk.hold(recipe)
+    with pytest.raises(HoldError, match="not here"):
+        recipe.fit(desk.split.train, hold)
+    hold.open_fit(recipe=recipe.identity, source="lab/visits", purpose=PURPOSE, recipient=RECIPIENT)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "what"),
+    [
+        ({"network": "gan"}, BudgetError, "network is 'gan'"),
+        ({"device": "tpu"}, BudgetError, "device is 'tpu'"),
+        ({"channels": 12}, BudgetError, "eights"),
+        ({"channels": True}, BudgetError, "channels is True"),
+        ({"steps": 0}, BudgetError, "steps is 0"),
+        ({"copies": 1.5}, BudgetError, "copies is 1.5"),
+        ({"learning_rate": 0.0}, BudgetError, "learning_rate"),
+        ({"statistics_share": 0.95}, BudgetError, "statistics_share"),
+        ({"pretrained": "w.safetensors"}, SchemaError, "pretrained"),
+        ({"by": ("person",)}, SchemaError, "cannot depend on"),
+    ],
+)
+def test_recipes_that_cannot_be(given: dict[str, Any], error: type[Exception], what: str) -> None:
+    with pytest.raises(error, match=what):
+        ImageDiffusion(parse_schema(SCHEMA), Budget(1.0, 1e-8), **given)
+
+
+def test_statistics_have_more_where_noise_leaves_less_to_a_network(desk: Desk) -> None:
+    shares = [desk.recipe().share(mu) for mu in (0.1, 0.3, 1.0, 3.0)]
+    assert shares == sorted(shares, reverse=True)
+    assert float(shares[0]) == pytest.approx(0.34, abs=0.01)
+    assert float(shares[-1]) == pytest.approx(0.11, abs=0.01)
+    assert desk.recipe(statistics_share=0.5).share(1.0) == Fraction(1, 2)
