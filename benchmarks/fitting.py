@@ -5,14 +5,17 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from time import perf_counter
+from typing import Protocol, TypeVar
 
 import dp_accounting.pld  # noqa: F401  loaded before any clock starts, as every peer's library is
 import numpy as np
 import torch  # noqa: F401
 
 import privsynth as ps
-from privsynth.data.records import Records, Split
-from privsynth.generators.marginals import MarginalModel
+from privsynth.data.records import Records, Split, Train
+from privsynth.data.schema import Schema
+from privsynth.ledger.store import Hold
+from privsynth.privacy.priced import Priced
 
 POLICY = """\
 privsynth-policy: 1
@@ -47,13 +50,27 @@ def policy_text(*, source: str, subjects: int, unit: str, rows: int, epsilon: fl
     """A benchmark's policy: no gate's share, a budget for one release, the size declared to the last full thousand
     (hundred, below a thousand)."""
     declared = subjects // 1000 * 1000 or subjects // 100 * 100
-    room = f"{1.25 * epsilon + 0.1:.6g}"
-    return POLICY.format(
-        source=source, subjects=declared, unit=unit, rows=rows, epsilon=room, delta=f"{min(2 * delta, 1e-6):.3g}"
-    )
+    room, most = f"{1.25 * epsilon + 0.1:.6g}", min(2 * delta, max(1e-6, 1.2 * delta))
+    return POLICY.format(source=source, subjects=declared, unit=unit, rows=rows, epsilon=room, delta=f"{most:.3g}")
 
 
-def fit_all(recipe: ps.Marginals, records: Records) -> tuple[MarginalModel, float]:
+M = TypeVar("M", covariant=True)
+
+
+class Fits(Priced, Protocol[M]):
+    """A recipe, with the type of its models."""
+
+    @property
+    def schema(self) -> Schema:
+        """Of the rows."""
+        ...
+
+    def fit(self, train: Train, hold: Hold) -> M:
+        """Spend the hold."""
+        ...
+
+
+def fit_all(recipe: Fits[M], records: Records) -> tuple[M, float]:
     """Ask consent, split, reserve, fit every row by secure noise: the model, and seconds of the fit alone."""
     schema, budget = recipe.schema, recipe.budget
     text = policy_text(

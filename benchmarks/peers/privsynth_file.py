@@ -6,16 +6,22 @@ import argparse
 import json
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 import privsynth as ps
 from benchmarks import metrics
-from benchmarks.fitting import fit_all
+from benchmarks.fitting import Fits, fit_all
 from benchmarks.peers.protocol import peak_gb
 from privsynth.data.codec import Codec
 from privsynth.data.ranged import Ranged
+from privsynth.data.records import Model
+from privsynth.data.schema import Schema
+from privsynth.generators.autoregressive import Autoregressive
+
+GENERATORS = ("marginals", "autoregressive", "independent")
 
 
 def gaps(codec: Codec, real: pd.DataFrame, synth: pd.DataFrame) -> dict[str, float]:
@@ -30,6 +36,17 @@ def gaps(codec: Codec, real: pd.DataFrame, synth: pd.DataFrame) -> dict[str, flo
     return {"ks": float(np.mean(found))} if found else {}
 
 
+def recipe_of(generator: str, schema: Schema, budget: ps.Budget, *, target: str | None, **more: Any) -> Fits[Model]:
+    """The recipe of one of our generators; ``independent``: paid one-way tables alone."""
+    match generator:
+        case "autoregressive":
+            return Autoregressive(schema, budget, target=target, **more)
+        case "independent":
+            return ps.Marginals(schema, budget, workload=ps.Workload(up_to=1), **more)
+        case _:
+            return ps.Marginals(schema, budget, target=target, **more)
+
+
 def main() -> None:
     """Fit, draw, and hand back both sides' cells."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -41,11 +58,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--target")
+    parser.add_argument("--generator", choices=GENERATORS, default="marginals")
+    parser.add_argument("--option", action="append", default=[], help="NAME=VALUE, a field of the recipe, as JSON")
     args = parser.parse_args()
     told: dict[str, float] = {}
     began = perf_counter()
     schema = ps.load_schema(args.schema)
-    recipe = ps.Marginals(schema, ps.Budget(args.epsilon, args.delta), target=args.target)
+    more = {name: json.loads(value) for name, value in (option.split("=", 1) for option in args.option)}
+    recipe = recipe_of(args.generator, schema, ps.Budget(args.epsilon, args.delta), target=args.target, **more)
     model, told["seconds_fit"] = fit_all(recipe, ps.read_table(args.data, schema))
     told["seconds"] = perf_counter() - began
     told["peak_gb"] = peak_gb()

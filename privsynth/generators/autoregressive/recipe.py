@@ -1,0 +1,415 @@
+"""``Autoregressive``: a paid table's law, moved by a small masked network that DP-SGD trained.
+
+Mechanism. Neighbours: add or remove one subject, with her at most k rows. One hold pays two parts, their μ² fixed
+shares of the fit's: tables, as :class:`Marginals` buys them, and T noisy steps of one network (privacy/dpsgd), which
+except with probability ``delta_steps`` are μ-GDP. Sampling rate, steps, noise, clipping norm and the network's size
+follow from declared sizes before anything is read; its levels from the paid tables. The event Gaussian(1/μ_fit) is an
+envelope of both. Public: the schema, the recipe's fields, declared sizes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from privsynth.data.codec import Codec
+from privsynth.data.records import Records, Train
+from privsynth.data.schema import Schema
+from privsynth.documents import identity
+from privsynth.errors import BudgetError, HoldError, MissingExtra, ModelError, SchemaError
+from privsynth.generators.autoregressive.ground import Ground, drawing_order
+from privsynth.generators.autoregressive.model import AutoregressiveModel
+from privsynth.generators.autoregressive.outlook import Outlook, Size
+from privsynth.generators.autoregressive.transcript import AutoregressiveTranscript
+from privsynth.generators.base import check_rows
+from privsynth.generators.marginals import MarginalModel, Marginals
+from privsynth.generators.marginals.domains import most_cells
+from privsynth.generators.marginals.terms import Terms
+from privsynth.generators.training import Leased
+from privsynth.ledger.store import Hold
+from privsynth.privacy.accountant import Prices
+from privsynth.privacy.budget import Budget
+from privsynth.privacy.events import Receipt
+from privsynth.privacy.gdp import root_down
+from privsynth.privacy.noise import SecureNoise, TrainingNoise, provenance_of
+from privsynth.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from privsynth.generators.autoregressive.network import MaskedLoss, Network
+    from privsynth.privacy.dpsgd import Plan
+
+NOISE_SLICE = 0.9
+"""Of the slice of delta for the sampler's error, for the tables; the wide draws of the steps need next to nothing."""
+HIDDEN = (32, 16, 8)
+MOST_BATCH, STEPS, MOST_COPIES = 2048, 150, 4
+EMA = 0.98
+PHYSICAL = 32
+
+
+@dataclass(frozen=True)
+class Autoregressive:
+    """A recipe for tables with structure of higher order. All fields may be published.
+
+    Args:
+        schema: public description of the table.
+        budget: the whole release's price, gate included.
+        target: a column that is drawn last, given all others; the tables treat it as ``Marginals`` does.
+        table_share: of the fit's μ² for the tables.
+        levels: of each column at most so many are told apart by the network; inside of one the tables say how cells
+            are shared.
+        hidden: size of the network's layer; by default 32, 16 or 8, the largest that stands out of the noise.
+        batch: expected subjects in a step; by default 2,048, or a quarter of the declared ones where that is less.
+        steps: noisy ones.
+        copies: masks under which a subject's rows are looked at in a step, averaged before clipping; by default k, at
+            most 4.
+        learning_rate: of Adam; by default 0.003 to 0.05, the less noise the more.
+        clipping_norm: of what a subject adds to a step.
+        device: ``cpu`` or ``cuda``.
+        though_drowned: fit though the noise is expected to drown the network.
+
+    Raises:
+        SchemaError: the schema has pictures, or the target is no learned column.
+        BudgetError: a number out of range.
+    """
+
+    schema: Schema
+    budget: Budget
+    target: str | None = None
+    table_share: float = 0.6
+    levels: int = 8
+    hidden: int | None = None
+    batch: int | None = None
+    steps: int = STEPS
+    copies: int | None = None
+    learning_rate: float | None = None
+    clipping_norm: float = 1.0
+    device: str = "cpu"
+    though_drowned: bool = False
+    table: Marginals = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("levels", 2, 256),
+            ("hidden", 1, 4096),
+            ("batch", 1, 10**7),
+            ("steps", 1, 10**5),
+            ("copies", 1, 64),
+        ):
+            value = getattr(self, name)
+            if value is None and name in ("hidden", "batch", "copies"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise BudgetError(f"{name} is {value!r}", where=f"Autoregressive.{name}", mend=f"{least:,} to {most:,}")
+        for name, low, high in (
+            ("table_share", 0.05, 0.95),
+            ("learning_rate", 1e-7, 1.0),
+            ("clipping_norm", 1e-6, 1e3),
+        ):
+            value = getattr(self, name)
+            if value is None and name == "learning_rate":
+                continue
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not low <= value <= high:
+                raise BudgetError(f"{name} is {value!r}", where=f"Autoregressive.{name}", mend=f"{low:g} to {high:g}")
+        try:
+            table = Marginals(self.schema, self.budget, target=self.target, device=self.device)
+        except (SchemaError, BudgetError) as wrong:
+            where = str(wrong.where).replace("Marginals", "Autoregressive")
+            raise type(wrong)(wrong.what, where=where, mend=wrong.mend) from None
+        object.__setattr__(self, "table", table)
+
+    # --- Priced ---------------------------------------------------------------------------------
+
+    @property
+    def kind(self) -> str:
+        """As written in study files."""
+        return "autoregressive"
+
+    @property
+    def source(self) -> str:
+        """The registered source that the schema names."""
+        return self.schema.source
+
+    @property
+    def unit(self) -> str:
+        """``row`` unit's name, or empty: the policy names the unit behind a subject column."""
+        return self.table.unit
+
+    @property
+    def contribution(self) -> int:
+        """k."""
+        return self.table.contribution
+
+    @property
+    def selects(self) -> bool:
+        """Whether the schema has open category sets."""
+        return self.table.selects
+
+    @property
+    def trains(self) -> bool:
+        """True: sampled steps take a slice of delta of their own."""
+        return True
+
+    def describe(self) -> dict[str, Any]:
+        """Every field as JSON values."""
+        out: dict[str, Any] = {"kind": self.kind}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            match value:
+                case Marginals():
+                    continue
+                case Schema():
+                    out[entry.name] = value.to_json()
+                case Budget(epsilon=epsilon, delta=delta, neighbours=neighbours):
+                    out[entry.name] = {"epsilon": epsilon, "delta": delta, "neighbours": neighbours}
+                case _:
+                    out[entry.name] = value
+        return out
+
+    @classmethod
+    def from_description(cls, value: Mapping[str, Any]) -> Autoregressive:
+        """The recipe that :meth:`describe` described.
+
+        Raises:
+            ModelError: not such a value.
+        """
+        names = {f.name for f in fields(cls)} - {"table"}
+        try:
+            if set(value) != {"kind", *names}:
+                raise ValueError
+            given = {name: value[name] for name in names}
+            given["schema"] = Schema.from_json(given["schema"])
+            given["budget"] = Budget(**given["budget"])
+            return cls(**given)
+        except (AttributeError, KeyError, TypeError, ValueError, SchemaError, BudgetError):
+            raise ModelError("not a recipe of this version", mend="use the version that wrote it") from None
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of :meth:`describe`."""
+        return identity(self.describe())
+
+    # --- before anything is spent ----------------------------------------------------------------
+
+    @property
+    def share(self) -> Fraction:
+        """Of μ² for the tables."""
+        return Fraction(self.table_share)
+
+    def width(self) -> int:
+        """Levels of all columns, at most: of what a fit learns no more is known before it."""
+        cells = (most_cells(self.schema, c.name) or c.cells for c in Codec(self.schema).columns)
+        return sum(min(self.levels, n) for n in cells)
+
+    def size(self, mu_fit: float, subjects: float) -> Size:
+        """Of the network that a hold of ``mu_fit`` trains: public, free."""
+        sizes = HIDDEN if self.hidden is None else (self.hidden,)
+        return Size.of(sizes, width=self.width(), mu=self._mu_steps(mu_fit), subjects=subjects)
+
+    def steps_for(self, mu_fit: float, delta: float, subjects: float) -> Plan:
+        """The noisy steps that a hold of ``mu_fit`` buys for ``subjects`` declared: public, free.
+
+        Args:
+            delta: of the steps, a hold's ``delta_steps``.
+        """
+        from privsynth.privacy.dpsgd import Plan
+
+        return Plan.of(
+            subjects=subjects,
+            batch=self.batch or max(1.0, min(MOST_BATCH, subjects / 4)),
+            steps=self.steps,
+            mu=self._mu_steps(mu_fit),
+            delta=delta,
+            clipping_norm=self.clipping_norm,
+            copies=self.copies or min(self.contribution, MOST_COPIES),
+            learning_rate=self.learning_rate or self.size(mu_fit, subjects).learning_rate,
+            ema=EMA,
+        )
+
+    def check_sampler(self, prices: Prices, *, rows: float, cap_epsilon: float) -> Outlook:
+        """Whether a fit at these prices could be laid out for ``rows`` declared training subjects: public, free.
+
+        Raises:
+            BudgetError: as of ``Marginals.check_sampler``, or the noise would drown the network.
+            MissingExtra: no torch.
+        """
+        self.check_machine()
+        part = replace(prices, mu_fit=self._table_part(prices.mu_fit)[0], delta_noise=NOISE_SLICE * prices.delta_noise)
+        table = self.table.check_sampler(part, rows=rows, cap_epsilon=cap_epsilon)
+        plan = self.steps_for(prices.mu_fit, prices.delta_steps, rows)
+        outlook = Outlook(table, plan, self.size(prices.mu_fit, rows))
+        factor = 1 + Fraction(math.exp(min(cap_epsilon, 700.0)) * (1 + 1e-12))
+        if factor * plan.variation(outlook.size.parameters) > Fraction((1 - NOISE_SLICE) * prices.delta_noise):
+            raise BudgetError(
+                f"at a cap of epsilon {cap_epsilon:g} the sampler's rounding would cost more delta than is set aside",
+                where="Autoregressive.budget",
+                mend="a smaller cap in the policy, or a larger delta",
+            )
+        if not self.though_drowned:
+            outlook.refuse()
+        return outlook
+
+    def check_machine(self) -> None:
+        """Whether fits can run here, before anything is paid.
+
+        Raises:
+            MissingExtra: no torch or Opacus, or no such device.
+        """
+        self.table.check_machine()
+        try:
+            import opacus  # noqa: F401
+        except ImportError:
+            raise MissingExtra("training needs Opacus", mend="pip install 'privsynth[images]'") from None
+
+    def _table_part(self, mu_fit: float) -> tuple[float, Fraction]:
+        """The tables' μ, and exactly their part of μ²."""
+        mu = root_down(Fraction(mu_fit) ** 2 * self.share)
+        return mu, Fraction(mu) ** 2
+
+    def _mu_steps(self, mu_fit: float) -> float:
+        """What the tables' share leaves of μ, whatever they cost in the end."""
+        return root_down(Fraction(mu_fit) ** 2 - self._table_part(mu_fit)[1])
+
+    # --- the step -------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        train: Train,
+        hold: Hold,
+        *,
+        noise: TrainingNoise | None = None,
+        physical: int = PHYSICAL,
+        progress: Progress = SILENT,
+    ) -> AutoregressiveModel:
+        """Buy the tables, train the network, make the transcript durable.
+
+        Args:
+            train: the training side of a split.
+            hold: bought for exactly this recipe, source, purpose and recipient; opened once.
+            noise: None for the operating system's secure source. A seeded source is for tests: the model says so and
+                no gate passes it.
+            physical: subjects whose gradients are held at once. It changes nothing else.
+
+        Raises:
+            HoldError: another recipe, source, purpose or recipient, or a hold already opened.
+            BudgetError: the noise would drown the network. NetworkError, MissingExtra: this machine cannot train it;
+                nothing was spent.
+            LedgerError, StorageError: the ledger cannot record it; nothing was measured.
+        """
+        source = noise if noise is not None else SecureNoise()
+        if train.schema.sha256 != self.schema.sha256:
+            raise HoldError("the records were read by another schema than the recipe's", mend="read them by this one")
+        check_rows(train, hold)
+        outlook = self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
+        hold.open_fit(
+            recipe=self.identity,
+            source=train.source,
+            purpose=train.purpose,
+            recipient=train.recipient,
+            benchmark=train.benchmark,
+        )
+        whole = Terms.of(hold)
+        mu, cap = self._table_part(hold.prices.mu_fit)
+        bought = self.table.buy(train.records, replace(whole, mu=mu, cap=cap), noise=source, progress=progress)
+        receipt = hold.receipt(
+            noise=provenance_of(source), schema=self.schema.sha256, person_rows=self.schema.subject.person_rows
+        )
+        table = self.table.fitted(bought, receipt, progress=progress)
+        told = self._train(
+            train.records,
+            table,
+            outlook,
+            hold,
+            noise=source,
+            physical=physical,
+            progress=progress,
+        )
+        hold.deposit(told.to_bytes())
+        return self._model(told, receipt, table)
+
+    def _train(
+        self,
+        records: Records,
+        table: MarginalModel,
+        outlook: Outlook,
+        hold: Hold,
+        *,
+        noise: TrainingNoise,
+        physical: int,
+        progress: Progress,
+    ) -> AutoregressiveTranscript:
+        """The noisy steps, and all that the fit was told."""
+        from privsynth.generators.autoregressive.source import CodedRows
+        from privsynth.privacy.dpsgd import train as train_privately
+
+        ground = Ground.of(table, levels=self.levels)
+        network, loss = self.lesson(ground, outlook.size.hidden)
+        trained = train_privately(
+            network,
+            CodedRows(table.codec.encode(records.frame), records.subjects),
+            loss,
+            outlook.plan,
+            make_batch=loss.made_up,
+            device=self.device,
+            lease=Leased(hold),
+            noise=noise,
+            physical=physical,
+            progress=progress,
+        )
+        return AutoregressiveTranscript(
+            table.transcript,
+            outlook.plan,
+            trained.steps_run,
+            {name: weight.numpy() for name, weight in trained.averaged.items()},
+            self.identity,
+            provenance_of(noise),
+        )
+
+    def lesson(self, ground: Ground, hidden: int) -> tuple[Network, MaskedLoss]:
+        """The untrained network, which changes nothing, and what it is trained on."""
+        from torch import Generator
+
+        from privsynth.generators.autoregressive.network import MaskedLoss, Network
+
+        generator = Generator().manual_seed(int(self.identity[:12], 16))
+        columns = len(ground.columns)
+        order = drawing_order(columns, self.table._target)
+        return Network(ground.width, hidden, columns, generator=generator), MaskedLoss(ground, order)
+
+    def resume(self, transcript: bytes, hold: Hold, *, progress: Progress = SILENT) -> AutoregressiveModel:
+        """The model of the bytes that a fit deposited with ``hold``: free.
+
+        Raises:
+            HoldError: bought for another recipe. ModelError: not a whole transcript.
+        """
+        told = AutoregressiveTranscript.from_bytes(transcript)
+        receipt = hold.receipt(
+            noise="os-secure" if told.noise == "os-secure" else "seeded",
+            schema=self.schema.sha256,
+            person_rows=self.schema.subject.person_rows,
+        )
+        return self.refit(told, receipt, progress=progress)
+
+    def refit(
+        self, transcript: AutoregressiveTranscript, receipt: Receipt, *, progress: Progress = SILENT
+    ) -> AutoregressiveModel:
+        """The model of a transcript: free, from tables and weights alone, the same bytes each time.
+
+        Raises:
+            HoldError: the transcript was bought for another recipe. ModelError: it is not whole.
+        """
+        if transcript.recipe != self.identity or receipt.recipe != self.identity:
+            raise HoldError("the transcript belongs to another recipe", mend="refit with the recipe that bought it")
+        return self._model(transcript, receipt, self.table.fitted(transcript.table, receipt, progress=progress))
+
+    def _model(
+        self, transcript: AutoregressiveTranscript, receipt: Receipt, table: MarginalModel
+    ) -> AutoregressiveModel:
+        model = AutoregressiveModel(
+            schema=self.schema, receipt=receipt, transcript=transcript, recipe=self.describe(), table=table
+        )
+        model.check()
+        return model
