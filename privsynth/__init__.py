@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from privsynth.data.schema import load_schema
     from privsynth.data.tables import read_images, read_table
     from privsynth.generators.autoregressive import Autoregressive
+    from privsynth.generators.autoregressive import Autoregressive
+    from privsynth.generators.images.choose import Images
+    from privsynth.generators.images.diffusion import ImageDiffusion
+    from privsynth.generators.images.pretrained import PublicWeights
     from privsynth.generators.images.statistics import ImageStatistics
+    from privsynth.generators.joint import Joint
     from privsynth.generators.kept import load_model, load_transcript
     from privsynth.generators.marginals import Marginals, PublicHelp, Query, Workload, read_public
     from privsynth.ledger.store import open_ledger
@@ -55,9 +60,13 @@ _HOMES = {
     "Autoregressive": "privsynth.generators.autoregressive",
     "Between": "privsynth.data.codec",
     "Budget": "privsynth.privacy.budget",
+    "ImageDiffusion": "privsynth.generators.images.diffusion",
     "ImageStatistics": "privsynth.generators.images.statistics",
+    "Images": "privsynth.generators.images.choose",
+    "Joint": "privsynth.generators.joint",
     "Marginals": "privsynth.generators.marginals",
     "PublicHelp": "privsynth.generators.marginals",
+    "PublicWeights": "privsynth.generators.images.pretrained",
     "Query": "privsynth.generators.marginals",
     "Workload": "privsynth.generators.marginals",
     "filter_consent": "privsynth.policy.consent",
