@@ -31,7 +31,7 @@ from benchmarks.raw import DELTA, SETS, draft
 from benchmarks.records import Record
 from benchmarks.running import Limits, Outcome, environment, run_driver
 from privsynth.data.codec import Codec
-from privsynth.data.columns import Categorical
+from privsynth.data.columns import Categorical, Integer, Real
 from privsynth.data.schema import Schema
 from privsynth.errors import BudgetError
 from privsynth.generators.autoregressive import Autoregressive
@@ -141,13 +141,22 @@ def mostlyai_python(folder: Path) -> Path:
 
 
 def readable(drawn: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """Drawn rows in the types of the raw file."""
+    """Drawn rows in the types of the raw file. Its columns that are no traits are empty; an empty value where the
+    schema knows none is the middle of the declared range, or the first category, so that no row is lost for it."""
     real = pq.read_table(task.data).slice(0, 0).to_pandas()
     out = {}
-    for name in drawn:
-        kind = real[name].dtype
+    for name, kind in real.dtypes.items():
+        if name not in drawn:
+            out[name] = pd.Series([None] * len(drawn), dtype=object)
+            continue
+        column, values = task.schema.columns[str(name)], drawn[name]
+        if isinstance(column, Integer | Real):
+            values = pd.to_numeric(values, errors="coerce")
+            values = values if column.nullable else values.fillna((column.min + column.max) // 2)
+        elif isinstance(column, Categorical) and not column.nullable:
+            values = values.astype(object).where(values.notna(), column.values[0])
         whole = pd.api.types.is_integer_dtype(kind)
-        out[name] = pd.to_numeric(drawn[name], errors="coerce").round().astype("Int64") if whole else drawn[name]
+        out[name] = pd.to_numeric(values).round().astype("Int64") if whole else values
     return pd.DataFrame(out)
 
 

@@ -132,8 +132,9 @@ def _waves(pixels: Pixels) -> npt.NDArray[np.float64]:
     if pixels.ndim == 3:
         return pixels.reshape(len(pixels), -1) / 255
     n, height, width = pixels.shape[:3]
-    small = pixels.reshape(n, 32, height // 32, 32, width // 32, 3).mean(axis=(2, 4))
-    return Band(32, 32, True, FACE_SIDE).vectors(np.rint(small).astype(np.uint8))
+    down, right = max(1, height // 32), max(1, width // 32)
+    small = pixels.reshape(n, height // down, down, width // right, right, 3).mean(axis=(2, 4))
+    return Band(height // down, width // right, True, FACE_SIDE).vectors(np.rint(small).astype(np.uint8))
 
 
 def _tensor(pixels: Pixels, device: str) -> torch.Tensor:

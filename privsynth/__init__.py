@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from privsynth.data.schema import load_schema
     from privsynth.data.tables import read_images, read_table
     from privsynth.generators.autoregressive import Autoregressive
-    from privsynth.generators.autoregressive import Autoregressive
     from privsynth.generators.images.choose import Images
     from privsynth.generators.images.diffusion import ImageDiffusion
     from privsynth.generators.images.pretrained import PublicWeights
@@ -36,9 +35,13 @@ __all__ = [
     "Autoregressive",
     "Between",
     "Budget",
+    "ImageDiffusion",
     "ImageStatistics",
+    "Images",
+    "Joint",
     "Marginals",
     "PublicHelp",
+    "PublicWeights",
     "Query",
     "Workload",
     "__version__",

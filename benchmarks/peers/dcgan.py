@@ -104,7 +104,8 @@ def fitted(offer: Offer) -> tuple[Draw, float]:
             which = torch.multinomial(shares, BATCH, replacement=True)
             with torch.no_grad():
                 drawn = generator(torch.randn(BATCH, LATENT), which)
-            both = critic(torch.cat([planes[chosen], drawn]), torch.cat([labels[chosen], which]))
+            seen = torch.cat([planes[chosen], drawn]).requires_grad_()  # Opacus's hooks ask for it
+            both = critic(seen, torch.cat([labels[chosen], which]))
             truth = (torch.arange(len(both)) < len(chosen)).float()
             paid.zero_grad()
             loss_of(both, truth).backward()  # type: ignore[no-untyped-call]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.page import PAGE, written
-from benchmarks.records import figures
+from benchmarks.page import PAGE, _pictures, written
+from benchmarks.records import Figure, figures
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -16,3 +16,14 @@ def test_every_figure_of_a_peer_stands_beside_ours() -> None:
     peers = {(data, epsilon) for data, epsilon, system in shown if system.endswith(("-mst", "-aim"))}
     assert peers
     assert peers <= {(data, epsilon) for data, epsilon, system in shown if system == "privsynth"}
+
+
+def test_pictures_have_a_row_for_each_system() -> None:
+    def figure(system: str, metric: str, *values: float) -> Figure:
+        return Figure("mnist", 1.0, metric, 60_000, "", system, values, "m", "abc", "2026-01-01")
+
+    told = [figure("privsynth", "accuracy", 94.0, 95.0), figure("dp-merf", "accuracy", 80.0)]
+    lines = _pictures([*told, figure("privsynth", "frechet", 1.0)]).splitlines()
+    assert lines[0] == "| ε | system | accuracy | frechet | seeds | commit |"
+    assert lines[2] == "| 1 | **privsynth** | 94.5 (94–95) | 1 | 2 | abc |"
+    assert lines[3] == "| 1 | dp-merf | 80 |  | 1 | abc |"

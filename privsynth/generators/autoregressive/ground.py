@@ -102,6 +102,15 @@ class Ground:
             columns.append(_units(level, group, model.within[c], model.grouped(c, group)))
         return cls(np.asarray(model.weights, dtype=np.float64), tuple(columns))
 
+    @classmethod
+    def blank(cls, levels: Sequence[int]) -> Ground:
+        """Of nobody: so many even levels of each column, two components. A network is tried on it before it is paid."""
+        columns = []
+        for n in levels:
+            cells = np.arange(n, dtype=np.int32)
+            columns.append(_units(cells, cells, np.ones(n), np.full((2, n), 1.0 / n)))
+        return cls(np.full(2, 0.5), tuple(columns))
+
     @cached_property
     def starts(self) -> Ints:
         """(columns + 1,) where each column's levels stand among those of all."""

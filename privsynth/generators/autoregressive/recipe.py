@@ -199,15 +199,15 @@ class Autoregressive:
         """Of μ² for the tables."""
         return Fraction(self.table_share)
 
-    def width(self) -> int:
-        """Levels of all columns, at most: of what a fit learns no more is known before it."""
+    def levels_at_most(self) -> list[int]:
+        """Levels of each column: of what a fit learns no more is known before it."""
         cells = (most_cells(self.schema, c.name) or c.cells for c in Codec(self.schema).columns)
-        return sum(min(self.levels, n) for n in cells)
+        return [min(self.levels, n) for n in cells]
 
     def size(self, mu_fit: float, subjects: float) -> Size:
         """Of the network that a hold of ``mu_fit`` trains: public, free."""
         sizes = HIDDEN if self.hidden is None else (self.hidden,)
-        return Size.of(sizes, width=self.width(), mu=self._mu_steps(mu_fit), subjects=subjects)
+        return Size.of(sizes, width=sum(self.levels_at_most()), mu=self._mu_steps(mu_fit), subjects=subjects)
 
     def steps_for(self, mu_fit: float, delta: float, subjects: float) -> Plan:
         """The noisy steps that a hold of ``mu_fit`` buys for ``subjects`` declared: public, free.
@@ -264,6 +264,20 @@ class Autoregressive:
         except ImportError:
             raise MissingExtra("training needs Opacus", mend="pip install 'privsynth[images]'") from None
 
+    def check_training(self, size: Size, *, physical: int) -> None:
+        """Whether the network can be trained here, before anything is paid: tried on made-up rows.
+
+        Raises:
+            NetworkError: examples would not stay apart, or do not fit in memory: it says how many would.
+        """
+        from privsynth.privacy.dpsgd import check_memory, check_network
+
+        network, loss = self.lesson(Ground.blank(self.levels_at_most()), size.hidden)
+        check_network(network, loss, loss.made_up)
+        network.to(self.device)
+        copies = self.copies or min(self.contribution, MOST_COPIES)
+        check_memory(network, loss, loss.made_up, physical=physical, copies=copies, device=self.device)
+
     def _table_part(self, mu_fit: float) -> tuple[float, Fraction]:
         """The tables' μ, and exactly their part of μ²."""
         mu = root_down(Fraction(mu_fit) ** 2 * self.share)
@@ -304,6 +318,7 @@ class Autoregressive:
             raise HoldError("the records were read by another schema than the recipe's", mend="read them by this one")
         check_rows(train, hold)
         outlook = self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
+        self.check_training(outlook.size, physical=physical)
         hold.open_fit(
             recipe=self.identity,
             source=train.source,

@@ -14,7 +14,7 @@ from privsynth.data.codec import Between
 from privsynth.data.records import Model
 from privsynth.data.schema import parse_schema
 from privsynth.data.tables import violations
-from privsynth.errors import BudgetError, HoldError, ModelError, SchemaError, SeededNoise
+from privsynth.errors import BudgetError, HoldError, ModelError, NetworkError, SchemaError, SeededNoise
 from privsynth.generators.autoregressive import Autoregressive, AutoregressiveModel, load_network
 from privsynth.generators.autoregressive.transcript import AutoregressiveTranscript
 from privsynth.generators.kept import load_model, load_transcript
@@ -228,3 +228,18 @@ def test_a_fit_leaves_the_global_random_states_alone(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()  # type: ignore[index]
     assert model.receipt.noise == "seeded" == model.transcript.noise
+
+
+def test_a_machine_that_is_too_small_is_told_before_anything_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from privsynth.privacy.dpsgd import memory
+    from tests.generators.autoregressive.conftest import ODD
+
+    at = desk(tmp_path, ODD, odd_rows(), steps=2, hidden=4, batch=50)
+    hold = at.hold()
+    monkeypatch.setattr(memory, "free_memory", lambda device: 4096)
+    with pytest.raises(NetworkError):
+        at.recipe.fit(at.split.train, hold)
+    monkeypatch.undo()
+    assert at.recipe.fit(at.split.train, hold).receipt.hold == hold.id  # the hold was never opened
