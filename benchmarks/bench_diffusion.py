@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--network", default="latent", choices=["latent", "unet"])
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--batch", type=int, default=2048)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--copies", type=int, default=2)
     parser.add_argument("--warm-up", type=int, default=None)
     parser.add_argument("--rate", type=float, default=None)

@@ -54,10 +54,10 @@ def policy_text(*, source: str, subjects: int, unit: str, rows: int, epsilon: fl
     return POLICY.format(source=source, subjects=declared, unit=unit, rows=rows, epsilon=room, delta=f"{most:.3g}")
 
 
-M = TypeVar("M", covariant=True)
+M_co = TypeVar("M_co", covariant=True)
 
 
-class Fits(Priced, Protocol[M]):
+class Fits(Priced, Protocol[M_co]):
     """A recipe, with the type of its models."""
 
     @property
@@ -65,12 +65,12 @@ class Fits(Priced, Protocol[M]):
         """Of the rows."""
         ...
 
-    def fit(self, train: Train, hold: Hold) -> M:
+    def fit(self, train: Train, hold: Hold) -> M_co:
         """Spend the hold."""
         ...
 
 
-def fit_all(recipe: Fits[M], records: Records) -> tuple[M, float]:
+def fit_all(recipe: Fits[M_co], records: Records) -> tuple[M_co, float]:
     """Ask consent, split, reserve, fit every row by secure noise: the model, and seconds of the fit alone."""
     schema, budget = recipe.schema, recipe.budget
     text = policy_text(

@@ -61,12 +61,13 @@ IMAGES = """\
 ## Pictures
 
 `python -m benchmarks.images`: every official training picture fitted at (ε, δ = 10⁻⁵), labels drawn with the pictures.
-Accuracy: percent of the official test pictures that a small fixed network gets right after three epochs of 60,000 drawn
-ones, the last epoch's; of digits an SVC on 5,000, of faces an SVC on low waves of 5,000, for sex and for ethnicity.
-Distance: Fréchet's on random convolutions, on 2,500 of each, with its floor (real beside real) and null (class means): it
-is no FID and compares with none. Precision, recall, density, coverage, Vendi score (`vendi_real`: of real ones) and the
-ratio of a pixel's variance within its class, on at most 5,000 of each. One core, a process each. `privsynth-all-noise` is
-ours without the noise-edge rule. `dp-merf` and `dp-dcgan` are written again here and run for minutes.
+Accuracy: percent of the official test pictures that a small fixed network gets right after three epochs of 60,000
+drawn ones, the last epoch's; of digits an SVC on 5,000, of faces an SVC on low waves of 5,000, for sex and ethnicity.
+Distance: Fréchet's on random convolutions, on 2,500 of each, with its floor (real beside real) and null (class
+means): it is no FID and compares with none. Precision, recall, density, coverage, Vendi score (`vendi_real`: of real
+ones) and the ratio of a pixel's variance within its class, on at most 5,000 of each. One core, a process each.
+`privsynth-all-noise` is ours without the noise-edge rule. `dp-merf` and `dp-dcgan` are written again here and run for
+minutes.
 
 Published, not run here: mean accuracy of WRN, ResNet and ResNeXt at ε = 1 / 10 without public data, DPImageBench (CCS
 2025), README, "Main Results"; larger classifiers chosen on noisy real ones, hours on several GPUs for the last four.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from benchmarks.peers import dcgan, merf
 from benchmarks.peers.offered import Offer
 from benchmarks.peers.pictures import SYSTEMS
 from benchmarks.picture_sets import SETS, PictureSet, Side
+from benchmarks.records import Record
 from benchmarks.running import Limits
 from privsynth.data.schema import parse_schema
 
@@ -54,11 +56,11 @@ def test_digits_come_without_a_folder_and_are_split_by_the_seed(tmp_path: Path) 
 def test_official_sides_are_read(tmp_path: Path) -> None:
     (tmp_path / "pneumoniamnist").mkdir()
     sides = {"train": 7, "test": 3}
-    np.savez(
-        tmp_path / "pneumoniamnist" / "pneumoniamnist.npz",
-        **{f"{side}_images": np.full((n, 28, 28), n, dtype=np.uint8) for side, n in sides.items()},
-        **{f"{side}_labels": np.ones((n, 1), dtype=np.uint8) for side, n in sides.items()},
-    )
+    arrays: dict[str, Any] = {}
+    for side, n in sides.items():
+        arrays[f"{side}_images"] = np.full((n, 28, 28), n, dtype=np.uint8)
+        arrays[f"{side}_labels"] = np.ones((n, 1), dtype=np.uint8)
+    np.savez(tmp_path / "pneumoniamnist" / "pneumoniamnist.npz", **arrays)
     held = SETS["pneumoniamnist"](tmp_path, 0)
     assert (held.train.pixels.shape, held.test.labels.tolist()) == ((7, 28, 28), [[1], [1], [1]])
 
@@ -181,8 +183,8 @@ def test_one_fit_gives_its_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(images.ROWS, "digits", 600)
-    kept: list[images.Record] = []
-    monkeypatch.setattr(images.records, "keep", lambda name, found: kept.extend(found))
+    kept: list[Record] = []
+    monkeypatch.setattr("benchmarks.records.keep", lambda name, found: kept.extend(found))
     words = "images --only digits --systems privsynth real --epsilon 10 --seeds 1 --peer-seeds 0"
     monkeypatch.setattr(sys, "argv", [*words.split(), "--grids", str(tmp_path), "--data", str(tmp_path)])
     images.main()

@@ -57,7 +57,7 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Partial:
-    """Rows of which some columns are drawn.
+    """Rows of which some columns are drawn; drawing one more changes them in place, picking rows makes copies.
 
     Attributes:
         weights: (n, R) of the components given what is drawn.
@@ -112,22 +112,18 @@ class Law:
         total = out.sum(axis=1, keepdims=True)
         return np.asarray(out / total)
 
-    def taken(self, rows: Partial, column: int, units: Ints) -> Partial:
-        """The same rows with these units of a column."""
+    def take(self, rows: Partial, column: int, units: Ints) -> None:
+        """Draw a column: these units of it, in place."""
         c = self.ground.columns[column]
-        weights = rows.weights
-        if weights.shape[1] > 1:
-            weights = weights * c.tables.T[c.group_of[units]]
-            weights /= weights.sum(axis=1, keepdims=True)
-        hidden, straight = rows.hidden, rows.straight
+        if rows.weights.shape[1] > 1:
+            np.multiply(rows.weights, c.tables.T[c.group_of[units]], out=rows.weights)
+            np.divide(rows.weights, rows.weights.sum(axis=1, keepdims=True), out=rows.weights)
         if self.network is not None:
             levels = self.ground.starts[column] + c.level_of[units]
-            hidden = hidden + self.network.inlet[levels]
+            np.add(rows.hidden, self.network.inlet[levels], out=rows.hidden)
             if self.network.skip is not None:
-                straight = straight + self.network.skip[levels]
-        every = rows.units.copy()
-        every[:, column] = units
-        return Partial(weights, hidden, straight, every)
+                np.add(rows.straight, self.network.skip[levels], out=rows.straight)
+        rows.units[:, column] = units
 
     def _factors(self, rows: Partial, column: int) -> Floats:
         """(n, levels) the network's, at most 1."""
@@ -182,7 +178,7 @@ class Given:
             if column in laid or column in rest:
                 continue
             shares = self.law.shares(rows, column)
-            rows = self.law.taken(rows, column, picked(shares, spread(n, rng, draw)))
+            self.law.take(rows, column, picked(shares, spread(n, rng, draw)))
         return rows.units
 
     def _begun(self, n: int, rng: np.random.Generator, draw: Draw) -> Partial:
@@ -198,7 +194,8 @@ class Given:
             for column in self._rest:
                 shares = self.law.shares(rows, column) * self.evidence[column]
                 met = rng.random(len(rows)) < shares.sum(axis=1)
-                rows = self.law.taken(rows[met], column, picked(shares[met], rng.random(int(met.sum()))))
+                rows = rows[np.flatnonzero(met)]
+                self.law.take(rows, column, picked(shares[met], rng.random(len(rows))))
             found.append(rows)
             have, tried = have + len(rows), tried + AT_ONCE
             if tried >= TRIED and have < tried * LEAST_KEPT:
@@ -230,7 +227,8 @@ class Given:
                 break
             shares = (self.law.shares(states, column) * self.evidence[column])[:, able] * weights[:, None]
             at, unit = np.nonzero(shares > 0)
-            states, weights = self.law.taken(states[at], column, able[unit]), shares[at, unit]
+            states, weights = states[at], shares[at, unit]
+            self.law.take(states, column, able[unit])
             done.append(column)
         return states, weights, tuple(done)
 

@@ -390,9 +390,9 @@ class Autoregressive:
         from privsynth.generators.autoregressive.network import MaskedLoss, Network
 
         generator = Generator().manual_seed(int(self.identity[:12], 16))
-        columns = len(ground.columns)
-        order = drawing_order(columns, self.table._target)
-        return Network(ground.width, hidden, columns, generator=generator), MaskedLoss(ground, order)
+        columns = list(self.schema.modelled)
+        order = drawing_order(len(columns), None if self.target is None else columns.index(self.target))
+        return Network(ground.width, hidden, len(columns), generator=generator), MaskedLoss(ground, order)
 
     def resume(self, transcript: bytes, hold: Hold, *, progress: Progress = SILENT) -> AutoregressiveModel:
         """The model of the bytes that a fit deposited with ``hold``: free.

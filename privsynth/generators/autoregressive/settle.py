@@ -50,19 +50,16 @@ def settled(law: Law, *, rng: np.random.Generator) -> Law:
         bias[own] += factors[-1]
         if skip is not None:
             skip[:, own] = factors[:-1]
-            rows = _again(moved, rows, column, factors[:-1])
-        rows = moved.taken(rows, column, picked(moved.shares(rows, column), spread(ROWS, rng, "even")))
+            _go_straight(moved, rows, own, before, factors[:-1])
+        moved.take(rows, column, picked(moved.shares(rows, column), spread(ROWS, rng, "even")))
         before.append(column)
     return moved
 
 
-def _again(law: Law, rows: Partial, column: int, factors: Floats) -> Partial:
-    """The rows as they would be, had the way past the hidden layer been there from the start."""
-    own = slice(int(law.ground.starts[column]), int(law.ground.starts[column + 1]))
-    straight = rows.straight.copy()
-    for c in np.flatnonzero(rows.units[0] >= 0):
-        straight[:, own] += factors[_levels(law, rows, int(c))]
-    return replace(rows, straight=straight)
+def _go_straight(law: Law, rows: Partial, own: slice, before: list[int], factors: Floats) -> None:
+    """Bring rows to where they would be, had the way past the hidden layer to these levels been there before."""
+    for c in before:
+        rows.straight[:, own] += factors[_levels(law, rows, c)]
 
 
 def _levels(law: Law, rows: Partial, column: int) -> Ints:

@@ -146,7 +146,8 @@ class DiffusedModel:
 
         Args:
             guidance: 0 draws as was learned; above it pictures are pushed to look more like their row's values than
-                was learned, and vary less. Up to 10.
+                was learned, and vary less. Up to 10. A release draws its rows again, without guidance and not in full:
+                others are for looking at.
             full: draw by the general way, in four times the network's calls, instead of the one that was fitted to
                 this network.
             progress: told of every batch.

@@ -17,35 +17,29 @@ from fractions import Fraction
 from importlib.util import find_spec
 from typing import Any
 
-import torch
-
 from privsynth.data.columns import Image
 from privsynth.data.records import Train
 from privsynth.data.schema import Schema
 from privsynth.documents import identity
-from privsynth.errors import BudgetError, HoldError, MissingExtra, ModelError, NetworkError, SchemaError
+from privsynth.errors import BudgetError, HoldError, MissingExtra, ModelError, SchemaError
 from privsynth.generators.images.diffused import DiffusedModel
 from privsynth.generators.images.model import PicturedModel
 from privsynth.generators.images.networks import Layout, drawn
 from privsynth.generators.images.normal import Normal
+from privsynth.generators.images.paid import bought, trained
 from privsynth.generators.images.pretrained import PublicWeights
 from privsynth.generators.images.signal import DiffusionOutlook
-from privsynth.generators.images.source import Sitters
 from privsynth.generators.images.space import MOST_KEPT, picture_shape, space_of
 from privsynth.generators.images.statistics import TABLE, ImageStatistics
 from privsynth.generators.images.trained import TrainedTranscript
-from privsynth.generators.images.training import FEW, Beside, begun_with, fast_way, generator_of, lesson, warmed
-from privsynth.generators.images.transcript import PicturedTranscript
-from privsynth.generators.marginals.terms import Terms
-from privsynth.generators.training import Leased
+from privsynth.generators.images.training import FEW, begun_with, generator_of, lesson
 from privsynth.ledger.store import Hold
 from privsynth.privacy.accountant import Prices
 from privsynth.privacy.budget import Budget
 from privsynth.privacy.dpsgd import Checkpoints, Plan, check_memory, check_network
-from privsynth.privacy.dpsgd import train as train_privately
 from privsynth.privacy.events import Receipt
 from privsynth.privacy.gdp import root_down
-from privsynth.privacy.noise import SecureNoise, TrainingNoise, provenance_of
+from privsynth.privacy.noise import SecureNoise, TrainingNoise
 from privsynth.privacy.sampled import calibrated_noise
 from privsynth.progress import SILENT, Progress
 
@@ -66,12 +60,12 @@ class ImageDiffusion:
         budget: the whole release's price, gate included.
         by: the columns that pictures depend on, each with a public list of values. By default the first such column.
         network: ``unet`` over pixels, for a GPU; ``latent``, full layers over the few numbers in which the statistics
-            say that pictures differ: minutes on a CPU, and hardly better than :class:`ImageStatistics`.
+            say that pictures differ: minutes on a CPU, to try things out, for :class:`ImageStatistics` draws better.
         channels: of the network's first level.
         batch: expected subjects in a step; by default 4,096, or a quarter of the declared ones where that is less.
         steps: noisy ones; by default 1,000, latent 150.
         copies: noise levels at which each subject's pictures are looked at in a step, averaged before clipping.
-        learning_rate: of the noisy steps; by default 3e-4, latent 1e-3.
+        learning_rate: of the noisy steps; by default 3e-4, latent 4e-3.
         clipping_norm: of what a subject adds to a step, far below the usual length of a gradient.
         warm_up: free steps before them, on drawn pictures; by default 2,000, latent 300.
         statistics_share: of μ² for the pictures' statistics; by default 34% at small μ, falling to 10%.
@@ -251,7 +245,7 @@ class ImageDiffusion:
             noise=noise,
             clipping_norm=self.clipping_norm,
             copies=self.copies,
-            learning_rate=self.learning_rate or (1e-3 if latent else 3e-4),
+            learning_rate=self.learning_rate or (4e-3 if latent else 3e-4),
             ema=EMA,
         )
 
@@ -337,74 +331,12 @@ class ImageDiffusion:
         self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
         self.check_machine(physical=at_once)
         begun_with(self, self.layout())
-        pictures = self.share(hold.prices.mu_fit)
-        begun = None if checkpoints is None else Beside.found(checkpoints, hold=hold.id)
-        if begun is None:
-            hold.open_fit(
-                recipe=self.identity,
-                source=train.source,
-                purpose=train.purpose,
-                recipient=train.recipient,
-                benchmark=train.benchmark,
-            )
-            receipt = self.first.receipt(hold, provenance_of(source))
-            bought, table = self.first.buy(
-                train.records, Terms.of(hold), receipt, noise=source, pictures=pictures, progress=progress
-            )
-            kept = None if checkpoints is None else Beside.begin(checkpoints, bought, hold=hold.id)
-        else:
-            kept, bought = begun
-            receipt = self.first.receipt(hold, provenance_of(source))
-            self._check_begun(train, hold, bought, receipt)
-            table = self.first.table.fitted(bought.table, receipt, progress=progress)
-        first = self.first.fitted(bought, receipt, table, pictures=pictures)
-        network, space, prior = warmed(self, first, progress=progress)
-        plan = self.plan(hold.prices, hold.training_subjects)
-        pixels, cells, whose = self.first.shown(train.records, table)
-        loss, made_up = lesson(self.layout(space.shape[0]), prior)
-        try:
-            told = train_privately(
-                network,
-                Sitters(space, pixels, cells, whose),
-                loss,
-                plan,
-                make_batch=made_up,
-                device=self.device,
-                lease=Leased(hold),
-                checkpoints=kept,
-                noise=source,
-                physical=at_once,
-                progress=progress,
-            )
-        except torch.OutOfMemoryError:
-            raise NetworkError(
-                f"the memory of {self.device} ran out in the training; what was leased stays spent",
-                where="ImageDiffusion.fit",
-                mend=f"go on from its checkpoints with physical={max(1, at_once // 2)}; without them the hold is lost",
-            ) from None
-        transcript = TrainedTranscript(
-            bought,
-            plan,
-            told.steps_run,
-            told.averaged,
-            space.arrays,
-            prior.arrays,
-            fast_way(self, told.averaged, space, prior, first),
-            self.identity,
-            receipt.noise,
+        first, kept = bought(self, train, hold, noise=source, checkpoints=checkpoints, progress=progress)
+        transcript = trained(
+            self, first, train.records, hold, noise=source, checkpoints=kept, physical=at_once, progress=progress
         )
         hold.deposit(transcript.to_bytes())
         return self._model(transcript, first)
-
-    def _check_begun(self, train: Train, hold: Hold, bought: PicturedTranscript, receipt: Receipt) -> None:
-        """Refuse to go on with what another fit began.
-
-        Raises:
-            HoldError: another recipe, source, purpose, recipient or kind of noise.
-        """
-        asked = (self.identity, train.source, train.purpose, train.recipient, self.first.identity, receipt.noise)
-        if (hold.recipe, hold.source, hold.purpose, hold.recipient, bought.recipe, bought.noise) != asked:
-            raise HoldError("these checkpoints are of another fit", mend="one place for each hold")
 
     def refit(self, transcript: TrainedTranscript, receipt: Receipt, *, progress: Progress = SILENT) -> DiffusedModel:
         """The model of a transcript: free, from what was told alone, the same bytes each time.

@@ -44,8 +44,8 @@ def means(sums: Noisy, beside: Floats, sizes: tuple[int, ...], rings: Ints) -> F
 
     E[v] = Σ e[column, value] over a row's values gives for each value's sum: S = C·e, where C (``beside``) counts the
     rows that hold two values together. One ridge for all coordinates of a column: each effect is believed as far as the
-    effects' own spread exceeds their noise (Efron & Morris 1973): that of a coordinate, and as if by ``RINGED`` more values
-    that of its ring, for the spread of two values alone is told by hardly anything.
+    effects' own spread exceeds their noise (Efron & Morris 1973): that of a coordinate, and as if by ``RINGED`` more
+    values that of its ring, for the spread of two values alone is told by hardly anything.
 
     Args:
         sums: of vectors from which the mean of all was taken.
@@ -125,18 +125,14 @@ def spreads(moments: Noisy, rows: Floats, pooled: Floats) -> list[Floats]:
 def grain(moments: Noisy, rows: float, within: Floats, rings: Ints) -> Floats:
     """(d,) standard deviation of what no axis holds, coordinate by coordinate.
 
-    Coordinates of one ring (about one frequency) share one: the mean of what their noisy variances exceed ``within``
-    by, less one standard deviation of that mean's noise.
+    Coordinates of one ring (about one frequency) share one: the mean excess of their noisy variances over ``within``.
 
     Args:
         within: (d,) variance along each coordinate that the axes hold already.
         rings: (d,) which coordinates go together.
     """
-    size = len(within)
-    left = moments.values[0][diagonal(size)] / rows - within
-    noise = moments.error / rows / np.sqrt((rings[:, None] == rings[None]).sum(axis=1))
-    out: Floats = np.sqrt(np.maximum(_ringed(left, rings) - noise, 0.0))
-    return out
+    left = moments.values[0][diagonal(len(within))] / rows - within
+    return np.sqrt(np.maximum(_ringed(left, rings), 0.0))
 
 
 def diagonal(size: int) -> Ints:

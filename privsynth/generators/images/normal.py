@@ -22,7 +22,7 @@ MOST_KEPT = 160
 """Directions with a covariance; beyond them all have one variance."""
 _DIRECT = 1024
 """Numbers up to which all second moments are looked at; of more, those of so many drawn ones."""
-_LEAST = 1e-2
+_LEAST = 2.5e-3
 """Variance in any direction: what the statistics are sure does not vary, a network may still find varies."""
 
 

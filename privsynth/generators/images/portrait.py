@@ -29,6 +29,8 @@ LENGTHS, MEAN, EFFECTS, POOLED = 0.01, 0.03, 0.14, 0.48
 MOST_EFFECTS = 0.45
 WITHIN = 0.85
 """Of the rows, by a noisy histogram, lie within the radius that they are shortened to: what is far is rare."""
+GRAIN = 0.5
+"""Of the standard deviation of what no axis holds, that is drawn: as waves without order, all of it hides a face."""
 MOST_LONGER = 1.5
 """By which told second moments are stretched at most, for what shortening took from far rows."""
 MOST_ASKED = 20
@@ -194,7 +196,7 @@ def portray(ask: Ask, setting: Setting, *, rows: float, beside: Floats) -> Portr
         np.asarray(found.rest.effects),
         axes.axes,
         np.stack([root(s * inside) for s in spreads(classes, own, np.diag(axes.spread))]),
-        np.sqrt(longer) * grain(pooled, rows, (axes.axes**2) @ axes.spread, found.band.rings),
+        GRAIN * np.sqrt(longer) * grain(pooled, rows, (axes.axes**2) @ axes.spread, found.band.rings),
         axes.edge,
         setting.sizes,
     )

@@ -377,10 +377,12 @@ class ImageStatistics:
         return held.pixels[there], cells[there], records.subjects[there]
 
     def _side(self, rows: float, mu: float) -> int:
-        """More coefficients where more is told of each, by paid N̂ and μ: on 60,000 digits 14 at ε = 1, 20 at 10."""
+        """More coefficients where more is told of each, by paid N̂ and μ: on 60,000 digits 14 at ε = 1, 20 at 10; and of
+        pictures larger than those."""
         if self.side is not None:
             return self.side
-        return int(min(MOST_SIDE, max(LEAST_SIDE, round(14 * max(rows * mu / 16_000, 1e-6) ** 0.18))))
+        larger = max(1.0, min(self.picture.size) / 28) ** 0.3
+        return int(min(MOST_SIDE, max(LEAST_SIDE, round(14 * larger * max(rows * mu / 16_000, 1e-6) ** 0.18))))
 
     def _layout(self, rows: float, mu: float) -> Setting:
         """By N̂ and μ."""

@@ -1,8 +1,8 @@
 """Pictures → vectors in which they are compared, without weights that anybody trained.
 
-Two spaces: means of a small convolutional network whose weights are drawn once by a fixed seed (random weights keep
-edges, texture and place apart well enough to tell blur, noise and missing kinds), and how much of each octave and
-direction a picture holds, by the cosine transform. Both are a function of each picture alone.
+Two spaces: means over 4 × 4 places of a small convolutional network whose weights are drawn once by a fixed seed
+(random weights keep edges, texture and place apart well enough to tell blur, noise and missing kinds), and how much of
+each octave and direction a picture holds, by the cosine transform. Both are a function of each picture alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _AT_ONCE = 512
 
 
 def convolved(pixels: Pixels) -> Floats:
-    """(n, 512) of (n, height, width[, 3]) pictures: three layers of 3 × 3 random filters, ReLU, means over 4 × 4 places.
+    """(n, 512) of (n, height, width[, 3]) pictures: three layers of 3 × 3 random filters, ReLU, means of 16 places.
 
     Grey pictures are read as colours with three equal channels, so that both kinds have one space. Every layer but the
     first halves the size; of pictures of 48 pixels and more the first does too.

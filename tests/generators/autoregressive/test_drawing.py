@@ -160,7 +160,8 @@ def test_an_untrained_network_changes_nothing() -> None:
     net = Network(at.width, 8, 4, generator=torch.Generator().manual_seed(2))
     named = {name: p.detach().numpy() for name, p in net.named_parameters()}
     law = Law(at, Weights.of(named), [0, 1, 2, 3])
-    rows = law.taken(law.empty(3), 0, np.array([0, 1, 2]))
+    rows = law.empty(3)
+    law.take(rows, 0, np.array([0, 1, 2]))
     for c in (1, 2, 3):
         own = at.columns[c]
         assert np.allclose(law.shares(rows, c), own.tables[0, own.group_of] * own.share)

@@ -292,7 +292,7 @@ def test_memory_that_runs_out_is_said_and_the_fit_goes_on(tmp_path: Path, monkey
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr("privsynth.generators.images.diffusion.train_privately", full)
+        patch.setattr("privsynth.generators.images.paid.train_privately", full)
         with pytest.raises(NetworkError, match="ran out"):
             recipe.fit(desk.split.train, hold, checkpoints=kept)
     assert recipe.fit(desk.split.train, hold, checkpoints=kept).transcript.steps_run == 2
