@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from privsynth.generators.images.diffusion import ImageDiffusion
 
 ENOUGH = 9.0
-"""Of signal, for a network to be worth its money: that of about 20,000 subjects at ε = 2 and half a million parameters."""
+"""Of signal, for a network to be worth its money: that of about 20,000 subjects at ε = 2 and half a million numbers."""
 GATE = 0.1
 """Of μ², as policies usually leave it to the gate."""
 
