@@ -268,6 +268,7 @@ class Synthetic:
         balance: the ``balance=`` that was asked, as JSON values, which ``sample`` takes as well.
         draw: how the rows hang together: ``even`` or ``independent``.
         pictures: of each column that holds them; in ``frame`` stands the name of each one's file in a release.
+        faint: by column the values of which noise left too little to draw pictures of their own.
     """
 
     frame: pd.DataFrame
@@ -280,6 +281,7 @@ class Synthetic:
     balance: Mapping[str, Any] = field(default_factory=dict)
     draw: Draw = "independent"
     pictures: Mapping[str, Pictures] = field(default_factory=dict)
+    faint: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def table(self) -> pd.DataFrame:

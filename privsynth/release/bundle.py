@@ -190,6 +190,7 @@ class Release:
             transcript=bool(self.transcript),
             public_help=self.public_help,
             pictures=[plain(told) for told in pictures],
+            faint=self.synth.faint,
         )
         privacy = privacy_statement(self.receipt, pictures=[told.column for told in pictures])
         return {

@@ -78,6 +78,7 @@ def data_card(
     transcript: bool = False,
     public_help: str | None = None,
     pictures: Sequence[Mapping[str, Any]] = (),
+    faint: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """The card as JSON values.
 
@@ -92,6 +93,7 @@ def data_card(
         public_help: where the public rows come from that helped the fit.
         transcript: whether the bundle carries the noisy tables that the model was fitted to.
         pictures: what the signed statement says of each column that holds them.
+        faint: by column the values of which too little is known to draw pictures of their own.
     """
     return {
         "privsynth-card": FORMAT,
@@ -123,6 +125,7 @@ def data_card(
         "spreadsheets": _spreadsheets(schema),
         "verify": "privsynth verify DIR --trust trust.json",
         **({"pictures": [{**told, "synthetic": True} for told in pictures], "sheet": SHEET} if pictures else {}),
+        **({"faint": {name: list(values) for name, values in faint.items()}} if faint else {}),
     }
 
 
@@ -253,7 +256,12 @@ def _pictured(card: Mapping[str, Any]) -> list[str]:
         "beside a copy of the table, each is at the path that stands in its row."
         for told in card.get("pictures", ())
     ]
-    return [*lines, f"- Some of them for a person to look at: {_code(card['sheet'])}."] if lines else []
+    faint = [
+        f"- Faint: the noise left too little of {', '.join(map(_code, values))} in {_code(name)} to draw pictures of "
+        "their own. Such pictures look like those of all."
+        for name, values in card.get("faint", {}).items()
+    ]
+    return [*lines, f"- Some of them for a person to look at: {_code(card['sheet'])}.", *faint] if lines else []
 
 
 def _spreadsheets(schema: Schema) -> str:

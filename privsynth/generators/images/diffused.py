@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,7 +167,8 @@ class DiffusedModel:
             return pixels
 
         progress.step("draw pictures", n)
-        return with_pictures(told, self.schema, self.codec, paint, model=self.id, at_once=self._at_once)
+        drawn = with_pictures(told, self.schema, self.codec, paint, model=self.id, at_once=self._at_once)
+        return replace(drawn, faint=self.first.faint)
 
     def drawn(self, codes: Codes, generator: torch.Generator, *, guidance: float = 0.0, full: bool = False) -> Pixels:
         """(n, height, width[, 3]) pictures of rows with these codes."""

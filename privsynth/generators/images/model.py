@@ -125,11 +125,21 @@ class PicturedModel:
     ) -> Synthetic:
         """``n`` rows with a picture each: free, under the same receipt. Arguments as of ``MarginalModel.sample``.
 
-        In ``frame`` stands the name that each picture's file would have; the pixels are in ``pictures``.
+        In ``frame`` stands the name that each picture's file would have; the pixels are in ``pictures``. Values of
+        which too little is known are told in ``faint``.
         """
         told = self.table.sample(n, where=where, seed=seed, balance=balance, draw=draw)
         rng = np.random.default_rng(np.frombuffer(bytes.fromhex(sha256(f"{self.id}:{told.seed}".encode())), np.uint32))
-        return with_pictures(told, self.schema, self.codec, lambda codes: self.drawn(codes, rng), model=self.id)
+        drawn = with_pictures(told, self.schema, self.codec, lambda codes: self.drawn(codes, rng), model=self.id)
+        return replace(drawn, faint=self.faint)
+
+    @cached_property
+    def faint(self) -> dict[str, tuple[str, ...]]:
+        """The values that pictures depend on and whose own mean picture noise drowned: such pictures look like those of
+        all. By column; from paid figures alone."""
+        from privsynth.generators.images.statistics import ImageStatistics
+
+        return ImageStatistics.from_description(self.recipe).faint(self.table, self.receipt.mu_fit)
 
     def drawn(self, codes: Codes, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         """(n, height, width[, 3]) pictures of rows with these codes."""

@@ -32,8 +32,8 @@ from privsynth.generators.images.asked import Rows, Told
 from privsynth.generators.images.band import Band
 from privsynth.generators.images.matched import matched
 from privsynth.generators.images.model import PicturedModel
-from privsynth.generators.images.outlook import Outlook
-from privsynth.generators.images.portrait import EFFECTS, MOST_ASKED, Portrait, Setting, effects_share, portray
+from privsynth.generators.images.outlook import LEAST_TOLD, Outlook
+from privsynth.generators.images.portrait import MOST_ASKED, Portrait, Setting, effects_share, portray
 from privsynth.generators.images.sums import Till
 from privsynth.generators.images.transcript import PicturedTranscript
 from privsynth.generators.marginals import MarginalModel, Marginals
@@ -228,12 +228,32 @@ class ImageStatistics:
 
     def _outlook(self, plan: Plan, *, mu: float, rows: float) -> Outlook:
         """By declared sizes: how far the mean picture of a value of ``by`` stands out of its noise."""
-        side, cells = self._side(rows, mu), max(self._sizes[name] or 1 for name in self.by)
-        setting = self._setting(side)
-        bands = 1 if setting.straight is None else 2
-        noise = self.contribution * math.sqrt(len(self.by) * setting.plain.size * bands / EFFECTS)
-        told = max(rows, 1.0) / cells * mu * math.sqrt(1 - float(TABLE))
-        return Outlook(plan, self.by, side, told / noise)
+        cells = max(self._sizes[name] or 1 for name in self.by)
+        told = self._told(max(rows, 1.0) / cells, mu=mu, rows=rows)
+        return Outlook(plan, self.by, self._side(rows, mu), told)
+
+    def _told(self, pictured: float, *, mu: float, rows: float) -> float:
+        """The length of a picture over that of the noise on the mean of so many of all ``rows``, at the pictures' μ."""
+        setting = self._setting(self._side(rows, mu))
+        share = effects_share(rows * mu) / (1 if setting.straight is None else 2)
+        noise = self.contribution * math.sqrt(len(self.by) * setting.plain.size / share)
+        return pictured * mu * math.sqrt(1 - float(TABLE)) / noise
+
+    def faint(self, table: MarginalModel, mu: float) -> dict[str, tuple[str, ...]]:
+        """The values of each column of ``by`` whose mean picture does not stand out of its noise, by the paid table.
+
+        Args:
+            mu: of the whole fit.
+        """
+        rows, out = self._pictured(table), {}
+        for name in self.by:
+            column = table.codec.columns[table.codec.index[name]]
+            held = self._together(table, name, name).diagonal() * max(table.rows, 1.0)
+            told = [self._told(float(n), mu=mu, rows=rows) for n in held]
+            low = tuple(label for label, found in zip(column.labels(), told, strict=True) if found < LEAST_TOLD)
+            if low:
+                out[name] = low
+        return out
 
     # --- the step -------------------------------------------------------------------------------
 

@@ -130,3 +130,10 @@ def test_too_few_people_are_told_before_anything_is_paid(desk: Desk) -> None:
         recipe.check_sampler(prices, rows=71.0, cap_epsilon=10.0)
     told = recipe.check_sampler(prices, rows=1e6, cap_epsilon=10.0).outlook()
     assert "coefficients; the mean picture of a value of digit stands" in told[0]
+
+
+def test_values_that_noise_drowned_are_told(desk: Desk, model: PicturedModel) -> None:
+    """Each digit stands out; were there a hundred times fewer rows, none would."""
+    assert model.sample(20, seed=1).faint == {}
+    told = desk.recipe.faint(model.table, model.receipt.mu_fit / 100)
+    assert set(told["digit"]) == {str(d) for d in range(10)}
