@@ -17,6 +17,7 @@ from privsynth.data.records import Condition, Draw, HeldBack, Synthetic
 from privsynth.data.schema import Schema
 from privsynth.documents import canonical, identity, sha256
 from privsynth.generators.images.portrait import Portrait
+from privsynth.generators.images.threads import one_thread
 from privsynth.generators.images.transcript import PicturedTranscript
 from privsynth.generators.marginals import MarginalModel
 from privsynth.privacy.events import Receipt
@@ -143,7 +144,8 @@ class PicturedModel:
 
     def drawn(self, codes: Codes, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         """(n, height, width[, 3]) pictures of rows with these codes."""
-        return self.portrait.drawn(codes[:, [self.codec.index[name] for name in self.recipe["by"]]], rng)
+        with one_thread():
+            return self.portrait.drawn(codes[:, [self.codec.index[name] for name in self.recipe["by"]]], rng)
 
 
 def with_pictures(

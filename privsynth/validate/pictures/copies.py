@@ -162,7 +162,8 @@ def membership(
     noise: NoiseSource,
     rng: np.random.Generator,
 ) -> paid.Membership:
-    """The paid membership rule of pictures: one noisy 2 × 2 table of (trained on?, scores like a copy?).
+    """The paid membership rule of pictures: one noisy 2 × 2 table of (trained on?, scores like a copy?), of the
+    subjects who have a picture: others could not be copied, and would only make a copier look rare.
 
     Args:
         train, holdout: real rows; a subject is taken for a member if one of her pictures is.
@@ -171,6 +172,9 @@ def membership(
         repeats: how many rows of ``near`` there are for each row trained on.
         mu: GDP parameter paid for this table.
         rng: of the reference, which no real row touches.
+
+    Where no picture was drawn in which copies could be looked for, nobody stands in the table: too few to say, and the
+    bound is 1.
     """
     limits: dict[str, tuple[Gallery, float]] = {}
     for name, pictures in near.items():
@@ -179,9 +183,11 @@ def membership(
             limits[name] = gallery, gallery.threshold(fresh[name], cut=cut, repeats=repeats)
 
     def taken(album: Album) -> Bools:
-        said = np.zeros(len(album.rows))
+        said, shown = np.zeros(len(album.rows)), np.zeros(len(album.rows))
         for name, (gallery, threshold) in limits.items():
-            said = np.maximum(said, gallery.closeness(album.pictures[name]) >= threshold)
-        return by_subject(said, album.rows) > 0
+            pictures = album.pictures[name]
+            said = np.maximum(said, gallery.closeness(pictures) >= threshold)
+            shown = np.maximum(shown, ~pictures.missing)
+        return (by_subject(said, album.rows) > 0)[by_subject(shown, album.rows) > 0]
 
     return paid.told_apart(taken(train), taken(holdout), mu=mu, noise=noise)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -232,3 +235,37 @@ def test_small_pictures_are_never_aligned(desk: Desk) -> None:
     assert desk.recipe._setting(6).straight is None
     large = ImageStatistics(parse_schema(SCHEMA.replace("[8, 8]", "[16, 16]")), Budget(1.0, 1e-9))
     assert large._setting(6).straight is not None
+
+
+def test_a_refit_is_the_same_whatever_the_number_of_cores(tmp_path: Path) -> None:
+    """Pictures of 28 × 28 pixels, whose matrices are large enough to be shared out among threads."""
+    code = """
+import hashlib, sys
+import numpy as np
+from privsynth.generators.images.asked import Rows
+from privsynth.generators.images.band import Band
+from privsynth.generators.images.portrait import Setting, portray
+from privsynth.generators.images.sums import Till
+from privsynth.generators.images.threads import one_thread
+from privsynth.generators.marginals.purse import Purse
+from privsynth.privacy.noise import SeededNoise
+rng = np.random.default_rng(0)
+pixels = rng.integers(0, 256, (3000, 28, 28), dtype=np.uint8)
+cells = rng.integers(0, 2, (3000, 1))
+setting = Setting(Band(28, 28, False, 14), Band(28, 28, False, 14, aligned=True), (2,))
+with one_thread():
+    rows = Rows(setting, pixels, cells, Till(Purse(SeededNoise(1), cap=10**6), contribution=1), 1.0)
+    found = portray(rows, setting, rows=3000.0, beside=np.full((2, 2), 1500.0) * np.eye(2))
+print(hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in found.arrays)).hexdigest())
+"""
+    told = set()
+    for threads in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        told.add(done.stdout)
+    assert len(told) == 1
