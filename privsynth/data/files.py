@@ -61,7 +61,8 @@ def load(data: str | Path | pd.DataFrame, schema: Schema) -> Stored:
     for name, column in schema.learned.items():
         _check_storage(name, column, raw[name].type, from_text=from_text, where=where)
     for name in schema.pictures:
-        _check_pictures(name, raw[name].type, where)
+        if raw[name].null_count < len(raw[name]):
+            _check_pictures(name, raw[name].type, where)
     if schema.subject.column is not None:
         _check_subject(schema.subject.column, raw[schema.subject.column].type, where)
     columns = {name: _flat(field) for name, field in raw.items()}

@@ -166,7 +166,7 @@ def _opened(raw: bytes, source: bytes | Path) -> Pillow.Image:
             warnings.simplefilter("error", pillow.DecompressionBombWarning)
             with pillow.open(io.BytesIO(raw), formats=FORMATS) as picture:
                 width, height = picture.size
-                if width * height > MOST_PIXELS or getattr(picture, "n_frames", 1) != 1:
+                if width * height > MOST_PIXELS or _goes_on(picture):
                     raise Unreadable
                 picture.load()
                 return ImageOps.exif_transpose(picture)
@@ -176,6 +176,19 @@ def _opened(raw: bytes, source: bytes | Path) -> Pillow.Image:
         raise Unreadable from None
     except Exception:  # noqa: BLE001 - decoders fail in every way there is
         raise Unreadable from None
+
+
+def _goes_on(picture: Pillow.Image) -> bool:
+    """Whether there is a second frame. None is counted: a TIFF file has as many pages as fit into it, and to find
+    each takes longer than the one before."""
+    if picture.format != "TIFF":
+        return int(getattr(picture, "n_frames", 1)) != 1
+    try:
+        picture.seek(1)
+    except EOFError:
+        picture.seek(0)
+        return False
+    return True
 
 
 def _of_array(values: npt.NDArray[Any]) -> Pillow.Image:

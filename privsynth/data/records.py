@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from privsynth.data.pictures import Pictures, there
 from privsynth.data.schema import Schema, Subject
+from privsynth.data.subjects import grouped
 from privsynth.errors import UsageError
 from privsynth.privacy.events import Receipt
 from privsynth.privacy.noise import keyed_coins
@@ -236,11 +237,9 @@ def _side(kind: type[_P], granted: Granted, rows: Records, key: CoinKey, *, benc
 def _bound(records: Records, k: int, key: bytes) -> Records:
     """At most ``k`` rows of each subject: those with the least HMAC(key, her row's number, subject), by its
     first 64 bits. A row's number counts her own rows only. O(rows · log rows)."""
-    import pandas as pd
-
-    codes, ids = pd.factorize(records.subjects)
+    codes, people = grouped(records.subjects)
     order = np.argsort(codes, kind="stable")  # her rows together, in file order
-    held = np.bincount(codes, minlength=len(ids))
+    held = np.bincount(codes, minlength=people)
     number = np.arange(len(codes)) - np.repeat(np.cumsum(held) - held, held)
     crowded = held[codes[order]] > k
     rows, whose = order[crowded], codes[order][crowded]

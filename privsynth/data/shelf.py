@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from privsynth.data.pictures import Source
+from privsynth.data.files import is_text
+from privsynth.data.pictures import MOST_PIXELS, Source
 from privsynth.data.schema import Schema
 from privsynth.documents import join
 from privsynth.errors import DataError, MissingExtra
@@ -34,6 +35,30 @@ class Shelf:
 
     folder: Path | None
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def check(self, name: str, stored: pa.Array) -> None:
+        """Refuse a column none of whose rows could name a picture, by its storage type; one of nulls alone is fine.
+
+        Raises:
+            DataError: numbers without arrays, arrays without numbers, paths without a folder.
+        """
+        import pyarrow.types as t
+
+        kind, numbered = stored.type, name in self.arrays
+        if stored.null_count == len(stored):
+            return
+        if numbered and not t.is_integer(kind):
+            what, mend = (
+                "no numbers, and `arrays` holds its pictures",
+                "store whole numbers (Parquet or a frame), or paths alone",
+            )
+        elif t.is_integer(kind) and not numbered:
+            what, mend = "numbers, and `arrays` holds no pictures of it", "give `arrays` its pictures, or store paths"
+        elif is_text(kind) and self.folder is None:
+            what, mend = "paths, and there is no folder", "give `folder`, where they start"
+        else:
+            return
+        raise DataError(f"it holds {what}", where=f"column {name!r}", mend=mend)
 
     def sources(self, name: str, stored: pa.Array) -> list[Source]:
         """One for each row; None where the row says nothing. What points nowhere becomes empty bytes: no picture."""
@@ -108,12 +133,19 @@ def _check_arrays(arrays: Mapping[str, npt.NDArray[Any]], schema: Schema) -> Non
             raise DataError(
                 f"{name!r} holds no pictures", where="arrays", mend=f"by column: {join(list(schema.pictures))}"
             )
-        shape = getattr(held, "shape", ())
+        mend = "(n, height, width) or (n, height, width, 3)"
+        shape: tuple[int, ...] = getattr(held, "shape", ())
         if getattr(held, "dtype", None) not in (np.uint8, np.uint16) or len(shape) not in (3, 4):
             raise DataError(
                 f"the pictures of {name!r} are no array of uint8 or uint16 of 3 or 4 dimensions",
                 where="arrays",
-                mend="(n, height, width) or (n, height, width, 3)",
+                mend=mend,
+            )
+        if not 0 < shape[1] * shape[2] <= MOST_PIXELS or shape[3:] not in ((), (1,), (3,)):
+            raise DataError(
+                f"the pictures of {name!r} are of {' × '.join(map(str, shape[1:]))}",
+                where="arrays",
+                mend=f"{mend}, of {MOST_PIXELS:,} pixels at most",
             )
 
 

@@ -148,6 +148,9 @@ def _read(
     except ImportError:
         raise MissingExtra("reading data needs pandas and pyarrow", mend="pip install 'privsynth[generate]'") from None
     stored = load(data, schema)
+    if shelf is not None:
+        for name in schema.pictures:
+            shelf.check(name, stored.columns[name])
     faults, unread = _Faults(stored.rows), _unread(schema)
     columns: dict[str, pd.Series[Any]] = {}
     misfits: dict[str, Mask] = {}
@@ -244,7 +247,8 @@ class _Faults:
 
 
 def _subjects(stored: Stored, schema: Schema, faults: _Faults) -> npt.NDArray[np.object_] | None:
-    """Each row's subject id as text without the blanks at its ends; rows without one are dropped by rule."""
+    """Each row's subject id as text without the blanks at its ends; rows without one are dropped by rule. Every
+    other character belongs to the id, NUL and other controls too: "a" and "a\\0" are two subjects."""
     import pyarrow as pa
 
     name = schema.subject.column

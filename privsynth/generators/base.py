@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from privsynth.data.records import Model, Train
+from privsynth.data.subjects import grouped
 from privsynth.errors import HoldError
 from privsynth.ledger.store import Hold
 from privsynth.privacy.noise import NoiseSource
@@ -69,7 +70,8 @@ def check_rows(train: Train, hold: Hold) -> None:
         )
     if train.coins != hold.coins:
         raise HoldError("the split was drawn by another ledger", mend="split with the ledger that sold the hold")
-    _, rows = np.unique(train.records.subjects.astype(object), return_counts=True)
+    whose, people = grouped(train.records.subjects)
+    rows = np.bincount(whose, minlength=people)
     if train.contribution != hold.contribution or rows.max(initial=0) > hold.contribution:
         raise HoldError(
             f"the hold was bought for at most {hold.contribution} rows of a subject", mend="fit what the split gave"

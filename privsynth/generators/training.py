@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import secrets
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 
 _NAME = "step-{:07d}.safetensors"
 _MODE = 0o600
+_STALE = 3600.0
+"""Seconds after which a half-written file is nobody's: a write takes far less."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class Leased:
 class CheckpointFiles:
     """One checkpoint in a folder that only its owner may read: the newest, as safetensors.
 
-    Requesters of holds must not read it: who holds an old one sees more of the noise than the release shows.
+    Requesters of holds must not read it: who holds an old one sees more of the noise than the release shows. Two
+    processes may write: each has its half-written files to itself, and the highest step stays.
 
     Attributes:
         folder: made if it is not there; nothing else lies in it.
@@ -46,7 +53,7 @@ class CheckpointFiles:
     hold: str
 
     def save(self, step: int, tensors: Mapping[str, Tensor]) -> None:
-        """Write the state after ``step`` under another name, rename it, delete the older ones.
+        """Write the state after ``step`` under a name of its own, rename it, delete the older ones.
 
         Raises:
             StorageError: the folder cannot be written.
@@ -57,10 +64,10 @@ class CheckpointFiles:
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
             metadata={"privsynth-checkpoint": json.dumps({"hold": self.hold, "step": step})},
         )
+        half = self.folder / f"half-{os.getpid()}-{secrets.token_hex(8)}"
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            half = self.folder / "half"
-            half.unlink(missing_ok=True)
+            self._sweep(_STALE)
             with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "wb") as file:
                 file.write(data)
                 file.flush()
@@ -68,9 +75,11 @@ class CheckpointFiles:
             half.replace(self.folder / _NAME.format(step))
             self._sync()
             for old in self._steps():
-                if old != step:
-                    (self.folder / _NAME.format(old)).unlink()
+                if old < step:
+                    (self.folder / _NAME.format(old)).unlink(missing_ok=True)
         except OSError as fault:
+            with suppress(OSError):
+                half.unlink(missing_ok=True)
             raise StorageError(
                 f"a checkpoint cannot be written ({fault.strerror})",
                 where=str(self.folder),
@@ -94,15 +103,36 @@ class CheckpointFiles:
                 told = json.loads((file.metadata() or {})["privsynth-checkpoint"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            if self._steps()[-1:] != steps[-1:]:  # another process went on meanwhile
+                return self.newest()
             raise ModelError("not a checkpoint", where=str(place), mend="delete it; its steps stay spent") from None
         if told != {"hold": self.hold, "step": steps[-1]}:
             raise ModelError("a checkpoint of another hold", where=str(place), mend="one folder for each hold")
         return steps[-1], tensors
 
     def clear(self) -> None:
-        """Delete every checkpoint: what a fit does once its transcript is kept."""
-        for step in self._steps():
-            (self.folder / _NAME.format(step)).unlink()
+        """Delete every checkpoint, half-written ones too: what a fit does once its transcript is kept.
+
+        Raises:
+            StorageError: they cannot be deleted; what the hold keeps is whole.
+        """
+        try:
+            self._sweep(-math.inf)
+            for step in self._steps():
+                (self.folder / _NAME.format(step)).unlink(missing_ok=True)
+        except OSError as fault:
+            raise StorageError(
+                f"checkpoints cannot be deleted ({fault.strerror}); the fit's transcript is kept",
+                where=str(self.folder),
+                mend="delete the folder, and go on with the transcript",
+            ) from None
+
+    def _sweep(self, seconds: float) -> None:
+        """Delete half-written files at least so old."""
+        for half in self.folder.glob("half*"):
+            with suppress(FileNotFoundError):
+                if time.time() - half.stat().st_mtime >= seconds:
+                    half.unlink()
 
     def _steps(self) -> list[int]:
         return sorted(int(path.stem.removeprefix("step-")) for path in self.folder.glob("step-*.safetensors"))

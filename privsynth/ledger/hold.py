@@ -186,6 +186,12 @@ class Hold:
             return session.balance().leased.get(self.id, 0)
 
     @property
+    def benchmark(self) -> bool:
+        """Whether the fit was opened for rows of ``Split.benchmark``; False before it was opened."""
+        with self.ledger.reading() as session:
+            return self.id in session.balance().benchmarks
+
+    @property
     def training_subjects(self) -> float:
         """How many subjects the fit may expect, as declared and frozen: subjects × (1 − holdout). Public."""
         with self.ledger.reading() as session:

@@ -209,7 +209,7 @@ class Study:
             ConditionError: not a learned column, or a value outside its public domain. Whether a single value is
                 one of those that a fit has learned, the sampling tells.
         """
-        codec = Codec(self.schema)
+        codec = Codec(self.schema.table)
         return read_condition(
             self.file.sample.where,
             ("sample", "where"),
@@ -225,7 +225,7 @@ class Study:
                 :func:`privsynth.data.balance.read_balance`.
         """
         out: dict[str, Any] = {}
-        codec = Codec(self.schema)
+        codec = Codec(self.schema.table)
         for name, asked in self.file.sample.balance.items():
             try:
                 out |= (named := named_shares({name: asked}, codec, form=_MENDS["balance"]))

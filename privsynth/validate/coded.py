@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from privsynth.data.subjects import grouped
+
 Codes = npt.NDArray[np.integer[Any]]
 Whole = TypeVar("Whole", bound=np.integer[Any])
 
@@ -65,9 +67,7 @@ class Rows:
         """Rows of the given subject ids (n,); without ids every row is a subject of its own."""
         if subjects is None:
             return cls(codes, np.arange(len(codes), dtype=np.int64), len(codes))
-        place = {subject: i for i, subject in enumerate(sorted(set(subjects.tolist()), key=str))}
-        group = np.fromiter((place[s] for s in subjects.tolist()), dtype=np.int64, count=len(subjects))
-        return cls(codes, group, len(place))
+        return cls(codes, *grouped(subjects, by_text=True))
 
     def __len__(self) -> int:
         return len(self.codes)

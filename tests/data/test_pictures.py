@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,6 +122,35 @@ def test_a_bomb_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> Non
         decode(header(8000, 8000), GREY)
 
 
+def tiff(pages: int) -> bytes:
+    """A page of 8 × 8 pixels again and again, each in 114 bytes."""
+    tags = [(256, 3, 1, 8), (257, 3, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8)]
+    tags += [(277, 3, 1, 1), (278, 3, 1, 8), (279, 4, 1, 64)]
+    held = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    size = len(held) + 4
+    starts = [*(72 + size * (i + 1) for i in range(pages - 1)), 0]
+    return struct.pack("<2sHI", b"II", 42, 72) + bytes(64) + b"".join(held + struct.pack("<I", at) for at in starts)
+
+
+def test_the_pages_of_a_file_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second one is enough: to find the last of many takes minutes."""
+    from PIL import TiffImagePlugin
+
+    read: list[int] = []
+    load = TiffImagePlugin.ImageFileDirectory_v2.load
+
+    def counted(self: Any, stream: Any) -> None:
+        read.append(stream.tell())
+        load(self, stream)
+
+    monkeypatch.setattr(TiffImagePlugin.ImageFileDirectory_v2, "load", counted)
+    assert not decode(tiff(1), GREY).any()
+    read.clear()
+    with pytest.raises(Unreadable):
+        decode(tiff(5000), GREY)
+    assert 0 < len(read) < 9
+
+
 def test_too_many_bytes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MOST_BYTES", 50)
     (tmp_path / "a.png").write_bytes(stored(grey()))
@@ -184,3 +214,30 @@ def test_dicom_gives_its_pixels_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "cut.dcm").write_bytes((tmp_path / "True.dcm").read_bytes()[:300])
     with pytest.raises(Unreadable):
         decode(tmp_path / "cut.dcm", GREY)
+
+
+@pytest.mark.filterwarnings("ignore")  # of pydicom, about how the file is written
+@pytest.mark.parametrize("implicit", [False, True])
+def test_a_deflated_dicom_file_is_refused_before_it_is_inflated(
+    implicit: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of 70 kB would take 64 MiB; one of the allowed size, 64 GB."""
+    reader = pytest.importorskip("pydicom.filereader")
+
+    class Sealed:
+        MAX_WBITS = zlib.MAX_WBITS
+
+        @staticmethod
+        def decompress(raw: bytes, bits: int) -> bytes:
+            pytest.fail("inflated")
+
+    monkeypatch.setattr(reader, "zlib", Sealed)
+    squeezed = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OW", 0, 2**26) + bytes(2**26)
+    uid = b"1.2.840.10008.1.2.1.99"
+    named = struct.pack("<HHI", 2, 16, len(uid)) if implicit else struct.pack("<HH2sH", 2, 16, b"UI", len(uid))
+    place = tmp_path / "bomb.dcm"
+    place.write_bytes(bytes(128) + b"DICM" + named + uid + squeezed.compress(body) + squeezed.flush())
+    assert place.stat().st_size < 100_000
+    with pytest.raises(Unreadable):
+        decode(place, GREY)

@@ -125,12 +125,39 @@ def test_a_schema_of_pictures_alone_is_read() -> None:
         ({"scan": PIXELS[:5]}, "5 pictures of 'scan' for 6 rows"),
         ({"scan": PIXELS.astype(float)}, "no array of uint8"),
         ({"scan": PIXELS[0]}, "3 or 4 dimensions"),
+        ({"scan": np.zeros((6, 4, 4, 4), np.uint8)}, "are of 4 × 4 × 4"),
+        ({"scan": np.zeros((6, 0, 4), np.uint8)}, "are of 0 × 4"),
         ({"ill": PIXELS}, "'ill' holds no pictures"),
     ],
 )
 def test_arrays_that_do_not_fit(given: dict[str, Any], what: str) -> None:
     with pytest.raises(DataError, match=what):
         read_images(frame(["x"] * 6).drop(columns="scan"), schema(), arrays=given)
+
+
+@pytest.mark.parametrize(
+    ("scans", "given", "what"),
+    [
+        ([0, 1, None], {}, "holds numbers, and `arrays`"),
+        (["0.png", None, "2.png"], {}, "holds paths, and there is no folder"),
+        (["0", "1", None], {"arrays": {"scan": PIXELS}}, "holds no numbers, and `arrays`"),
+        ([b"torn", b"", None], {"arrays": {"scan": PIXELS}}, "holds no numbers, and `arrays`"),
+    ],
+    ids=["numbers", "paths", "text beside arrays", "bytes beside arrays"],
+)
+def test_columns_that_could_name_no_picture(scans: list[Any], given: dict[str, Any], what: str) -> None:
+    """Structure, told by type alone: otherwise each row's picture would be a fault of its content."""
+    kind: Any = pd.ArrowDtype(pa.array(scans).type)
+    table = frame(["x"] * 3).assign(scan=pd.Series(scans, dtype=kind))
+    with pytest.raises(DataError, match=what):
+        read_images(table, schema(nullable=True), **given)
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string(), pa.binary(), pa.float64(), pa.null()], ids=str)
+@pytest.mark.parametrize("given", [{}, {"arrays": {"scan": PIXELS}}], ids=["alone", "beside arrays"])
+def test_a_column_of_nulls_may_be_of_any_type(kind: pa.DataType, given: dict[str, Any]) -> None:
+    table = frame(["x"] * 3).assign(scan=pd.Series([None] * 3, dtype=pd.ArrowDtype(kind)))
+    assert read_images(table, schema(nullable=True), **given).pictures["scan"].missing.all()
 
 
 def test_other_faults_of_structure(tmp_path: Path, folder: Path) -> None:

@@ -124,7 +124,7 @@ def test_keep() -> None:
 
 # --- the split -----------------------------------------------------------------------------------
 
-people = st.lists(st.text("abcdefäø01 ", min_size=1, max_size=3), max_size=30)
+people = st.lists(st.text("abcdefäø01 \0", min_size=1, max_size=3), max_size=30)
 
 
 @settings(max_examples=200, deadline=None)
@@ -154,6 +154,16 @@ def test_the_split_by_its_words(rows: list[str], k: int) -> None:
         kept = sorted(range(len(digests)), key=digests.__getitem__)[:limit]
         expected[subject] = (bool(coin), set(kept) if len(digests) > limit else set(range(len(digests))))
     assert sides(split) == expected
+
+
+def test_ids_that_differ_in_a_nul_are_two_subjects() -> None:
+    """Whichever rows of hers are kept, those of "ann" have no part in it."""
+    both = ["ann", "ann\0", "ann\0", "ann", "ann\0", "ann\0"]
+    for seed in range(8):
+        purse = Purse(key=bytes([seed]) * 32, contribution=2)
+        fates = sides(granted(both).split(purse))
+        assert {subject: len(rows) for subject, (_, rows) in fates.items()} == {"ann": 2, "ann\0": 2}
+        assert sides(granted([s for s in both if s != "ann"]).split(purse)) == {"ann\0": fates["ann\0"]}
 
 
 def test_both_sides_say_where_they_come_from() -> None:

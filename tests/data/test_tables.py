@@ -175,6 +175,15 @@ def test_rows_without_a_subject_are_lost(tmp_path: Path) -> None:
     assert read_table(path, schema).subjects.tolist() == ["007", "7"]
 
 
+def test_a_nul_belongs_to_the_id(tmp_path: Path) -> None:
+    schema = made.schema({"person": {"kind": "identifier"}, "n": {"kind": "integer", "min": 0, "max": 9}})
+    frame = pd.DataFrame({"person": ["p", "p\0", " p\0 ", "\0", "p\0\0"], "n": range(5)})
+    for data in (frame, made.written(frame, tmp_path, "parquet"), made.written(frame, tmp_path, "csv")):
+        records = read_table(data, schema)
+        assert records.subjects.tolist() == ["p", "p\0", "p\0", "\0", "p\0\0"]
+        assert not records.faults
+
+
 # --- what is not learned -------------------------------------------------------------------------
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,63 @@ def test_a_write_that_broke_leaves_the_one_before(tmp_path: Path, monkeypatch: p
     assert (kept.newest() or (0,))[0] == 1
     kept.save(3, STATE)
     assert names(kept) == ["step-0000003.safetensors"]
+
+
+def test_two_processes_write_each_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one has written and not yet renamed, another writes: both are whole, and the highest step stays."""
+    kept, other, rename = files(tmp_path), files(tmp_path), Path.replace
+
+    def slow(self: Path, target: Path) -> Path:
+        monkeypatch.undo()
+        other.save(4, {"w": torch.full((1000,), 4.0)})
+        assert len(list(kept.folder.glob("half*"))) == 1
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", slow)
+    kept.save(3, {"w": torch.full((7,), 3.0)})
+    step, tensors = kept.newest() or (0, {})
+    assert (step, tensors["w"].tolist()) == (4, [4.0] * 1000)
+    other.save(5, STATE)
+    assert names(kept) == ["step-0000005.safetensors"]
+
+
+def test_a_checkpoint_that_another_process_deletes_is_not_a_broken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = files(tmp_path)
+    kept.save(1, STATE)
+    listed, first = CheckpointFiles._steps, [[1]]
+    kept.save(2, STATE)
+    monkeypatch.setattr(CheckpointFiles, "_steps", lambda self: first.pop() if first else listed(self))
+    assert (kept.newest() or (0,))[0] == 2
+
+
+def test_half_written_files_are_swept(tmp_path: Path) -> None:
+    """Those of a process that was killed: an hour later by the next write, in any case by the end of the fit."""
+    kept = files(tmp_path)
+    kept.save(1, STATE)
+    old, new = kept.folder / "half-1-aa", kept.folder / "half-2-bb"
+    for half in (old, new):
+        half.write_bytes(b"x")
+    os.utime(old, (time.time() - 7200, time.time() - 7200))
+    kept.save(2, STATE)
+    assert names(kept) == ["half-2-bb", "step-0000002.safetensors"]
+    kept.clear()
+    assert names(kept) == []
+    kept.clear()
+    files(tmp_path / "nowhere").clear()
+
+
+def test_checkpoints_that_cannot_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = files(tmp_path)
+    kept.save(1, STATE)
+
+    def refused(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(StorageError, match="Read-only"):
+        kept.clear()
 
 
 def test_checkpoints_of_something_else_are_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from privsynth.errors import StudyError
+from privsynth.errors import ConditionError, StudyError
 from privsynth.generators.images.statistics import ImageStatistics
 from privsynth.pipeline.study import load_study
 from privsynth.release.verify import verify
@@ -82,6 +82,22 @@ def test_a_generator_that_cannot_be_is_told_at_its_line(
     assert what in said.err
     assert "study.yaml:10" in said.err
     with pytest.raises(StudyError) if "unknown" in what or "known" in what else pytest.raises(Exception, match=what):
+        load_study(folder / "study.yaml")
+
+
+@pytest.mark.parametrize("asked", ["where: {scan: there}", 'balance: {scan: {there: 0.9, "null": 0.1}}'])
+def test_a_study_may_ask_for_rows_with_pictures(laid: Path, tmp_path: Path, asked: str) -> None:
+    folder = tmp_path / "digits"
+    shutil.copytree(laid, folder)
+    changes = {"schema": ("mode: L}", "mode: L, nullable: true}"), "study": ("balance: {digit: equal}", asked)}
+    for name, (old, new) in changes.items():
+        text = (folder / f"{name}.yaml").read_text()
+        assert old in text
+        (folder / f"{name}.yaml").write_text(text.replace(old, new))
+    study = load_study(folder / "study.yaml")
+    assert {**study.condition(), **study.balance()}.keys() == {"scan"}
+    (folder / "schema.yaml").write_text((laid / "schema.yaml").read_text())
+    with pytest.raises(ConditionError):
         load_study(folder / "study.yaml")
 
 

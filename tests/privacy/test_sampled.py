@@ -48,6 +48,27 @@ def test_one_step_lies_below_its_mixture_in_both_directions(noise: float, rate: 
         assert hockey_stick(noise, rate, epsilon, remove=remove) <= mixture(mu, 1e-6, epsilon) + 1e-11
 
 
+@pytest.mark.parametrize(("noise", "rate"), [(1.0, 0.01), (0.5, 0.001), (0.3, 0.01)])
+def test_one_step_lies_below_its_mixture_far_out(noise: float, rate: float) -> None:
+    """Where the μ of the central limit is small beside one step's loss: up to epsilon 20."""
+    mu = dominating_mu(sampled_steps(noise=noise, rate=rate, steps=1), delta=DELTA)
+    for epsilon in np.linspace(0.0, 20.0, 801):
+        for remove in (True, False):
+            assert hockey_stick(noise, rate, epsilon, remove=remove) <= mixture(mu, DELTA, epsilon) * (1 + 1e-9) + 1e-15
+
+
+def test_few_rare_steps_lie_below_their_mixture_far_out() -> None:
+    """Ten at rate 0.001: the curve of all is at least that of one, in closed form."""
+    mu = dominating_mu(sampled_steps(noise=0.5, rate=0.001, steps=10), delta=DELTA)
+    loss = from_gaussian_mechanism(0.5, sampling_prob=0.001, value_discretization_interval=1e-3).self_compose(10)
+    epsilons = np.linspace(0.0, 20.0, 801)
+    composed = np.asarray(loss.get_delta_for_epsilon(epsilons))
+    for epsilon, true in zip(epsilons, composed, strict=True):
+        least = hockey_stick(0.5, 0.001, epsilon, remove=True)
+        assert least <= true * (1 + 1e-6) + 1e-15
+        assert true <= mixture(mu, DELTA, epsilon) * (1 + 1e-6) + 1e-13
+
+
 @pytest.mark.parametrize(
     ("noise", "rate", "steps"), [(1.0, 0.05, 200), (4.5, 0.068, 300), (0.8, 0.01, 1000), (6.0, 0.9, 20)]
 )

@@ -18,6 +18,7 @@ from privsynth.data.records import Granted, Split, Synthetic
 from privsynth.data.schema import parse_schema
 from privsynth.data.tables import read_table
 from privsynth.errors import HoldError, PolicyError, PrivsynthError, ReleaseRefused, SeededNoise
+from privsynth.generators.base import check_rows
 from privsynth.generators.marginals import MarginalModel
 from privsynth.ledger.store import Hold, Status
 from privsynth.policy.consent import filter_consent
@@ -435,6 +436,20 @@ def test_consent_read_under_another_policy_is_refused(fitted: Fitted) -> None:
     world, _, _ = fitted
     with pytest.raises(HoldError, match="another policy"):
         world.recipe.fit(replace(world.split.train, policy="0" * 64), world.hold())
+
+
+def test_rows_of_subjects_are_counted_to_the_last_character(fitted: Fitted) -> None:
+    """ "p" and "p\\0" with as many rows as were bought each are two subjects."""
+    world, _, _ = fitted
+    train = world.split.train
+    ids = train.records.subjects
+    alike = np.array([ids[0], f"{ids[0]}\0"], dtype=object)
+    records = replace(train.records, frame=train.records.frame.iloc[: 2 * train.contribution])
+    check_rows(replace(train, records=replace(records, subjects=np.repeat(alike, train.contribution))), world.hold())
+    with pytest.raises(HoldError, match="rows of a subject"):
+        check_rows(
+            replace(train, records=replace(records, subjects=np.repeat(ids[:1], 2 * train.contribution))), world.hold()
+        )
 
 
 def test_more_rows_of_a_subject_than_were_bought_are_refused(fitted: Fitted) -> None:

@@ -12,6 +12,11 @@ def test_rows_are_grouped_by_subject() -> None:
     assert len(rows.some(2, rng=np.random.default_rng(0)).of_subjects(np.array([0]))) >= 1
 
 
+def test_a_nul_tells_two_subjects_apart() -> None:
+    rows = Rows.of(np.zeros((4, 1), dtype=int), np.array(["a\0", "a", "b", "a\0"], dtype=object))
+    assert rows.subjects == 3 and rows.group.tolist() == [1, 0, 2, 1]
+
+
 def test_without_ids_a_row_is_a_subject() -> None:
     rows = Rows.of(np.zeros((4, 1), dtype=int))
     assert rows.subjects == 4 and rows.some(9, rng=np.random.default_rng(0)).subjects == 4

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from privsynth.data.codec import Codes
+from privsynth.data.subjects import grouped
 
 Ints = npt.NDArray[np.int64]
 
@@ -23,12 +24,10 @@ class CodedRows:
     """
 
     def __init__(self, cells: Codes, whose: npt.NDArray[np.object_]) -> None:
-        import pandas as pd
-
-        codes, ids = pd.factorize(whose)
+        codes, people = grouped(whose)
         order = np.argsort(codes, kind="stable")
         self._cells = np.ascontiguousarray(cells[order], dtype=np.int32)
-        counts = np.bincount(codes, minlength=len(ids)) if len(codes) else np.zeros(0, dtype=np.int64)
+        counts = np.bincount(codes, minlength=people)
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     @property

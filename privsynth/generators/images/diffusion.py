@@ -316,14 +316,16 @@ class ImageDiffusion:
             noise: None for the operating system's secure source. A seeded source is for tests: the model says so and
                 no gate passes it.
             checkpoints: where the training's state is kept, of this hold alone: a fit that was cut off then goes on
-                after the last step that it leased, its lost steps spent; None: nowhere.
+                after the last step that it leased, its lost steps spent; None: nowhere. Deleted once the transcript
+                is kept.
             physical: subjects whose gradients are held at once; 64 by default, 256 on a GPU. It changes nothing else.
 
         Raises:
             HoldError: another recipe, source, purpose or recipient, or a hold already opened; public weights that are
                 not here.
             NetworkError, MissingExtra: this machine cannot train it; nothing was spent, unless it says so.
-            LedgerError, StorageError: the ledger cannot record it; nothing was measured.
+            LedgerError, StorageError: the ledger cannot record it; nothing was measured. Or checkpoints cannot be
+                written or deleted: it says so.
         """
         source = noise if noise is not None else SecureNoise()
         at_once = physical or (256 if self.device == "cuda" else 64)
@@ -336,6 +338,8 @@ class ImageDiffusion:
             self, first, train.records, hold, noise=source, checkpoints=kept, physical=at_once, progress=progress
         )
         hold.deposit(transcript.to_bytes())
+        if kept is not None:
+            kept.clear()
         return self._model(transcript, first)
 
     def refit(self, transcript: TrainedTranscript, receipt: Receipt, *, progress: Progress = SILENT) -> DiffusedModel:

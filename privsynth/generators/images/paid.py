@@ -12,11 +12,13 @@ from privsynth.generators.images.model import PicturedModel
 from privsynth.generators.images.source import Sitters
 from privsynth.generators.images.trained import TrainedTranscript
 from privsynth.generators.images.training import Beside, fast_way, lesson, warmed
+from privsynth.generators.images.transcript import PicturedTranscript
 from privsynth.generators.marginals.terms import Terms
 from privsynth.generators.training import Leased
 from privsynth.ledger.store import Hold
 from privsynth.privacy.dpsgd import Checkpoints
 from privsynth.privacy.dpsgd import train as train_privately
+from privsynth.privacy.events import Provenance
 from privsynth.privacy.noise import TrainingNoise, provenance_of
 from privsynth.progress import Progress
 
@@ -37,11 +39,10 @@ def bought(
     cut off. With where the training's state is to be kept.
 
     Raises:
-        HoldError: the hold is not this fit's, or was opened and nothing of it was kept.
+        HoldError: the hold is not this fit's, or was opened and nothing of it was kept; or as :func:`_check_begun`.
     """
     pictures, first = recipe.share(hold.prices.mu_fit), recipe.first
-    mark = f"{hold.id}{':benchmark' if train.benchmark else ''}"
-    begun = None if checkpoints is None else Beside.found(checkpoints, hold=mark)
+    begun = None if checkpoints is None else Beside.found(checkpoints, hold=hold.id)
     if begun is None:
         hold.open_fit(
             recipe=recipe.identity,
@@ -54,15 +55,34 @@ def bought(
         told, table = first.buy(
             train.records, Terms.of(hold), receipt, noise=noise, pictures=pictures, progress=progress
         )
-        kept = None if checkpoints is None else Beside.begin(checkpoints, told, hold=mark)
+        kept = None if checkpoints is None else Beside.begin(checkpoints, told, hold=hold.id)
         return first.fitted(told, receipt, table, pictures=pictures), kept
     kept, told = begun
     receipt = first.receipt(hold, provenance_of(noise))
-    asked = (recipe.identity, train.source, train.purpose, train.recipient, first.identity, receipt.noise)
-    if (hold.recipe, hold.source, hold.purpose, hold.recipient, told.recipe, told.noise) != asked:
-        raise HoldError("these checkpoints are of another fit", mend="one place for each hold")
+    _check_begun(recipe, train, hold, told, noise=receipt.noise)
     table = first.table.fitted(told.table, receipt, progress=progress)
     return first.fitted(told, receipt, table, pictures=pictures), kept
+
+
+def _check_begun(
+    recipe: ImageDiffusion, train: Train, hold: Hold, told: PicturedTranscript, *, noise: Provenance
+) -> None:
+    """What ``open_fit`` asked before the fit was cut off, asked again of what it would go on with.
+
+    Of the rows themselves: :func:`privsynth.generators.base.check_rows` has asked for the hold's policy, coins and
+    contribution, so nobody who is held out is among them. That they are those of the first process is not checked,
+    for nothing of them is kept that could tell: rows that were read anew may differ. It costs no subject more, for
+    what was bought of hers before and each step since are priced one by one, whatever others are there.
+
+    Raises:
+        HoldError: another recipe, source, purpose, recipient or noise, or one of the two is a benchmark and not both.
+    """
+    asked = (recipe.identity, train.source, train.purpose, train.recipient, recipe.first.identity, noise)
+    if (hold.recipe, hold.source, hold.purpose, hold.recipient, told.recipe, told.noise) != asked:
+        raise HoldError("these checkpoints are of another fit", mend="one place for each hold")
+    if hold.benchmark != train.benchmark:
+        begun, given = ("Split.benchmark's", "a split's") if hold.benchmark else ("a split's", "Split.benchmark's")
+        raise HoldError(f"the fit was begun with {begun} rows, and these are {given}", mend="pass what it began with")
 
 
 def trained(

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from privsynth.data.pictures import Pixels
+from privsynth.data.subjects import grouped
 from privsynth.generators.images.edm import dropped, log_normal, losses
 from privsynth.generators.images.normal import Normal, Prior, plain
 from privsynth.generators.images.space import Space
@@ -40,9 +41,9 @@ class Sitters:
     _short: Tensor | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        _, codes = np.unique(self.whose.astype(str), return_inverse=True)
+        codes, people = grouped(self.whose, by_text=True)
         self._order = np.argsort(codes, kind="stable").astype(np.int64)
-        counts = np.bincount(codes) if len(codes) else np.zeros(0, dtype=np.int64)
+        counts = np.bincount(codes, minlength=people)
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         if len(self.space.shape) == 1 and len(self.pixels):  # short vectors are kept, pictures made as they are asked
             parts = range(0, len(self.pixels), _AT_ONCE)

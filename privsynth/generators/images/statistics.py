@@ -35,6 +35,7 @@ from privsynth.generators.images.model import PicturedModel
 from privsynth.generators.images.outlook import LEAST_TOLD, Outlook
 from privsynth.generators.images.portrait import MOST_ASKED, Portrait, Setting, effects_share, portray
 from privsynth.generators.images.sums import Till
+from privsynth.generators.images.threads import one_thread
 from privsynth.generators.images.transcript import PicturedTranscript
 from privsynth.generators.marginals import MarginalModel, Marginals
 from privsynth.generators.marginals.plan import Plan
@@ -325,7 +326,8 @@ class ImageStatistics:
         cap = terms.cap - cap_table if pictures == PICTURES else terms.cap * pictures
         till = Till(Purse(noise, cap=cap), contribution=terms.contribution)
         rows = self._rows(records, fitted, till, terms, pictures, progress)
-        portray(rows, rows.setting, rows=self._pictured(fitted), beside=self._beside(fitted))
+        with one_thread():
+            portray(rows, rows.setting, rows=self._pictured(fitted), beside=self._beside(fitted))
         return PicturedTranscript(table, rows.told, self.identity, receipt.noise), fitted
 
     def refit(self, transcript: PicturedTranscript, receipt: Receipt, *, progress: Progress = SILENT) -> PicturedModel:

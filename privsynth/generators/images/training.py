@@ -70,6 +70,10 @@ class Beside:
             return None
         return found[0], {name: tensor for name, tensor in found[1].items() if name not in (_BOUGHT, _HOLD)}
 
+    def clear(self) -> None:
+        """See :class:`privsynth.privacy.dpsgd.plan.Checkpoints`."""
+        self.held.clear()
+
     @classmethod
     def begin(cls, held: Checkpoints, bought: PicturedTranscript, *, hold: str) -> Beside:
         """Keep what was bought, durably."""

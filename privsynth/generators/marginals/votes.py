@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from privsynth.data.subjects import grouped
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -29,14 +31,12 @@ def count_votes(texts: pd.Series[Any], subjects: npt.NDArray[np.object_], *, res
     Neighbours: add or remove one subject. Sensitivity: she holds at most k categories, each counted once, so the
     counts of the categories that others hold move by √k in L2 at most. ``rest`` is no category.
     """
-    import pandas as pd
-
     kept = (~texts.isna() & (texts != rest)).to_numpy()
     held = texts[kept].cat.remove_unused_categories()
     names = sorted(str(name) for name in held.cat.categories)
     codes = held.cat.set_categories(names).cat.codes.to_numpy().astype(np.int64)
-    whose, _ = pd.factorize(subjects[kept])
-    pairs = np.unique(whose.astype(np.int64) * max(len(names), 1) + codes)
+    whose, _ = grouped(subjects[kept])
+    pairs = np.unique(whose * max(len(names), 1) + codes)
     return names, np.bincount(pairs % max(len(names), 1), minlength=len(names)).astype(np.int64)
 
 

@@ -4,26 +4,26 @@ Clipping bounds what a subject does only if nothing of her is in another's gradi
 if the per-example gradients are right. Both fail silently: batch normalisation mixes examples and passes every
 validator; a convolution of a ``channels_last`` tensor gets wrong per-example gradients (Opacus 1.6.0, as_strided of
 assumed strides). So both are tried out on a copy of the network, with random weights, for an output layer that starts
-at zero would hide everything before it.
+at zero would hide everything before it; and on unusual numbers, for a mean over examples may come in only where one of
+them is NaN.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from privsynth.errors import NetworkError, PrivsynthError
-from privsynth.privacy.dpsgd.clip import example_gradients, per_example
+from privsynth.errors import NetworkError
+from privsynth.privacy.dpsgd.clip import per_example
 from privsynth.privacy.dpsgd.plan import Loss, MakeBatch
+from privsynth.privacy.dpsgd.trial import EXAMPLES, SAME, Batch, Probe, Trial, moved, probes, randomised, refusing
 
-_EXAMPLES = 4
-_SAME = 1e-5  # of the largest value: other examples may not move by more
 _RIGHT = 1e-3  # of a parameter's gradient: wrong strides are off by 0.3 and more, right ones by 3e-7
 _FLOOR = 1e-6  # of all gradients together
 _CONVOLUTIONS = (
@@ -34,7 +34,6 @@ _CONVOLUTIONS = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
-_Batch = Mapping[str, Tensor]
 
 
 def check_network(network: nn.Module, loss: Loss, make_batch: MakeBatch) -> None:
@@ -49,54 +48,14 @@ def check_network(network: nn.Module, loss: Loss, make_batch: MakeBatch) -> None
         NetworkError: it names the layer and the mend.
     """
     rng = np.random.default_rng(0)
-    trial = _Trial(_randomised(network), loss)
-    batch, other = (make_batch(_EXAMPLES, rng) for _ in range(2))
+    trial = Trial(randomised(network), loss)
+    batch, other = (make_batch(EXAMPLES, rng) for _ in range(2))
     _known_faults(trial.network)
     with torch.random.fork_rng(devices=[]):
         trial.start = torch.get_rng_state()
         _keeps_apart(trial, batch, other)
         _has_right_gradients(trial, batch)
-
-
-@dataclass
-class _Trial:
-    """A copy of the network, run again and again with the same randomness."""
-
-    network: nn.Module
-    loss: Loss
-    start: Tensor = field(default_factory=torch.get_rng_state)
-
-    def losses(self, batch: _Batch) -> Tensor:
-        """(examples,) losses."""
-        torch.set_rng_state(self.start)
-        batch = {name: tensor.clone() for name, tensor in batch.items()}
-        losses = self.loss(self.network, batch, Generator().manual_seed(0))
-        if losses.shape != (_EXAMPLES,):
-            raise NetworkError(
-                f"the loss of {_EXAMPLES} examples has shape {tuple(losses.shape)}",
-                mend=f"one loss for each example: shape ({_EXAMPLES},)",
-            )
-        if not bool(torch.isfinite(losses).all()):
-            raise NetworkError("the loss of random examples is not finite", mend="examples of a usual size")
-        return losses
-
-    def traced(self, batch: _Batch) -> list[tuple[str, Tensor, Tensor]]:
-        """(module, what went in, what came out) in the order in which modules ended, the loss last."""
-        trace: list[tuple[str, Tensor, Tensor]] = []
-
-        def keep(name: str) -> object:
-            def hook(_: nn.Module, given: tuple[object, ...], made: object) -> None:
-                tensors = [t.detach().clone() for t in (*given[:1], made) if isinstance(t, Tensor)]
-                if len(tensors) == 2 and all(t.dim() and len(t) == _EXAMPLES for t in tensors):
-                    trace.append((name, tensors[0], tensors[1]))
-
-            return hook
-
-        hooks = [m.register_forward_hook(keep(name)) for name, m in self.network.named_modules() if name]
-        losses = self.losses(batch).detach()
-        for hook in hooks:
-            hook.remove()
-        return [*trace, ("the loss", losses, losses)]
+        _keeps_gradients_apart(trial, batch, other)
 
 
 # --- what is known to be wrong -------------------------------------------------------------------
@@ -122,12 +81,19 @@ def _known_faults(network: nn.Module) -> None:
 
 
 @contextmanager
-def _contiguous_inputs(network: nn.Module) -> Iterator[None]:
-    """While the block runs, a convolution of a tensor that is not contiguous is refused."""
+def _sound_inputs(network: nn.Module) -> Iterator[None]:
+    """While the block runs, a layer that is trained sees all examples, and a convolution no strides but the usual."""
 
     def refuse(name: str) -> object:
-        def hook(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            if not all(tensor.is_contiguous() for tensor in given):
+        def hook(module: nn.Module, given: tuple[object, ...]) -> None:
+            tensors = [t for t in given if isinstance(t, Tensor)]
+            if tensors and (not tensors[0].dim() or len(tensors[0]) != EXAMPLES):
+                raise NetworkError(
+                    f"a layer was called on {tuple(tensors[0].shape)}, which is not one entry for each example",
+                    where=_named(name, module),
+                    mend="call it on all examples, and take what counts afterwards",
+                )
+            if isinstance(module, _CONVOLUTIONS) and not all(tensor.is_contiguous() for tensor in tensors):
                 raise NetworkError(
                     "a convolution's input is not contiguous (a view, or channels_last): wrong per-example gradients",
                     where=_named(name, module),
@@ -137,9 +103,9 @@ def _contiguous_inputs(network: nn.Module) -> Iterator[None]:
         return hook
 
     hooks = [
-        module.register_forward_pre_hook(refuse(name))  # type: ignore[arg-type]
+        module.register_forward_pre_hook(refuse(name))
         for name, module in network.named_modules()
-        if isinstance(module, _CONVOLUTIONS)
+        if any(p.requires_grad for p in module.parameters(recurse=False))
     ]
     try:
         yield
@@ -151,43 +117,43 @@ def _contiguous_inputs(network: nn.Module) -> Iterator[None]:
 # --- examples stay apart -------------------------------------------------------------------------
 
 
-def _keeps_apart(trial: _Trial, batch: _Batch, other: _Batch) -> None:
+def _keeps_apart(trial: Trial, batch: Batch, other: Batch) -> None:
     """Replace one example after the other: nothing else may move, and nothing may be remembered."""
-    buffers = {name: b.clone() for name, b in trial.network.named_buffers()}
-    with _contiguous_inputs(trial.network):
-        with _refusing("the loss of random examples failed", mend="try it on what make_batch gives"):
+    held = {name: t.clone() for name, t in _held(trial.network)}
+    used = Trial(copy.deepcopy(trial.network), trial.loss, trial.start)
+    with _sound_inputs(trial.network):
+        with refusing("the loss of random examples failed", mend="try it on what make_batch gives"):
             before = trial.traced(batch)
         _forgets(trial, batch, before[-1][1])
-        for j in range(_EXAMPLES):
-            changed = {name: tensor.clone() for name, tensor in batch.items()}
-            for name, tensor in changed.items():
-                tensor[j] = other[name][j]
-            others = [i for i in range(_EXAMPLES) if i != j]
-            for (name, given, made), (_, given_now, made_now) in zip(before, trial.traced(changed), strict=True):
-                if _moved(given[others], given_now[others]):
-                    raise _mixing(f"before {_named(name, _module(trial.network, name))}")
-                if _moved(made[others], made_now[others]):
-                    raise _mixing(_named(name, _module(trial.network, name)))
+        last = before
+        for probe in probes(batch, other):
+            with refusing(f"the loss failed{_on(probe)}", mend="losses that come out for any numbers"):
+                now = trial.traced(probe.batch, usual=not probe.unusual)
+            first, last = before if probe.first else last, now
+            if [name for name, _, _ in now] != [name for name, _, _ in first]:
+                raise _mixing(f"the course of layers{_on(probe)}")
+            for (name, given, made), (_, given_now, made_now) in zip(first, now, strict=True):
+                where = _named(name, _module(trial.network, name))
+                if moved(given[probe.others], given_now[probe.others]):
+                    raise _mixing(f"before {where}{_on(probe)}")
+                if moved(made[probe.others], made_now[probe.others]):
+                    raise _mixing(f"{where}{_on(probe)}")
         _forgets(trial, batch, before[-1][1])
-    for name, buffer in trial.network.named_buffers():
-        if not torch.equal(buffer, buffers[name]):
-            raise NetworkError("a forward pass changes a buffer", where=name, mend="no running statistics")
+    for name, tensor in _held(trial.network):
+        if not torch.equal(tensor, held[name]):
+            raise NetworkError(
+                "a forward pass changes a buffer or a parameter", where=name, mend="no running or first statistics"
+            )
+    used.losses(other)
+    _forgets(used, batch, before[-1][1])
 
 
-def _forgets(trial: _Trial, batch: _Batch, losses: Tensor) -> None:
-    if _moved(losses, trial.losses(batch)):
+def _forgets(trial: Trial, batch: Batch, losses: Tensor) -> None:
+    if moved(losses, trial.losses(batch)):
         raise NetworkError(
             "the network remembers what it saw: the same examples gave other losses",
             mend="no state that a forward pass changes",
         )
-
-
-def _moved(before: Tensor, after: Tensor) -> bool:
-    if before.shape != after.shape:
-        return True
-    if not before.is_floating_point():
-        return not torch.equal(before, after)
-    return bool((before - after).abs().max() > _SAME * (before.abs().max() + 1e-12)) if before.numel() else False
 
 
 def _mixing(where: str) -> NetworkError:
@@ -201,11 +167,11 @@ def _mixing(where: str) -> NetworkError:
 # --- gradients are right -------------------------------------------------------------------------
 
 
-def _has_right_gradients(trial: _Trial, batch: _Batch) -> None:
+def _has_right_gradients(trial: Trial, batch: Batch) -> None:
     """Per-example gradients as the loop takes them, against one backward pass for each example."""
     named = {name: p for name, p in trial.network.named_parameters() if p.requires_grad}
     losses = trial.losses(batch)
-    with _refusing("the loss has no gradient", mend="no detach, no in-place layers"):
+    with refusing("the loss has no gradient", mend="no detach, no in-place layers"):
         one_by_one = [
             torch.autograd.grad(one, list(named.values()), retain_graph=True, allow_unused=True) for one in losses
         ]
@@ -219,21 +185,20 @@ def _has_right_gradients(trial: _Trial, batch: _Batch) -> None:
         for one in one_by_one
     ]
     true = {
-        name: torch.stack(each).reshape(_EXAMPLES, -1)
+        name: torch.stack(each).reshape(EXAMPLES, -1)
         for name, each in zip(named, zip(*filled, strict=True), strict=True)
     }
     with (
-        _refusing(
+        refusing(
             "a layer has no per-example gradients",
             mend="parameters in leaf layers of one tensor argument, and no in-place layer after them",
         ),
         per_example(trial.network),
     ):
-        trial.losses(batch).sum().backward()  # type: ignore[no-untyped-call]
-        found = {name: example_gradients(p, _EXAMPLES) for name, p in named.items()}
+        found = trial.gradients(batch)
     whole = sum(float(t.norm()) ** 2 for t in true.values()) ** 0.5
     for name in named:
-        if float((found[name] - true[name]).norm()) > _RIGHT * float(true[name].norm()) + _FLOOR * whole:
+        if not float((found[name] - true[name]).norm()) <= _RIGHT * float(true[name].norm()) + _FLOOR * whole:
             owner = name.rpartition(".")[0]
             raise NetworkError(
                 "per-example gradients are wrong",
@@ -242,37 +207,57 @@ def _has_right_gradients(trial: _Trial, batch: _Batch) -> None:
             )
 
 
+def _keeps_gradients_apart(trial: Trial, batch: Batch, other: Batch) -> None:
+    """As :func:`_keeps_apart`, for gradients: a backward pass can mix what the forward pass leaves alone."""
+    with (
+        refusing("a gradient failed on unusual numbers", mend="layers that take any numbers"),
+        per_example(trial.network),
+    ):
+        first = trial.gradients(batch)
+        last = first
+        for probe in probes(batch, other):
+            before, last = first if probe.first else last, trial.gradients(probe.batch, usual=not probe.unusual)
+            if (name := _first_moved(before, last, probe.others)) is not None:
+                _forgets_gradients(trial, batch, first)
+                raise _mixing(f"the gradient of {name}{_on(probe)}")
+        _forgets_gradients(trial, batch, first)
+
+
+def _forgets_gradients(trial: Trial, batch: Batch, first: dict[str, Tensor]) -> None:
+    if (name := _first_moved(first, trial.gradients(batch), list(range(EXAMPLES)))) is not None:
+        raise NetworkError(
+            "the network remembers what it saw: the same examples gave other gradients",
+            where=f"the gradient of {name}",
+            mend="no state that a pass changes",
+        )
+
+
+def _first_moved(before: dict[str, Tensor], after: dict[str, Tensor], examples: list[int]) -> str | None:
+    """The first parameter where one of these examples' gradients differs by more than rounding of all of it.
+
+    A gradient that is not finite is one that the loop takes for zero.
+    """
+    sizes, sizes_now = (
+        torch.stack([g[examples].double().norm(dim=1) for g in gradients.values()]).norm(dim=0)
+        for gradients in (before, after)
+    )
+    zero = ~torch.isfinite(sizes) & ~torch.isfinite(sizes_now)
+    for name, gradient in before.items():
+        gap = (gradient - after[name])[examples].double().norm(dim=1)
+        if not bool((zero | (torch.isfinite(sizes) & (gap <= SAME * (sizes + 1e-12)))).all()):
+            return name
+    return None
+
+
 # --- helpers -------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _refusing(what: str, *, mend: str) -> Iterator[None]:
-    """A fault of torch or Opacus in the block, on random examples, as a refusal."""
-    try:
-        yield
-    except NetworkError:
-        raise
-    except (
-        NotImplementedError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-        AttributeError,
-        LookupError,
-        PrivsynthError,
-    ) as fault:
-        raise NetworkError(f"{what}: {fault}", mend=mend) from fault
+def _on(probe: Probe) -> str:
+    return ", where an example has NaN, infinite or huge numbers" if probe.unusual else ""
 
 
-def _randomised(network: nn.Module) -> nn.Module:
-    """A copy on the CPU, in training mode, whose every weight matters."""
-    twin = copy.deepcopy(network).cpu().train()
-    generator = Generator().manual_seed(0)
-    with torch.no_grad():
-        for p in twin.parameters():
-            size = 0.3 if p.dim() < 2 else max(1, p[0].numel()) ** -0.5
-            p.add_(torch.randn(p.shape, generator=generator, dtype=p.dtype), alpha=size)
-    return twin
+def _held(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return chain(network.named_parameters(), network.named_buffers())
 
 
 def _module(network: nn.Module, name: str) -> nn.Module | None:

@@ -72,6 +72,10 @@ class Checkpoints(Protocol):
         """The newest state and its step; None if there is none."""
         ...
 
+    def clear(self) -> None:
+        """Delete them all: once what the training told is kept elsewhere."""
+        ...
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,20 @@ class Sums:
 
     def _leave_gradients(self, batch: Mapping[str, Tensor]) -> None:
         """Leave each example's gradient in the parameters."""
-        generator = Generator(self.device).manual_seed(int(self.noise.words(1)[0]) >> 1)
-        losses = self.loss(self.network, {name: t.to(self.device) for name, t in batch.items()}, generator)
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        own, for_all = (int(word) >> 1 for word in self.noise.words(2))
+        generator = Generator(self.device).manual_seed(own)
+        with _drawing(for_all, self.device):
+            losses = self.loss(self.network, {name: t.to(self.device) for name, t in batch.items()}, generator)
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _drawing(seed: int, device: str) -> Iterator[None]:
+    """While the block runs, torch's global generators (of dropout) draw by this seed: a user may know their own."""
+    places = [torch.device(device)] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=places):
+        torch.default_generator.manual_seed(seed)
+        for place in places:
+            with torch.cuda.device(place):
+                torch.cuda.manual_seed(seed)
+        yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from privsynth.generators.images import band as module
 from privsynth.generators.images.band import Band
 
 
@@ -116,3 +117,42 @@ def test_a_ring_is_of_one_channel_and_one_frequency() -> None:
     placed = Band(16, 16, False, 5, aligned=True).rings
     assert (placed[:25].min(), len(set(placed[25:]))) == (0, 3)
     assert placed[25:].max() < 0
+
+
+KINDS = [
+    Band(16, 12, False, 6),
+    Band(16, 12, False, 6, aligned=True),
+    Band(16, 12, True, 6),
+    Band(1, 7, False, 6),
+    Band(33, 29, False, 24, aligned=True),
+]
+
+
+@pytest.mark.parametrize("band", KINDS, ids=str)
+def test_nothing_depends_on_the_block(band: Band, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit: blocks bound memory and are no part of what is told."""
+    rng = np.random.default_rng(5)
+    shape = (band.height, band.width, *((3,) if band.colours else ()))
+    pixels, wild = rng.integers(0, 256, (37, *shape), dtype=np.uint8), rng.normal(size=(37, band.size))
+
+    def told() -> list[bytes]:
+        return [band.vectors(pixels).tobytes(), band.pixels(wild).tobytes(), band.seen(wild).tobytes()]
+
+    whole = told()
+    for most in (1, 5, 36):
+        monkeypatch.setattr(module, "_AT_ONCE", most)
+        assert told() == whole
+
+
+@pytest.mark.parametrize("band", KINDS, ids=str)
+def test_no_pictures_have_no_vectors(band: Band) -> None:
+    shape = (band.height, band.width, *((3,) if band.colours else ()))
+    assert band.vectors(np.zeros((0, *shape), dtype=np.uint8)).shape == (0, band.size)
+    assert band.pixels(np.zeros((0, band.size))).shape == (0, *shape)
+    assert band.seen(np.zeros((0, band.size))).shape == (0, band.size)
+
+
+def test_blocks_of_large_pictures_hold_fewer() -> None:
+    assert Band(28, 28, False, 14, aligned=True).at_once == 4096
+    assert Band(64, 64, True, 14).at_once == 341
+    assert Band(4096, 4096, True, 24).at_once == 1

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from privsynth.data.records import Split
+from privsynth.data.records import Granted, Split
 from privsynth.data.schema import Schema, parse_schema
 from privsynth.data.tables import read_images
 from privsynth.errors import BudgetError, ConditionError, HoldError, ModelError, NetworkError, SchemaError
@@ -32,7 +32,9 @@ from privsynth.policy.consent import filter_consent
 from privsynth.policy.document import load_policy
 from privsynth.privacy.accountant import mu_squared, share_out
 from privsynth.privacy.budget import Budget
+from privsynth.privacy.noise import SeededNoise
 from privsynth.privacy.sampled import dominating_mu
+from tests.release.test_gate import UNPAID
 from tests.world import ACTOR, POLICY, PURPOSE, RECIPIENT, register
 
 SCHEMA = """\
@@ -68,20 +70,20 @@ def rows(n: int = 1500) -> tuple[pd.DataFrame, Any]:
 class Desk:
     """Everything up to the fit: 4,000 people declared, of whom 1,000 are there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, policy: str = POLICY) -> None:
         frame, pixels = rows()
         folder.mkdir(exist_ok=True)
-        policy = POLICY.replace("target: ill", "target: bright").replace("[smoker]", "[striped]")
+        policy = policy.replace("target: ill", "target: bright").replace("[smoker]", "[striped]")
         (folder / "policy.yaml").write_text(policy)
         (folder / "consent.csv").write_text(register(frame))
         self.schema: Schema = parse_schema(SCHEMA)
         self.policy = load_policy(folder / "policy.yaml")
         self.ledger: Ledger = open_ledger(f"sqlite:///{folder / 'ledger.db'}", self.policy, actor=ACTOR)
         records = read_images(frame, self.schema, arrays={"scan": pixels})
-        granted = filter_consent(
+        self.granted: Granted = filter_consent(
             records, self.policy, register=folder / "consent.csv", purpose=PURPOSE, recipient=RECIPIENT
         )
-        self.split: Split = granted.split(self.ledger)
+        self.split: Split = self.granted.split(self.ledger)
 
     def recipe(self, **given: Any) -> ImageDiffusion:
         return ImageDiffusion(self.schema, Budget(9.0, 1e-8), by=("bright", "striped"), **{**SMALL, **given})
@@ -279,6 +281,7 @@ def test_a_fit_that_was_killed_goes_on_where_it_may(desk: Desk, tmp_path: Path) 
     assert found.transcript.steps_run in (11, 12)
     assert found.transcript.first.to_bytes() == bought
     assert hold.leased == 12
+    assert kept.newest() is None, "what is kept of the fit is its transcript"
     assert found.refits()
 
 
@@ -306,6 +309,47 @@ def test_checkpoints_of_another_fit_are_refused(tmp_path: Path) -> None:
         recipe.fit(desk.split.train, desk.hold(recipe), checkpoints=kept, progress=Until(0))
     with pytest.raises(HoldError, match="another fit"):
         other.fit(desk.split.train, desk.hold(other), checkpoints=kept)
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["a split's", "a benchmark's"])
+def test_a_fit_goes_on_with_a_benchmark_only_where_it_began_with_one(tmp_path: Path, begun: bool) -> None:
+    """The ledger knows with which; the mark in ``train`` and what lies beside the checkpoints do not count."""
+    desk = Desk(tmp_path / "desk", UNPAID)
+    recipe = desk.recipe(steps=3)
+    hold = desk.hold(recipe)
+    everyone = Split.benchmark(desk.granted, desk.ledger).train
+    own, other = (everyone, desk.split.train) if begun else (desk.split.train, everyone)
+    kept = CheckpointFiles(tmp_path / "kept", hold.id)
+    assert not hold.benchmark
+    with pytest.raises(Killed):
+        recipe.fit(own, hold, checkpoints=kept, progress=Until(0))
+    assert hold.benchmark is begun
+    leased = hold.leased
+    with pytest.raises(HoldError, match=r"the fit was begun with .*Split\.benchmark's"):
+        recipe.fit(other, hold, checkpoints=kept)
+    assert hold.leased == leased, "nothing ran"
+    assert recipe.fit(own, hold, checkpoints=kept).transcript.steps_run >= 1
+
+
+def test_what_a_fit_would_go_on_with_is_asked_as_at_its_beginning(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "desk")
+    recipe = desk.recipe(steps=3)
+    hold = desk.hold(recipe)
+    kept = CheckpointFiles(tmp_path / "kept", hold.id)
+    with pytest.raises(Killed):
+        recipe.fit(desk.split.train, hold, checkpoints=kept, progress=Until(0))
+    for train, noise in (
+        (replace(desk.split.train, purpose="elsewhere"), None),
+        (replace(desk.split.train, recipient="elsewhere"), None),
+        (replace(desk.split.train, source="elsewhere"), None),
+        (desk.split.train, SeededNoise(1)),
+    ):
+        with pytest.raises(HoldError, match="another fit"):
+            recipe.fit(train, hold, checkpoints=kept, noise=noise)
+    with pytest.raises(HoldError, match="another ledger"):
+        recipe.fit(replace(desk.split.train, coins="0" * 64), hold, checkpoints=kept)
+    with pytest.raises(HoldError):
+        desk.recipe(steps=2).fit(desk.split.train, hold, checkpoints=kept)
 
 
 def _bought(kept: CheckpointFiles) -> bytes:

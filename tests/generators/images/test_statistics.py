@@ -195,7 +195,7 @@ def test_altered_transcripts_are_refused(desk: Desk, model: PicturedModel) -> No
         desk.recipe.refit(other, model.receipt)
 
 
-def test_no_gate_lets_pictures_out_yet(desk: Desk, hold: Hold, model: PicturedModel) -> None:
+def test_a_policy_without_rules_for_pictures_lets_none_out(desk: Desk, hold: Hold, model: PicturedModel) -> None:
     with pytest.raises(PolicyError, match="pictures"):
         gate(cast("Any", model), desk.split, hold=hold, policy=desk.policy)
 

@@ -80,6 +80,86 @@ class Unused(nn.Module):
         return made
 
 
+class Starts(nn.Module):
+    """A shift by the mean of the first batch, in a parameter or beside it."""
+
+    def __init__(self, *, parameter: bool) -> None:
+        super().__init__()
+        self.layer, self.parameter = nn.Linear(8, 8), parameter
+        self.shift: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.shift is None:
+            self.shift = torch.zeros(8) if self.parameter else x.detach().mean(0)
+            if self.parameter:
+                self.layer.bias.data.copy_(x.detach().mean(0))
+        made: Tensor = self.layer(x - self.shift)
+        return made
+
+
+class LastScale(nn.Module):
+    """Gradients are scaled by the batch before this one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        scaled = x * self.scale
+        self.scale = float(torch.nan_to_num(x.detach().abs().mean()).clamp(0.1, 10.0))
+        return scaled + (x - scaled).detach()
+
+
+class Picks(nn.Module):
+    """A layer that only usual examples go through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all, self.usual = nn.Linear(6, 2), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        usual = (x.abs() < 50).all(dim=1).nonzero()[:, 0]
+        made: Tensor = self.all(x)
+        return made + torch.zeros_like(made).index_put((usual,), self.usual(x[usual]))
+
+
+def scaled_gradient(scale: Callable[[Tensor], Tensor]) -> nn.Module:
+    """The input, with a gradient times ``scale`` of the batch."""
+
+    def straight_through(x: Tensor) -> Tensor:
+        scaled = x * torch.nan_to_num(scale(x.detach()), 1.0, 1.0, 1.0)
+        return torch.where(torch.isfinite(x), scaled + (x - scaled).detach(), x)
+
+    return Calls(straight_through)
+
+
+def hooked(x: Tensor) -> Tensor:
+    made, size = x * 1.0, x.detach().square().mean()
+    if made.requires_grad:
+        made.register_hook(lambda g: g / size)  # type: ignore[no-untyped-call]
+    return made
+
+
+def on(change: Callable[[Tensor], Tensor]) -> Loss:
+    """The loss on changed rows."""
+    return lambda n, b, g: nn.functional.cross_entropy(n(change(b["x"])), b["y"], reduction="none")
+
+
+def imputed(x: Tensor) -> Tensor:
+    return torch.where(torch.isfinite(x), x, x[torch.isfinite(x)].mean())
+
+
+def strict(x: Tensor) -> Tensor:
+    if not bool(torch.isfinite(x).all()):
+        raise ValueError("not finite")
+    return x
+
+
+def all_or_nothing(network: nn.Module, batch: Mapping[str, Tensor], generator: Generator) -> Tensor:
+    losses = cross_entropy(network, batch, generator)
+    return torch.where(torch.isfinite(losses).all(), losses, torch.zeros_like(losses))
+
+
 def conv(*layers: nn.Module, **options: object) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *layers, nn.Conv2d(4, 3, 3, padding=1, **options))  # type: ignore[arg-type]
 
@@ -120,6 +200,44 @@ FAULTS = {
     ),
     "memory": (rows(Remembers()), TABLES, "remembers", "no state"),
     "counter": (rows(Counts()), TABLES, "1.seen", "running"),
+    "first batch in a parameter": (rows(Starts(parameter=True)), TABLES, "1.layer.bias", "first statistics"),
+    "first batch in an attribute": (rows(Starts(parameter=False)), TABLES, "remembers", "no state"),
+    "gradients scaled by the batch before": (rows(LastScale()), TABLES, "remembers", "no state"),
+    "gradients scaled by the batch": (
+        rows(scaled_gradient(lambda x: 1 / x.abs().max())),
+        TABLES,
+        "the gradient of 0.weight",
+        "dimension 0",
+    ),
+    "gradients turned by a huge number": (
+        rows(scaled_gradient(lambda x: torch.where(x.amax() > 50, -1.0, 1.0))),
+        TABLES,
+        "the gradient of 0.weight, where",
+        "dimension 0",
+    ),
+    "a hook divides by the batch": (rows(Calls(hooked)), TABLES, "the gradient of 0.weight", "dimension 0"),
+    "one NaN and all is zero": (rows(), (all_or_nothing, random_rows), "the loss, where an example has NaN", "mean"),
+    "a huge number shrinks all": (
+        rows(),
+        (on(lambda x: x / torch.clamp(x.abs().max() / 50, min=1)), random_rows),
+        "layer 0 (Linear), where an example",
+        "dimension 0",
+    ),
+    "a millionth of the mean": (rows(), (on(lambda x: x + 1e-6 * x.mean(0)), random_rows), "layer 0", "dimension 0"),
+    "a millionth of those before": (
+        rows(),
+        (on(lambda x: x + 1e-6 * (x.cumsum(0) - x)), random_rows),
+        "layer 0",
+        "dimension 0",
+    ),
+    "NaN becomes the mean of the others": (rows(), (on(imputed), random_rows), "layer 0 (Linear), where", "mean"),
+    "a layer for some": (Picks(), TABLES, "layer usual (Linear)", "all examples"),
+    "a loss that stops at NaN": (
+        rows(),
+        (on(strict), random_rows),
+        "where an example has NaN",
+        "any numbers",
+    ),
     "channels_last input": (conv(Calls(as_channels_last)), PICTURES, "layer 2 (Conv2d)", ".contiguous()"),
     "channels_last network": (
         in_channels_last(conv()),

@@ -80,6 +80,25 @@ def test_a_step_without_subjects_is_pure_noise(noise: SeededNoise | None, monkey
     assert fresh(steps.numbers())
 
 
+class Told(SeededNoise):
+    """Keeps what it was asked for."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        object.__setattr__(self, "sigmas", [])
+
+    def add(self, exact: NDArray[np.int64], *, sigma: float) -> NDArray[np.int64]:
+        self.sigmas.append(sigma)  # type: ignore[attr-defined]
+        return super().add(exact, sigma=sigma)
+
+
+@pytest.mark.parametrize("multiplier", [0.3, 1.0, 1.3, 1.999, 700.0])
+def test_noise_is_asked_for_with_the_plans_deviation(multiplier: float) -> None:
+    what, noise = plan(noise=multiplier), Told(1)
+    run(Rows.some(5), what, noise=noise)
+    assert noise.sigmas == [what.grid_sigma] * what.steps  # type: ignore[attr-defined]
+
+
 def test_a_divisor_from_the_data_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: divide by how many there are, and not by how many were declared."""
     steps = Steps.of(monkeypatch)
@@ -271,6 +290,9 @@ class Kept:
 
     def newest(self) -> tuple[int, Mapping[str, Tensor]] | None:
         return self.states[-1] if self.states else None
+
+    def clear(self) -> None:
+        self.states.clear()
 
 
 LONG = plan(steps=100)

@@ -121,6 +121,67 @@ def test_copies_are_averaged_before_clipping() -> None:
     assert two == pytest.approx(min(one / 4, plan().grid_norm), rel=1e-4)
 
 
+def as_left(gradient: Tensor) -> nn.Parameter:
+    """A parameter in which a backward pass left this gradient of one example."""
+    parameter = nn.Parameter(torch.zeros_like(gradient))
+    parameter.grad_sample = gradient[None]  # type: ignore[attr-defined]
+    return parameter
+
+
+MANY = 10**6
+
+
+@pytest.mark.parametrize("noise", [1.0, 1.9, 2.0**20])
+@pytest.mark.parametrize(
+    "gradient",
+    [
+        pytest.param(torch.full((MANY,), 0.1), id="all alike"),
+        pytest.param(torch.randn(MANY, generator=Generator().manual_seed(0)), id="random"),
+        pytest.param(torch.logspace(-30, 30, MANY), id="of all sizes"),
+        pytest.param(torch.cat([torch.full((1,), 5000.0), torch.ones(MANY - 1)]), id="one large"),
+    ],
+)
+def test_a_million_numbers_are_clipped_to_the_bound_and_fill_it(gradient: Tensor, noise: float) -> None:
+    what = plan(noise=noise)
+    total = torch.zeros(MANY, dtype=torch.int64)
+    add_clipped(total, [as_left(gradient[:7]), as_left(gradient[7:])], what, rows=1, kept=1)
+    high, low = total >> 16, total & 0xFFFF
+    square = (int((high * high).sum()) << 32) + (int((high * low).sum()) << 17) + int((low * low).sum())
+    assert square <= what.grid_norm**2
+    assert math.sqrt(square) >= what.grid_norm * (1 - 2.0**-19) - math.sqrt(MANY)
+
+
+# --- what is drawn -------------------------------------------------------------------------------
+
+
+def test_every_chunk_draws_by_a_seed_of_its_own() -> None:
+    """The loss's generator and torch's global one: over two steps of three chunks no seed comes twice."""
+    seeds: list[int] = []
+
+    def loss(network: nn.Module, batch: Mapping[str, Tensor], generator: Generator) -> Tensor:
+        seeds.extend([generator.initial_seed(), torch.initial_seed()])
+        return cross_entropy(network, batch, generator)
+
+    for _ in range(2):
+        summed(Rows.some(9), plan(), chunk=3, loss=loss)
+    assert len(seeds) == len(set(seeds)) == 12
+
+
+def test_dropout_does_not_follow_a_users_seed() -> None:
+    """The same seed before each of two sums: what is dropped differs, and the user's generator stays where it was."""
+    rows, network = Rows.some(8), nn.Sequential(small(), nn.Dropout(0.5))
+    totals = []
+    for _ in range(2):
+        state = torch.random.manual_seed(0).get_state()
+        with per_example(network):
+            held = Sums.of(
+                network, rows, cross_entropy, plan(), random_rows, chunk=4, device="cpu", noise=SecureNoise()
+            )
+            totals.append(held.over(np.arange(8)))
+        assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(*totals)
+
+
 # --- planted faults ------------------------------------------------------------------------------
 
 
