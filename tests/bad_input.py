@@ -275,7 +275,7 @@ FILES = [
         "StudyError", 2, "generator › epsilon: still says 'TODO at most'", "decide it", "study.yaml:10"),
     Bad("study that is not YAML", edit("study.yaml", ("{key: release.key}", "{key: release.key")),
         "StudyError", 2, "not valid YAML", "syntax", "study.yaml:13"),
-    Bad("study of another generator", edit("study.yaml", ("kind: marginals", "kind: autoregressive")),
+    Bad("study of another generator", edit("study.yaml", ("kind: marginals", "kind: diffusion-of-tables")),
         "StudyError", 2, "kind", "marginals", "study.yaml:10"),
     Bad("balance over no column", sampled("balance: {shoe: equal}"),
         "ConditionError", 2, "sample › balance › shoe: not a learned column", "one of age", "study.yaml:11"),

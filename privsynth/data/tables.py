@@ -107,7 +107,8 @@ def read_images(
             out that stands here: then its rows are the pictures in their order.
 
     Raises:
-        DataError: a structural fault: no pictures in the schema, no table, arrays of another length or type.
+        DataError: a structural fault: no pictures in the schema, no table, arrays of another length or type, a column
+            that can name no picture (numbers without arrays, paths without a folder).
         MissingExtra: pandas and pyarrow, Pillow or pydicom are not installed.
     """
     return _read(*table_of(data, schema, folder=folder, arrays=arrays), progress=progress)[0]

@@ -127,7 +127,7 @@ def fit_classes(X: Floats, y: npt.NDArray[np.int64], freedom: float) -> tuple[np
 
 
 def _one_thread() -> AbstractContextManager[object]:
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn, no stubs
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn, no stubs
 
     limits: AbstractContextManager[object] = threadpool_limits(limits=1)
     return limits
