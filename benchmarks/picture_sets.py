@@ -84,7 +84,7 @@ def _of_ten(name: str) -> Callable[[Path, int], PictureSet]:
 def _pneumonia(folder: Path, seed: int) -> PictureSet:
     keys = ("train_images", "train_labels", "test_images", "test_labels")
     train, test = _arrays(folder, "pneumoniamnist", suffix=keys)
-    return PictureSet("pneumoniamnist", {"label": ("normal", "pneumonia")}, train, test)
+    return PictureSet("pneumoniamnist", {"label": ("c0", "c1")}, train, test)  # normal, pneumonia
 
 
 def _faces(folder: Path, seed: int) -> PictureSet:
