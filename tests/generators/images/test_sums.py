@@ -71,7 +71,7 @@ def test_a_subject_moves_sums_by_what_is_paid(seed: int, k: int, m: int, alike: 
     rng = np.random.default_rng(seed)
     sizes = tuple(int(s) for s in rng.integers(1, 4, m))
     v, radius = rows(rng, 12, 5), float(rng.choice([0.5, 3.0]))
-    hers = np.repeat(rows(rng, 1, 5) * 1e6, k, axis=0) if alike else rows(rng, k, 5)
+    hers = np.repeat(np.clip(rows(rng, 1, 5), -1e300, 1e300) * 1e6, k, axis=0) if alike else rows(rng, k, 5)
     cells = np.stack([rng.integers(0, s, 12 + k) for s in sizes], axis=1) if m else np.zeros((12 + k, 0), np.int64)
     if alike:
         cells[12:] = cells[12]
