@@ -269,3 +269,21 @@ print(hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in found.a
         )
         told.add(done.stdout)
     assert len(told) == 1
+
+
+def test_class_means_divided_by_true_counts_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit that peeks at how many rows hold each value makes a model that its transcript does not give."""
+    desk = Desk(tmp_path / "peeked")
+    hold, frame = desk.hold(), desk.split.train.records.frame
+
+    def counted(recipe: ImageStatistics, table: Any) -> Any:
+        cells = table.codec.encode(frame)[:, [table.codec.index[name] for name in recipe.by]]
+        ones = np.concatenate([np.eye(n)[cells[:, i]] for i, n in enumerate(recipe.sizes)], axis=1)
+        return ones.T @ ones
+
+    with monkeypatch.context() as peeking:
+        peeking.setattr(ImageStatistics, "_beside", counted)
+        model = desk.recipe.fit(desk.split.train, hold)
+    assert not model.refits()
+    with pytest.raises(HoldError, match="not the one that its transcript gives"):
+        gate(replace(model), desk.split, hold=hold, policy=desk.policy)
