@@ -41,7 +41,11 @@ PICTURES = """\
       by: [even]
       gap: {max: 0.6}
 """
-RULES = POLICY.replace("subjects: 4000", "subjects: 1000").replace("roles:\n  req", PICTURES + "roles:\n  req", 1)
+RULES = (
+    POLICY.replace("subjects: 4000", "subjects: 1000")
+    .replace("marginals: {max: 0.3}", "marginals: {max: 1}")
+    .replace("roles:\n  req", PICTURES + "roles:\n  req", 1)
+)
 _UTILITY = re.compile(r"  membership:.*?(?=  pictures:)", re.DOTALL)
 PICTURED = _UTILITY.sub("", RULES)
 """The table's paid rules left out: each rule about pictures has half of the gate's μ²."""
