@@ -171,21 +171,26 @@ class MarginalsSpec(Strict):
         )
 
 
-class ImageStatisticsSpec(Strict):
-    """``{kind: image-statistics, epsilon: 1.0, delta: 1e-9, by: [sex, age]}``."""
+class Unhelped(Strict):
+    """What the generators share that no public table helps."""
 
     goes_on: ClassVar[bool] = False
-    kind: Literal["image-statistics"] = "image-statistics"
     epsilon: float
     delta: float
-    by: tuple[str, ...] = ()
-    side: int | None = None
-    aligned: bool = True
 
     @property
     def public(self) -> None:
         """No public table helps."""
         return None
+
+
+class ImageStatisticsSpec(Unhelped):
+    """``{kind: image-statistics, epsilon: 1.0, delta: 1e-9, by: [sex, age]}``."""
+
+    kind: Literal["image-statistics"] = "image-statistics"
+    by: tuple[str, ...] = ()
+    side: int | None = None
+    aligned: bool = True
 
     def recipe(self, schema: Schema, document: Document, public: PublicRows | None = None) -> ImageStatistics:
         """The recipe it describes."""
@@ -194,13 +199,11 @@ class ImageStatisticsSpec(Strict):
         )
 
 
-class ImageDiffusionSpec(Strict):
+class ImageDiffusionSpec(Unhelped):
     """``{kind: image-diffusion, epsilon: 10, delta: 1e-9, by: [sex], device: cuda}``."""
 
     goes_on: ClassVar[bool] = True
     kind: Literal["image-diffusion"] = "image-diffusion"
-    epsilon: float
-    delta: float
     by: tuple[str, ...] = ()
     network: Literal["unet", "latent"] = "unet"
     channels: int = 32
@@ -210,11 +213,6 @@ class ImageDiffusionSpec(Strict):
     warm_up: int | None = None
     side: int | None = None
     device: Literal["cpu", "cuda"] = "cpu"
-
-    @property
-    def public(self) -> None:
-        """No public table helps."""
-        return None
 
     def recipe(self, schema: Schema, document: Document, public: PublicRows | None = None) -> ImageDiffusion:
         """The recipe it describes."""
@@ -226,23 +224,15 @@ class ImageDiffusionSpec(Strict):
         )
 
 
-class AutoregressiveSpec(Strict):
+class AutoregressiveSpec(Unhelped):
     """``{kind: autoregressive, epsilon: 10, delta: 1e-9, target: class}``."""
 
-    goes_on: ClassVar[bool] = False
     kind: Literal["autoregressive"] = "autoregressive"
-    epsilon: float
-    delta: float
     target: str | None = None
     hidden: int | None = None
     batch: int | None = None
     steps: int = 150
     device: Literal["cpu", "cuda"] = "cpu"
-
-    @property
-    def public(self) -> None:
-        """No public table helps."""
-        return None
 
     def recipe(self, schema: Schema, document: Document, public: PublicRows | None = None) -> Autoregressive:
         """The recipe it describes."""

@@ -8,13 +8,13 @@ so its interval is far narrower than the two intervals side by side.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from privsynth.data.threads import one_thread
 from privsynth.errors import MissingExtra
 from privsynth.progress import SILENT, Progress
 from privsynth.validate.coded import Coded, Codes, Rows
@@ -90,7 +90,7 @@ def fit_classifier(X: Singles, y: Bools, seed: int) -> Classifier:
     if len(np.unique(y)) < 2:
         return _Constant(float(y.mean()) if len(y) else 0.5)
     model = HistGradientBoostingClassifier(max_iter=100, early_stopping=False, random_state=seed)
-    with _one_thread():
+    with one_thread():
         return _Fitted(model.fit(X, y))
 
 
@@ -102,7 +102,7 @@ def fit_logistic(X: Singles, y: Bools, seed: int) -> Classifier:
         raise _missing() from None
     if len(np.unique(y)) < 2:
         return _Constant(float(y.mean()) if len(y) else 0.5)
-    with _one_thread():
+    with one_thread():
         return _Fitted(LogisticRegression(max_iter=2000, random_state=seed).fit(X, y))
 
 
@@ -119,18 +119,11 @@ def fit_classes(X: Floats, y: npt.NDArray[np.int64], freedom: float) -> tuple[np
     known = np.unique(y)
     if len(known) < 2:
         return known, np.zeros((1, X.shape[1])), np.zeros(1)
-    with _one_thread():
+    with one_thread():
         model = LogisticRegression(C=freedom, max_iter=500).fit(X, y)
     if len(known) == 2:
         return known, np.vstack([0 * model.coef_, model.coef_]), np.append(0.0, model.intercept_)
     return known, model.coef_, model.intercept_
-
-
-def _one_thread() -> AbstractContextManager[object]:
-    from threadpoolctl import threadpool_limits  # comes with scikit-learn, no stubs
-
-    limits: AbstractContextManager[object] = threadpool_limits(limits=1)
-    return limits
 
 
 def _missing() -> MissingExtra:

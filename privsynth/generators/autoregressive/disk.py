@@ -6,18 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from privsynth.errors import MissingExtra, ModelError, PrivsynthError
 from privsynth.generators.autoregressive.transcript import AutoregressiveTranscript
-from privsynth.generators.marginals.disk import (
-    HEAD,
-    TRANSCRIPT,
-    altered,
-    head_of,
-    read_folder,
-    read_head,
-    write_folder,
-)
-from privsynth.privacy.events import Receipt
+from privsynth.generators.marginals.disk import HEAD, TRANSCRIPT, head_of, load_refitted, write_folder
 
 if TYPE_CHECKING:
     from privsynth.generators.autoregressive.model import AutoregressiveModel
@@ -44,25 +34,10 @@ def load_network(folder: str | Path) -> AutoregressiveModel:
     """
     from privsynth.generators.autoregressive.recipe import Autoregressive
 
-    place = Path(folder)
-    transcript_raw, head_raw = read_folder(place, TRANSCRIPT, HEAD)
-    try:
-        head = read_head(head_raw, version=FORMAT)
-        recipe = Autoregressive.from_description(head["recipe"])
-        transcript = AutoregressiveTranscript.from_bytes(transcript_raw)
-        if transcript.to_bytes() != transcript_raw or head["schema"] != recipe.schema.to_json():
-            raise ValueError
-        model = recipe.refit(transcript, Receipt.from_json(head["receipt"]))
-    except MissingExtra:
-        raise
-    except (ArithmeticError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError):
-        raise altered(place) from None
-    except PrivsynthError:
-        raise altered(place) from None
-    if head["id"] != model.id:
-        raise ModelError(
-            "the transcript does not give this model",
-            where=str(place),
-            mend="load it on the kind of machine that fitted it, or restore it from a backup",
-        )
-    return model
+    return load_refitted(
+        Path(folder),
+        version=FORMAT,
+        recipe_of=Autoregressive.from_description,
+        transcript_of=AutoregressiveTranscript.from_bytes,
+        refit=Autoregressive.refit,
+    )

@@ -23,8 +23,6 @@ from privsynth.progress import SILENT, Progress
 if TYPE_CHECKING:
     from privsynth.generators.autoregressive.model import AutoregressiveModel
 
-OF_TABLE = ("columns", "learned", "measurements", "mu squared")
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PublishedNetwork(TranscriptFiles):
@@ -70,7 +68,6 @@ class PublishedNetwork(TranscriptFiles):
 
     def to_json(self) -> dict[str, Any]:
         """The listing."""
-        table = self.of_tables.to_json()
         told = self.transcript
         return {
             "privsynth-transcript": FORMAT,
@@ -79,7 +76,7 @@ class PublishedNetwork(TranscriptFiles):
             "recipe": self.recipe.describe(),
             "receipt": self.receipt.to_json(),
             "noise": told.noise,
-            "table": {"tensor": "table", **{key: table[key] for key in OF_TABLE}},
+            "table": self.of_tables.as_part(),
             "training": {
                 "plan": told.plan.to_json(),
                 "steps run": told.steps_run,

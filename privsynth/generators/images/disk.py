@@ -3,23 +3,11 @@ takes the time of a free fit, so that what is loaded is what was paid for; it ru
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
-from privsynth.data.schema import Schema
-from privsynth.errors import MissingExtra, ModelError, PrivsynthError
 from privsynth.generators.images.transcript import PicturedTranscript
-from privsynth.generators.marginals.disk import (
-    HEAD,
-    TRANSCRIPT,
-    altered,
-    head_of,
-    read_folder,
-    read_head,
-    write_folder,
-)
-from privsynth.privacy.events import Receipt
+from privsynth.generators.marginals.disk import HEAD, TRANSCRIPT, head_of, load_refitted, write_folder
 
 if TYPE_CHECKING:
     from privsynth.generators.images.diffused import DiffusedModel
@@ -47,13 +35,13 @@ def load_pictured(folder: str | Path) -> PicturedModel:
     """
     from privsynth.generators.images.statistics import ImageStatistics
 
-    def refit(recipe: ImageStatistics, raw: bytes, receipt: Receipt) -> PicturedModel:
-        transcript = PicturedTranscript.from_bytes(raw)
-        if transcript.to_bytes() != raw:
-            raise ValueError
-        return recipe.refit(transcript, receipt)
-
-    return _loaded(Path(folder), ImageStatistics.from_description, refit)
+    return load_refitted(
+        Path(folder),
+        version=FORMAT,
+        recipe_of=ImageStatistics.from_description,
+        transcript_of=PicturedTranscript.from_bytes,
+        refit=ImageStatistics.refit,
+    )
 
 
 def load_diffused(folder: str | Path) -> DiffusedModel:
@@ -65,44 +53,10 @@ def load_diffused(folder: str | Path) -> DiffusedModel:
     from privsynth.generators.images.diffusion import ImageDiffusion
     from privsynth.generators.images.trained import TrainedTranscript
 
-    def refit(recipe: ImageDiffusion, raw: bytes, receipt: Receipt) -> DiffusedModel:
-        transcript = TrainedTranscript.from_bytes(raw)
-        if transcript.to_bytes() != raw:
-            raise ValueError
-        return recipe.refit(transcript, receipt)
-
-    return _loaded(Path(folder), ImageDiffusion.from_description, refit)
-
-
-class _Pictured(Protocol):
-    @property
-    def schema(self) -> Schema: ...
-
-
-AnyRecipe = TypeVar("AnyRecipe", bound=_Pictured)
-AnyModel = TypeVar("AnyModel", bound="PicturedModel | DiffusedModel")
-
-
-def _loaded(
-    place: Path, recipe_of: Callable[[Any], AnyRecipe], refit: Callable[[AnyRecipe, bytes, Receipt], AnyModel]
-) -> AnyModel:
-    transcript_raw, head_raw = read_folder(place, TRANSCRIPT, HEAD)
-    try:
-        head = read_head(head_raw, version=FORMAT)
-        recipe = recipe_of(head["recipe"])
-        if head["schema"] != recipe.schema.to_json():
-            raise ValueError
-        model = refit(recipe, transcript_raw, Receipt.from_json(head["receipt"]))
-    except MissingExtra:
-        raise
-    except (ArithmeticError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError):
-        raise altered(place) from None
-    except PrivsynthError:
-        raise altered(place) from None
-    if head["id"] != model.id:
-        raise ModelError(
-            "the transcript does not give this model",
-            where=str(place),
-            mend="load it on the kind of machine that fitted it, or restore it from a backup",
-        )
-    return model
+    return load_refitted(
+        Path(folder),
+        version=FORMAT,
+        recipe_of=ImageDiffusion.from_description,
+        transcript_of=TrainedTranscript.from_bytes,
+        refit=ImageDiffusion.refit,
+    )

@@ -15,9 +15,9 @@ from privsynth.data.album import file_names
 from privsynth.data.pictures import Pictures, Pixels, shape_of
 from privsynth.data.records import Condition, Draw, HeldBack, Synthetic
 from privsynth.data.schema import Schema
+from privsynth.data.threads import one_thread
 from privsynth.documents import canonical, identity, sha256
 from privsynth.generators.images.portrait import Portrait
-from privsynth.generators.images.threads import one_thread
 from privsynth.generators.images.transcript import PicturedTranscript
 from privsynth.generators.marginals import MarginalModel
 from privsynth.privacy.events import Receipt

@@ -25,8 +25,6 @@ from privsynth.progress import SILENT, Progress
 if TYPE_CHECKING:
     from privsynth.generators.images.model import PicturedModel
 
-OF_TABLE = ("columns", "learned", "measurements", "mu squared")
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PublishedPictures(TranscriptFiles):
@@ -91,7 +89,6 @@ class PublishedPictures(TranscriptFiles):
 
     def to_json(self) -> dict[str, Any]:
         """The listing."""
-        table = self.of_columns.to_json()
         sums = [
             {
                 "name": name,
@@ -111,7 +108,7 @@ class PublishedPictures(TranscriptFiles):
             "recipe": self.recipe.describe(),
             "receipt": self.receipt.to_json(),
             "noise": self.transcript.noise,
-            "table": {"tensor": "table", **{key: table[key] for key in OF_TABLE}},
+            "table": self.of_columns.as_part(),
             "pictures": {"column": self.recipe.column, "sums": sums},
             "tensors": tensors_entry(self.transcript.to_bytes()),
         }

@@ -25,6 +25,7 @@ from privsynth.data.columns import Image
 from privsynth.data.pictures import Pixels
 from privsynth.data.records import Records, Train
 from privsynth.data.schema import Schema
+from privsynth.data.threads import one_thread
 from privsynth.documents import identity, join
 from privsynth.errors import BudgetError, HoldError, SchemaError
 from privsynth.generators.base import check_rows
@@ -35,7 +36,6 @@ from privsynth.generators.images.model import PicturedModel
 from privsynth.generators.images.outlook import LEAST_TOLD, Outlook
 from privsynth.generators.images.portrait import MOST_ASKED, Portrait, Setting, effects_share, portray
 from privsynth.generators.images.sums import Till
-from privsynth.generators.images.threads import one_thread
 from privsynth.generators.images.transcript import PicturedTranscript
 from privsynth.generators.marginals import MarginalModel, Marginals
 from privsynth.generators.marginals.plan import Plan

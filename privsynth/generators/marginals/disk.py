@@ -5,18 +5,30 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from privsynth.data.columns import EXACT
-from privsynth.data.records import Model
+from privsynth.data.records import Model, Transcript
 from privsynth.data.schema import Schema
 from privsynth.documents import canonical, identity
-from privsynth.errors import ModelError, PrivsynthError, StorageError
+from privsynth.errors import MissingExtra, ModelError, PrivsynthError, StorageError
 from privsynth.generators.marginals.model import FORMAT, MarginalModel
 from privsynth.generators.marginals.transcript import MarginalTranscript, read_safetensors
 from privsynth.privacy.events import Receipt
+
+
+class _OfRows(Protocol):
+    """A recipe of any kind."""
+
+    @property
+    def schema(self) -> Schema: ...
+
+
+AnyRecipe = TypeVar("AnyRecipe", bound=_OfRows)
+AnyTranscript = TypeVar("AnyTranscript", bound=Transcript)
+AnyModel = TypeVar("AnyModel", bound=Model)
 
 TENSORS, TRANSCRIPT, HEAD = "model.safetensors", "transcript.safetensors", "model.json"
 
@@ -102,6 +114,42 @@ def load_model(folder: str | Path) -> MarginalModel:
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError, PrivsynthError):
         raise altered(place) from None
+    return model
+
+
+def load_refitted(
+    place: Path,
+    *,
+    version: int,
+    recipe_of: Callable[[Any], AnyRecipe],
+    transcript_of: Callable[[bytes], AnyTranscript],
+    refit: Callable[[AnyRecipe, AnyTranscript, Receipt], AnyModel],
+) -> AnyModel:
+    """The model of a folder that holds no more than its transcript and ``model.json``: fitted again.
+
+    Raises:
+        ModelError: missing, altered, of another version, or of a machine on which the fit comes out otherwise.
+        MissingExtra: as of ``refit``.
+    """
+    transcript_raw, head_raw = read_folder(place, TRANSCRIPT, HEAD)
+    try:
+        head = read_head(head_raw, version=version)
+        recipe, transcript = recipe_of(head["recipe"]), transcript_of(transcript_raw)
+        if transcript.to_bytes() != transcript_raw or head["schema"] != recipe.schema.to_json():
+            raise ValueError
+        model = refit(recipe, transcript, Receipt.from_json(head["receipt"]))
+    except MissingExtra:
+        raise
+    except (ArithmeticError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError):
+        raise altered(place) from None
+    except PrivsynthError:
+        raise altered(place) from None
+    if head["id"] != model.id:
+        raise ModelError(
+            "the transcript does not give this model",
+            where=str(place),
+            mend="load it on the kind of machine that fitted it, or restore it from a backup",
+        )
     return model
 
 

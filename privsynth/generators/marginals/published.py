@@ -133,6 +133,11 @@ class PublishedTranscript(TranscriptFiles):
             "tensors": tensors_entry(raw),
         }
 
+    def as_part(self) -> dict[str, Any]:
+        """What the listing of a fit says of which these tables are a part, deposited as the tensor ``table``."""
+        told = self.to_json()
+        return {"tensor": "table", **{key: told[key] for key in ("columns", "learned", "measurements", "mu squared")}}
+
     def _public(self, i: int) -> dict[str, str]:
         """The tensor of a table's public counts, if it has any."""
         at = i - len(self.transcript.domains)

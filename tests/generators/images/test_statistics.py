@@ -246,7 +246,7 @@ from privsynth.generators.images.asked import Rows
 from privsynth.generators.images.band import Band
 from privsynth.generators.images.portrait import Setting, portray
 from privsynth.generators.images.sums import Till
-from privsynth.generators.images.threads import one_thread
+from privsynth.data.threads import one_thread
 from privsynth.generators.marginals.purse import Purse
 from privsynth.privacy.noise import SeededNoise
 rng = np.random.default_rng(0)

@@ -1,7 +1,7 @@
-"""One thread of linear algebra while a portrait is made and pictures are drawn.
+"""One thread of linear algebra, where what is computed must not hang on the number of cores.
 
-Several threads add in another order, so that the same transcript would give another model by its last bits where the
-number of cores differs. The matrices are small: one thread costs little.
+Several threads add in another order: the same transcript would give another model by its last bits, the same rows
+another classifier. The matrices are small: one thread costs little.
 """
 
 from __future__ import annotations
