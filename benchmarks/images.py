@@ -3,7 +3,9 @@
     python -m benchmarks.images                              every set, ε of 1 and 10, five seeds
     python -m benchmarks.images --only mnist --epsilon 1 --seeds 1
     python -m benchmarks.images --systems privsynth --grids DIR      and a grid of drawn pictures for each set and ε
+    python -m benchmarks.images --missing                    go on: what this commit has measured already is left out
     python -m benchmarks.images --tier gpu                   ImageDiffusion beside ImageStatistics
+    python -m benchmarks.images --inception FILE --inception-sha256 HEX      and the real FID (benchmarks/inception.py)
     python -m benchmarks.images --show                       the table of what is kept; measures nothing
 
 Sets come from --data (one folder a set); one that is not there is skipped with a line; ``digits`` comes with
@@ -14,6 +16,7 @@ Figures, kept in benchmarks/results/images.jsonl (n is the number of drawn pictu
                     fixed network, three epochs of 60,000, the last one counts; of digits an SVC on 5,000
   accuracy_sex accuracy_ethnicity   of faces: an SVC on 5,000, by low waves
   frechet frechet_floor frechet_null   distance of drawn ones, of real halves, of class means (random convolutions)
+  fid               on Inception's features, only where its file is given; n is how many drawn ones it was taken on
   precision recall density coverage vendi vendi_real variance_ratio    on at most 5,000 of each
   fit_seconds sample_seconds peak_gb   of a process of its own, one core
 Systems: privsynth; privsynth-all-noise (no noise-edge rule, of faces alone unless named); dp-merf dp-dcgan: peers
@@ -33,7 +36,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import judges, records
+from benchmarks import inception, judges, records
 from benchmarks.coding import DATA
 from benchmarks.peers.offered import Offer
 from benchmarks.picture_sets import SETS, PictureSet, Side
@@ -101,10 +104,14 @@ def measured(held: PictureSet, system: str, epsilon: float | None, seed: int, ar
         args.grids.mkdir(parents=True, exist_ok=True)
         save_grid(args.grids / f"{held.name}-{system}-{epsilon:g}.png", drawn)
     n = len(held.train.pixels if drawn is None else drawn.pixels)
+    counted = [(metric, value, n) for metric, value in found]
+    if args.network is not None and drawn is not None and epsilon is not None:
+        most = args.inception_pictures
+        counted.append(("fid", args.network.fid(held.train.pixels, drawn.pixels, most=most), min(n, most)))
     delta = None if epsilon is None else DELTA
     return [
         Record(NAME, held.name, system, epsilon, delta, seed, n, metric, value, UNITS.get(metric, _unit(metric)))
-        for metric, value in found
+        for metric, value, n in counted
     ]
 
 
@@ -155,9 +162,40 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--grids", type=Path, help="folder for grids of drawn pictures, one a set, system and ε")
     made.add_argument("--limit", type=float, default=3600.0, help="seconds a fit may take (default: 3600)")
     made.add_argument("--memory", type=float, default=16.0, help="GB a fit may take (default: 16)")
+    made.add_argument("--missing", action="store_true", help="leave out what is kept of this very commit")
+    made.add_argument("--inception", type=Path, metavar="FILE", help="weights of Inception, for the real FID")
+    made.add_argument("--inception-sha256", metavar="HEX", help="of that file, as you know it from where it came")
+    made.add_argument(
+        "--inception-pictures", type=int, default=MANY, metavar="N", help="at most of each (default: 60000)"
+    )
     made.add_argument("--no-keep", action="store_true", help="print the figures and keep none")
     made.add_argument("--show", action="store_true", help="print the table of what is kept")
     return made
+
+
+def wanted(args: argparse.Namespace) -> Iterator[tuple[PictureSet, str, float | None, int]]:
+    """What the command line asks for, a seed of everything after the other."""
+    done = records.measured(NAME, at=records.commit()) if args.missing else set()
+    for seed in range(args.first_seed, args.first_seed + max(args.seeds, args.peer_seeds)):
+        for held in sets(args.data, args.only, seed):
+            for system in systems_of(held, args.systems, args.tier):
+                if seed >= args.first_seed + (args.peer_seeds if system in PEERS else args.seeds):
+                    continue
+                for epsilon in [None] if system == REAL else args.epsilon:
+                    if (held.name, system, epsilon, seed) not in done:
+                        yield held, system, epsilon, seed
+
+
+def network_of(args: argparse.Namespace) -> inception.Inception | None:
+    """Inception with the declared weights, where they are given."""
+    if args.inception is None:
+        return None
+    if args.inception_sha256 is None:
+        raise SystemExit("--inception: declare the file too, by --inception-sha256")
+    try:
+        return inception.load(args.inception, args.inception_sha256, device=args.device)
+    except (OSError, ValueError) as why:
+        raise SystemExit(f"--inception: {why}") from why
 
 
 def main() -> None:
@@ -169,17 +207,13 @@ def main() -> None:
     args.device = "cuda" if args.tier == "gpu" else "cpu"
     if args.tier == "gpu" and importlib.util.find_spec("privsynth.generators.images.diffusion") is None:
         raise SystemExit("--tier gpu: this version has no ImageDiffusion")
-    for seed in range(args.first_seed, args.first_seed + max(args.seeds, args.peer_seeds)):
-        for held in sets(args.data, args.only, seed):
-            for system in systems_of(held, args.systems, args.tier):
-                if seed >= args.first_seed + (args.peer_seeds if system in PEERS else args.seeds):
-                    continue
-                for epsilon in [None] if system == REAL else args.epsilon:
-                    found = measured(held, system, epsilon, seed, args)
-                    if not args.no_keep:
-                        records.keep(NAME, found)
-                    told = ", ".join(f"{r.metric} {r.value:.4g}" for r in found)
-                    print(f"{held.name} {system} epsilon {epsilon} seed {seed}: {told}", flush=True)
+    args.network = network_of(args)
+    for held, system, epsilon, seed in wanted(args):
+        found = measured(held, system, epsilon, seed, args)
+        if not args.no_keep:
+            records.keep(NAME, found)
+        told = ", ".join(f"{r.metric} {r.value:.4g}" for r in found)
+        print(f"{held.name} {system} epsilon {epsilon} seed {seed}: {told}", flush=True)
 
 
 if __name__ == "__main__":

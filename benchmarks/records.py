@@ -12,7 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+WRITTEN = (":!benchmarks/results", ":!docs/results.md")
+"""What the benchmarks write themselves: a tree that differs in these alone is still the commit's."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,7 @@ class Record:
 def keep(name: str, records: Iterable[Record]) -> Path:
     """Append ``records`` to ``results/NAME.jsonl`` with machine, commit and date filled in."""
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=RESULTS.parent, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    stamp = {"machine": machine, "commit": commit, "date": dt.date.today().isoformat()}
+    stamp = {"machine": machine, "commit": commit(), "date": dt.date.today().isoformat()}
     path = RESULTS / f"{name}.jsonl"
     with path.open("a", encoding="utf-8") as file:
         for record in records:
@@ -48,9 +48,21 @@ def keep(name: str, records: Iterable[Record]) -> Path:
     return path
 
 
-def measured(name: str) -> set[tuple[str, str, float | None, int]]:
-    """(data, system, epsilon, seed) of what ``results/NAME.jsonl`` holds, of whatever commit."""
-    return {(row["data"], row["system"], row["epsilon"], row["seed"]) for row in _rows(name)}
+def commit() -> str:
+    """Of the code that runs; ends in ``-dirty`` where a tracked file differs from it, figures left out."""
+    head = _git("describe", "--always")
+    return f"{head}-dirty" if _git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN) else head
+
+
+def measured(name: str, *, at: str | None = None) -> set[tuple[str, str, float | None, int]]:
+    """(data, system, epsilon, seed) of what ``results/NAME.jsonl`` holds, of whatever commit, or of ``at`` alone.
+
+    A dirty commit does not say what code it was, so nothing is held of it.
+    """
+    if at is not None and at.endswith("-dirty"):
+        return set()
+    rows = [row for row in _rows(name) if at in (None, row["commit"])]
+    return {(row["data"], row["system"], row["epsilon"], row["seed"]) for row in rows}
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,10 @@ def table(name: str) -> str:
             f"{min(f.values):.4g} to {max(f.values):.4g} | {len(f.values)} | {f.machine} | {f.commit} |"
         )
     return "\n".join(lines)
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _rows(name: str) -> list[dict[str, Any]]:

@@ -128,6 +128,7 @@ def make_up(folder: Path) -> None:
     (folder / "transactions.schema.yaml").write_text(SCHEMA)
     (folder / "study.yaml").write_text(STUDY)
     shutil.copy(POLICY, folder / "policy.yaml")
+    shutil.copy(POLICY.with_name("base.yaml"), folder)  # which it extends
     write_trust(folder / "trust.json", Trust.of(new_key(folder / "release.key", name="L. Ferrari (example)")))
     fraud = int(table["fraud"].sum())
     print(f"{len(table):,} transactions of {CARDHOLDERS:,} cardholders, {fraud:,} fraudulent: {MADE_UP}")

@@ -128,6 +128,7 @@ def make_up(folder: Path) -> None:
     (folder / "encounters.schema.yaml").write_text(SCHEMA)
     (folder / "study.yaml").write_text(STUDY)
     shutil.copy(POLICY, folder / "policy.yaml")
+    shutil.copy(POLICY.with_name("base.yaml"), folder)  # which it extends
     write_trust(folder / "trust.json", Trust.of(new_key(folder / "release.key", name="A. Kim (example)")))
     withdrawn = int((register["status"] == "withdrawn").sum())
     print(f"{len(table):,} encounters of {PATIENTS:,} patients, {withdrawn:,} withdrawals: {MADE_UP}")

@@ -55,7 +55,7 @@ def release(study: Study, by: str) -> None:
     ledger = ps.open_ledger(f"sqlite:///{folder}/ledger.db", policy, actor=file.actor or "")
 
     records = ps.read_images(folder / file.data, schema)
-    split = ps.filter_consent(records, policy, register=study.register, **to).split(ledger)
+    split = ps.filter_consent(records, policy, **study.consent_given, **to).split(ledger)
     print(f"read the pictures by the schema, kept who may be read; {policy.sources[schema.source].holdout} held out")
 
     recipe = ps.ImageStatistics(schema, ps.Budget(file.generator.epsilon, file.generator.delta), by=study.recipe.by)

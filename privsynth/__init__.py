@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from privsynth.generators.joint import Joint
     from privsynth.generators.kept import load_model, load_transcript
     from privsynth.generators.marginals import Marginals, PublicHelp, Query, Workload, read_public
+    from privsynth.generators.ranks import together
     from privsynth.ledger.store import open_ledger
     from privsynth.policy.consent import filter_consent
     from privsynth.policy.document import load_policy
@@ -55,6 +56,7 @@ __all__ = [
     "read_images",
     "read_public",
     "read_table",
+    "together",
     "validate",
     "verify",
 ]
@@ -82,6 +84,7 @@ _HOMES = {
     "read_images": "privsynth.data.tables",
     "read_public": "privsynth.generators.marginals",
     "read_table": "privsynth.data.tables",
+    "together": "privsynth.generators.ranks",
     "validate": "privsynth.validate.report",
     "verify": "privsynth.release.verify",
 }

@@ -83,6 +83,14 @@ class NetworkError(UsageError):
     """A network that cannot be trained privately: it mixes examples, hides a gradient, or does not fit the machine."""
 
 
+class MemoryShort(NetworkError):
+    """A training that needs more memory than the machine has free. The figures in it are facts of the machine."""
+
+
+class RanksError(UsageError):
+    """Processes that were to train one network together and cannot: one has ended, is silent, or is of another kind."""
+
+
 class MissingExtra(UsageError):
     """A part of privsynth whose optional packages are not installed."""
 
@@ -109,6 +117,14 @@ class RequestDenied(Refused):
 
 class ReleaseRefused(Refused):
     """The gate refused this model."""
+
+
+class PolicyLooser(Refused):
+    """A policy allows more than the one that it is held against."""
+
+
+class PolicyTestFailed(Refused):
+    """A policy gives another answer than its tests expect, or says something that they do not test."""
 
 
 class Underpowered(Refused):

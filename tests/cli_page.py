@@ -14,7 +14,7 @@ from privsynth.cli import app
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 WIDTH = 100
-_BLOCK = re.compile(r"^(#+ `(privsynth[a-z ]*)`\n\n(?:(?!^#|^```).*\n)*?)```text\n(.*?)```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^(#+ `(privsynth[a-z -]*)`\n\n(?:(?!^#|^```).*\n)*?)```text\n(.*?)```$", re.MULTILINE | re.DOTALL)
 
 
 def commands(command: Any = None, name: str = "privsynth") -> Iterator[tuple[str, Any]]:

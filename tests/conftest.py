@@ -1,4 +1,4 @@
-"""Desks for tests of the command line and of the road: laid out once, copied for each test."""
+"""Desks for tests of the command line and of the road: laid out once, copied for each test; a server for ledgers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from privsynth.generators.images.statistics import ImageStatistics
 from privsynth.generators.marginals import Marginals
 from tests.after_fits import looked_at, looked_at_pictures
 from tests.desk import Desk, lay
+from tests.postgres_server import NoServer, Server, postgres_server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,3 +53,14 @@ def finished(ended: Desk, tmp_path: Path) -> Desk:
     """A desk of one's own, with ledger, model and release."""
     shutil.copytree(ended.folder, tmp_path / "finished")
     return Desk(tmp_path / "finished")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server of this test process; skipped, saying why, where there can be none."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    try:
+        with postgres_server() as running:
+            yield running
+    except NoServer as why:
+        pytest.skip(str(why))

@@ -105,8 +105,11 @@ class Desk:
     def reserve(self) -> str:
         """The study's own hold, as a run that then stopped would leave it."""
         study = self.load()
-        use = {"purpose": study.file.purpose, "recipient": study.file.recipient, "request": study.request}
-        return self.ledger().reserve(study.recipe, consent=study.consent, **use).id
+        purpose, recipient = study.file.purpose, study.file.recipient
+        ledger = self.ledger()
+        return ledger.reserve(
+            study.recipe, purpose=purpose, recipient=recipient, consent=study.consent, request=study.request
+        ).id
 
     def edit(self, name: str, *changes: tuple[str, str]) -> None:
         """Replace texts that stand once in a file."""

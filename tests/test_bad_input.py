@@ -41,7 +41,7 @@ def test_is_refused_by_type_with_a_mend_and_leaves_nothing(bad: Bad, desk: Desk)
     assert is_one_clear_line(said), said.err
     assert not SHOWN.search(said.out + said.err)
 
-    assert desk.files() - before <= {"ledger.db"}
+    assert desk.files() - before <= {"ledger.db", "ledger.db.key"}
     assert desk.kinds().count("reserve") == sold
 
 

@@ -73,7 +73,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the README's code expects to run in: the shipped policy as it is, and made-up data."""
     table = encounters()
     (tmp_path / "policies").mkdir()
-    shutil.copy(ROOT / "policies" / "healthcare.yaml", tmp_path / "policies")
+    for name in ("base.yaml", "healthcare.yaml"):
+        shutil.copy(ROOT / "policies" / name, tmp_path / "policies")
     (tmp_path / "encounters.schema.yaml").write_text(SCHEMA)
     table.to_parquet(tmp_path / "encounters.parquet", index=False)
     register = pd.DataFrame({"subject": table["patient_id"], "purpose": "medical-research", "recipient": "*"})

@@ -9,17 +9,22 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, NoReturn
 
 import typer
 
 from privsynth import __version__
 from privsynth.cli.bundles import keys_new, verify
+from privsynth.cli.consent import CONSENT
 from privsynth.cli.door import INTERRUPTED, end, flush, leave, let_go
-from privsynth.cli.drafts import data_check, init, policy_check, schema_check
+from privsynth.cli.drafts import data_check, init, schema_check
+from privsynth.cli.ledger import LEDGER_COMMANDS
+from privsynth.cli.meaning import explain_budget
 from privsynth.cli.models import inspect, transcript
-from privsynth.cli.road import budget, demo, ledger_verify, plan, report, run, sample
+from privsynth.cli.officer import policy_approve, policy_explain, policy_schema, policy_show
+from privsynth.cli.policies import policy_check, policy_diff, policy_test
+from privsynth.cli.road import budget, demo, plan, report, run, sample
 
 __all__ = ["app", "console", "main"]
 
@@ -48,15 +53,29 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     transcript,
     report,
     budget,
+    explain_budget,
     verify,
     demo,
 )
-_GROUPS: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
-    ("schema", "The schema: what is public about a table.", "check", schema_check),
-    ("data", "The data, looked at inside only.", "check", data_check),
-    ("policy", "The policy: what is allowed, for whom, at what cost.", "check", policy_check),
-    ("ledger", "The books: who bought what, and what is left.", "verify", ledger_verify),
-    ("keys", "Signing keys and trust.", "new", keys_new),
+_GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
+    ("schema", "The schema: what is public about a table.", {"check": schema_check}),
+    ("data", "The data, looked at inside only.", {"check": data_check}),
+    (
+        "policy",
+        "The policy: what is allowed, for whom, at what cost.",
+        {
+            "check": policy_check,
+            "test": policy_test,
+            "diff": policy_diff,
+            "explain": policy_explain,
+            "show": policy_show,
+            "schema": policy_schema,
+            "approve": policy_approve,
+        },
+    ),
+    ("consent", "Consent: who agrees, who withdrew, and which fits held them. Inside only.", CONSENT),
+    ("ledger", "The books: who bought what, and what is left.", LEDGER_COMMANDS),
+    ("keys", "Signing keys and trust.", {"new": keys_new}),
 )
 
 
@@ -77,9 +96,10 @@ def _whole(
 
 for command in _COMMANDS:
     app.command()(command)
-for group, about, verb, command in _GROUPS:
+for group, about, verbs in _GROUPS:
     under = typer.Typer(help=about)
-    under.command(verb)(command)
+    for verb, command in verbs.items():
+        under.command(verb)(command)
     app.add_typer(under, name=group)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,6 +20,10 @@ def keys_new(
         Path | None,
         typer.Option(metavar="FILE", help="The trust file for verifiers. Default: trust.json beside the key."),
     ] = None,
+    role: Annotated[
+        Literal["release", "policy"],
+        typer.Option(metavar="ROLE", help="What it signs: release (default), or policy, for approvals."),
+    ] = "release",
     passphrase_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Encrypt the key by this file's first line (/dev/stdin for a pipe)."),
@@ -36,7 +40,7 @@ def keys_new(
     from privsynth.pipeline.keys import make_keys
 
     screen = Screen(json_, quiet)
-    pair = make_keys(path, name=name or who(None), trust=trust, passphrase_file=passphrase_file)
+    pair = make_keys(path, name=name or who(None), trust=trust, passphrase_file=passphrase_file, roles=(role,))
     screen.answer("keys new", {"key": str(pair.key), "trust": str(pair.trust), "keyid": pair.keyid})
     screen.say(f"key: {pair.key} (keep it secret)")
     screen.say(f"trust: {pair.trust} (give it to verifiers by another way than the bundle)")
@@ -51,6 +55,10 @@ def verify(
     recipient: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who you are: refuse a release made for another.")
     ] = None,
+    recalls: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The sender's current list of recalls: refuse a release that it recalls."),
+    ] = None,
     json_: JSON = False,
     quiet: QUIET = False,
 ) -> None:
@@ -63,7 +71,7 @@ def verify(
     from privsynth.release.verify import verify as check
 
     screen = Screen(json_, quiet)
-    found = check(folder, trust=trust, recipient=recipient)
+    found = check(folder, trust=trust, recipient=recipient, recalls=recalls)
     paid = found.receipt
     screen.answer(
         "verify",

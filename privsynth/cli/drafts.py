@@ -1,4 +1,4 @@
-"""Drafting and checking the files that a person writes: `init`, `schema check`, `data check`, `policy check`."""
+"""Drafting and checking the files that a person writes: `init`, `schema check`, `data check`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from privsynth.cli.screen import Screen
-from privsynth.cli.words import DATA, JSON, POLICY, QUIET
+from privsynth.cli.words import DATA, JSON, QUIET
 
 
 def init(
@@ -129,21 +129,3 @@ def data_check(
         [(f.column, f.rule, str(f.rows), ", ".join(map(str, f.first))) for f in faults],
     )
     screen.say("\nno faults" if not faults else "\nA run handles these by rule and never stops for them.")
-
-
-def policy_check(policy: POLICY, json_: JSON = False, quiet: QUIET = False) -> None:
-    """Load a policy and show what it registers.
-
-    Unknown keys, rules that this version does not enforce and limits that can never be met end in exit code 2.
-
-    Example:  privsynth policy check policies/healthcare.yaml
-    """
-    from privsynth.policy.document import load_policy
-
-    screen = Screen(json_, quiet)
-    loaded = load_policy(policy)
-    known = {"sources": list(loaded.sources), "gate": list(loaded.gate.rules)}
-    screen.answer("policy check", {"id": loaded.id, "version": loaded.version, "sha256": loaded.sha256, **known})
-    screen.say(f"policy {loaded.id} version {loaded.version} is whole")
-    screen.say(f"sources: {', '.join(known['sources'])}; gate rules: {', '.join(known['gate'])}")
-    screen.say(f"identity: {loaded.sha256}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ from privsynth.errors import PrivsynthError
 if TYPE_CHECKING:
     from privsynth.pipeline.demo import Demo
     from privsynth.pipeline.plan import StudyPlan
+    from privsynth.policy.nearest import Nearest
 
 
 def plan(study: STUDY, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = False) -> None:
@@ -47,6 +47,9 @@ def _print_plan(screen: Screen, planned: StudyPlan) -> None:
         ("rule", "", "what", "limit", "where"),
         [(v.id, "ok" if v.allowed else "NO", v.what, v.limit, v.where) for v in quote.decision.verdicts],
     )
+    if quote.nearest is not None:
+        for told in _nearest(quote.nearest):
+            screen.say(told)
     screen.say(f"\nprice: μ = {quote.prices.mu:.4f} (fit {quote.prices.mu_fit:.4f}, gate {quote.prices.mu_gate:.4f})")
     _print_noise(screen, planned)
     for line in quote.lines:
@@ -61,6 +64,18 @@ def _print_plan(screen: Screen, planned: StudyPlan) -> None:
         screen.say(f"{told}: a run goes on from it and pays nothing; it {planned.paid.next}")
     for wrong in planned.missing:
         screen.say(f"missing: {wrong.where} ({wrong.what})")
+
+
+def _nearest(found: Nearest) -> list[str]:
+    """What would be allowed instead, in words."""
+    head = [
+        "\nthe nearest request that this policy allows:" if found.request else "\nmended as far as a request can be:"
+    ]
+    changes = [
+        f"  {name.replace('_', ' ')}: {allowed!r} instead of {asked!r}" for name, asked, allowed in found.changes
+    ]
+    stuck = [f"  no change of the request satisfies {', '.join(found.stuck)}"] if found.stuck else []
+    return [*(head if changes else ["\nno other request helps:"]), *changes, *stuck]
 
 
 def _print_noise(screen: Screen, planned: StudyPlan) -> None:
@@ -86,13 +101,21 @@ def run(study: STUDY, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = F
 
     Example:  privsynth run study.yaml
     """
+    from privsynth.generators.ranks import Ranks, together
+
+    ranks = Ranks.of_environment()
+    if ranks.rank > 0:  # of several processes the first alone reads, pays, writes and speaks
+        from privsynth.generators.serving import serve
+
+        serve(ranks)
+        return
     from privsynth.pipeline.run import run_study
     from privsynth.pipeline.study import load_study
 
     screen = Screen(json_, quiet)
-    loaded = load_study(study)
-    with screen.progress() as progress:
-        outcome = run_study(loaded, actor=who(actor, loaded), progress=progress)
+    with together(ranks) as joined, screen.progress() as progress:
+        loaded = load_study(study)
+        outcome = run_study(loaded, actor=who(actor, loaded), ranks=joined, progress=progress)
     screen.answer("run", outcome.to_json())
     _print_findings(screen, outcome.approved.claims.published())
     screen.say(f"\nsigned release: {outcome.release} ({outcome.rows:,} rows)")
@@ -192,70 +215,42 @@ def report(
 def budget(
     policy: POLICY,
     ledger: LEDGER,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write it as one self-contained page too, with a plot over time."),
+    ] = None,
     actor: ACTOR = None,
     json_: JSON = False,
     quiet: QUIET = False,
 ) -> None:
     """Show what each budget has spent, for ever.
 
-    One line for each population, which is the guarantee, and for each recipient. Nothing refills a budget.
+    One line for each population, which is the guarantee, and for each recipient: its cap, what is spent (split by
+    source), the part that holds without a model have of it, and how many more releases like the last it pays for.
+    Nothing refills a budget.
 
-    Example:  privsynth budget policy.yaml --ledger sqlite:///ledger.db
+    Example:  privsynth budget policy.yaml --ledger sqlite:///ledger.db --html budget.html
     """
+    from privsynth.ledger.accounts import accounts
     from privsynth.ledger.store import look_at_ledger
     from privsynth.policy.document import load_policy
 
-    screen = Screen(json_, quiet)
-    lines = [
-        {
-            "over": line.over,
-            "name": line.name,
-            "population": line.population,
-            "epsilon": line.epsilon,
-            "delta": line.delta,
-            "holds": line.holds,
-            "spent_share": line.spent_share(),
-        }
-        for line in look_at_ledger(ledger, load_policy(policy), actor=who(actor)).balances()
-    ]
-    screen.answer("budget", {"lines": lines})
-    screen.table(
-        ("budget of", "name", "cap", "holds", "spent"),
-        [
-            (
-                f"{x['over']}",
-                f"{x['name']}",
-                f"ε = {x['epsilon']:g}, δ = {x['delta']:g}",
-                f"{x['holds']}",
-                f"{x['spent_share']:.1%}",
-            )
-            for x in lines
-        ],
-    )
+    screen, loaded = Screen(json_, quiet), load_policy(policy)
+    found = accounts(look_at_ledger(ledger, loaded, actor=who(actor)))
+    if html is not None:
+        from privsynth.pipeline.books import write_budget_page
 
-
-def ledger_verify(
-    policy: POLICY, ledger: LEDGER, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = False
-) -> None:
-    """Check a ledger: its chains, sums and what it keeps.
-
-    Every line of both logs by its hash, every budget added up again, every stored key, transcript and verdict against
-    its line. Changes nothing. Anything that does not hold ends in exit code 4. That the whole file was set back to an
-    older copy it cannot tell.
-
-    Example:  privsynth ledger verify policy.yaml --ledger sqlite:///ledger.db
-    """
-    from privsynth.ledger.store import look_at_ledger
-    from privsynth.policy.document import load_policy
-
-    screen = Screen(json_, quiet)
-    found = look_at_ledger(ledger, load_policy(policy), actor=who(actor)).verify()
-    screen.answer("ledger verify", {"verified": True, **asdict(found)})
-    screen.say(f"verified: ledger {found.ledger} is whole ({found.entries:,} entries, {found.attempts:,} attempts)")
-    screen.say(
-        f"{found.populations:,} populations, {found.holds:,} holds; kept: {found.transcripts:,} transcripts, "
-        f"{found.claims:,} verdicts"
-    )
+        write_budget_page(html, found, policy=f"{loaded.id} version {loaded.version}")
+    screen.answer("budget", {"lines": [account.to_json() for account in found]})
+    rows: list[tuple[str, ...]] = []
+    for x in found:
+        cap = f"ε = {x.epsilon:g}, δ = {x.delta:g}"
+        rows.append((x.over, x.name, cap, f"{len(x.purchases)}", f"{x.spent:.1%}", f"{x.left:.1%}", x.words))
+        if len(x.by_source) > 1:
+            rows += [("  source", source, "", "", f"{share:.1%}", "", "") for source, share in x.by_source.items()]
+    screen.table(("budget of", "name", "cap", "holds", "spent", "left", "what the rest buys"), rows)
+    if html is not None:
+        screen.say(f"\nwrote {html}")
 
 
 def demo(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -316,6 +316,15 @@ class Published(Protocol):
 
     def files(self, *, gated: bool = False) -> Mapping[str, bytes]:
         """``transcript.safetensors``, and ``transcript.json`` that says what it holds; ``gated`` of a release."""
+        ...
+
+
+@runtime_checkable
+class Unrolls(Protocol):
+    """What a model of many large pictures may do beside."""
+
+    def unrolled(self, n: int, *, seed: int | None = None, draw: Draw = "even") -> Synthetic:
+        """What ``sample`` draws by this seed, its pixels made as they are read (:mod:`privsynth.data.unrolled`)."""
         ...
 
 

@@ -45,20 +45,28 @@ _UNSEEN = re.compile(
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file as plain values, with the line of every key and item."""
+    """A YAML file as plain values, with the line of every key and item.
+
+    ``files`` names the file of each place where that is another one: of values that were inherited.
+    """
 
     path: str
     data: dict[str, Any]
     sha256: str
     lines: Mapping[Place, int] = field(repr=False)
+    files: Mapping[Place, str] = field(default_factory=dict, repr=False)
 
     def where(self, *path: str | int) -> str:
         """``file:line`` of the value at ``path``, or of its nearest ancestor that is in the file."""
         for depth in range(len(path), -1, -1):
             line = self.lines.get(tuple(path[:depth]))
             if line is not None:
-                return f"{self.path}:{line}"
+                return f"{self.file_of(tuple(path[:depth]))}:{line}"
         return self.path
+
+    def file_of(self, place: Place) -> str:
+        """The file that holds the value at ``place``."""
+        return self.files.get(place, self.path)
 
 
 def unseen(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a private training needs of the outside: steps leased from a hold, and checkpoints in a folder."""
+"""What a private training needs of the outside: steps leased from a hold, checkpoints in a folder, and memory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from privsynth.errors import ModelError, StorageError
+from privsynth.errors import MemoryShort, ModelError, StorageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +22,38 @@ if TYPE_CHECKING:
 
 _NAME = "step-{:07d}.safetensors"
 _MODE = 0o600
+_FULL = "DefaultCPUAllocator"
+"""What torch says, in a plain RuntimeError, where the processor's memory is full."""
 _STALE = 3600.0
 """Seconds after which a half-written file is nobody's: a write takes far less."""
+
+
+@contextmanager
+def paid_for(*, device: str, where: str, goes_on: bool) -> Iterator[None]:
+    """While the block runs after a hold was opened: where memory does not suffice, say what becomes of the hold.
+
+    Args:
+        where: the step that runs.
+        goes_on: whether checkpoints keep what was bought.
+
+    Raises:
+        MemoryShort: memory ran out, or what is free does not hold one subject.
+    """
+    import torch
+
+    try:
+        yield
+    except (MemoryShort, MemoryError, torch.OutOfMemoryError, RuntimeError) as fault:
+        short = isinstance(fault, MemoryShort | MemoryError | torch.OutOfMemoryError)
+        if not short and _FULL not in str(fault):
+            raise
+        raise MemoryShort(
+            f"the memory of {device} ran out after the hold was opened: what was bought and leased stays spent",
+            where=where,
+            mend="free memory and run the same command again: it goes on from its checkpoints"
+            if goes_on
+            else "this hold is lost, for no checkpoints were kept; free memory and buy another",
+        ) from None
 
 
 @dataclass(frozen=True)

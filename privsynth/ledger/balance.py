@@ -1,68 +1,77 @@
-"""What the logs add up to: a pure fold of entries into populations, holds and budget lines.
+"""What the logs add up to: a pure fold of entries into populations, steps of holds, and budget lines.
 
-The same entries give the same balance in any process. Nothing here is stored: what is spent is
-computed from the entries each time it is asked for, by the filter that the population froze
-(field/privacy.md 7), one filter for each budget line: each population, and each (population,
-recipient). A recorded hold is charged whether or not it was ever fitted: nothing gives budget back.
+The same entries give the same balance in any process, whether they are folded at once or on top of the
+balance of those before them: so a signed balance (``state``) and the entries after it stand for the whole log.
+What is spent is computed by the filter that the population froze (field/privacy.md 7), one filter for each
+budget line: each population, and each (population, recipient). A recorded hold is charged whether or not it
+was ever fitted: nothing gives budget back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, field, replace
+from enum import IntFlag
 
 from privsynth.errors import BudgetExhausted, LedgerError
 from privsynth.ledger.entry import FORMAT, MEND, Entry, odd, understood
 from privsynth.ledger.record import Bought, Line, Over, Population, bought_of, population_of
 
+LineName = tuple[str, Over, str]
+"""(population, over, name of the population or recipient)"""
+
+
+class Step(IntFlag):
+    """How far a hold has come, by the main log; closed: it expired, or was sold before a restore that lost entries."""
+
+    SOLD = 1
+    FITTED = 2
+    BENCHMARK = 4
+    MEASURED = 8
+    CLOSED = 16
+
 
 @dataclass(frozen=True)
 class Balance:
-    """Everything the main log says."""
+    """Everything that the main log adds up to.
 
-    ledger: str
-    policy: str
-    populations: Mapping[str, Population]
-    sources: Mapping[str, str]
-    holds: Mapping[str, Bought]
-    requests: Mapping[str, str]
-    fitted: frozenset[str]
-    benchmarks: frozenset[str]
-    leased: Mapping[str, int]
-    measured: Mapping[str, str]
-    approved: Mapping[str, str]
-    openers: Mapping[str, frozenset[str]]
+    Attributes:
+        ledger, policy: ids.
+        key: the Ed25519 key that signs for this ledger, 32 bytes in hex; empty before it was recorded.
+        populations: by name.
+        sources: source -> population.
+        spent: each line that has paid for something.
+        askers: everyone who ever bought a hold.
+        openers: population -> who opened an internal report of it.
+        leased: hold -> the highest step leased, of holds that are in training.
+        approved: hold -> SHA-256 of its claims.
+        steps: one byte for each entry: the :class:`Step` of the hold that it sold; 0 where it sold none.
+    """
 
-    def by_request(self, request: str) -> Bought | None:
-        """The hold that was sold for this request id."""
-        hold = self.requests.get(request)
-        return None if hold is None else self.holds[hold]
+    ledger: str = ""
+    policy: str = ""
+    key: str = ""
+    populations: Mapping[str, Population] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    spent: Mapping[LineName, Line] = field(default_factory=dict)
+    askers: frozenset[str] = frozenset()
+    openers: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    leased: Mapping[str, int] = field(default_factory=dict)
+    approved: Mapping[str, str] = field(default_factory=dict)
+    steps: bytes = field(default=b"", repr=False)
+
+    def step(self, bought: Bought) -> Step:
+        """How far a hold has come."""
+        return Step(self.steps[bought.entry])
 
     def line(self, population: str, over: Over, name: str) -> Line:
-        """A budget line with all holds that it paid for.
-
-        Raises:
-            LedgerError: the recorded holds cost more than the cap.
-        """
-        from privsynth.privacy.events import decode
-
+        """A budget line with all holds that it paid for."""
+        paid = self.spent.get((population, over, name))
+        if paid is not None:
+            return paid
         registered = self.populations[population]
-        paid = [
-            hold
-            for hold in self.holds.values()
-            if hold.population == population and (over == "population" or hold.terms.recipient == name)
-        ]
-        try:
-            spent = reduce(
-                lambda filter_, hold: filter_.charge(decode(hold.event), delta=hold.prices.delta_own),
-                paid,
-                registered.fresh(over),
-            )
-        except BudgetExhausted:
-            raise LedgerError(f"the recorded holds cost more than the cap of {name!r}", mend=MEND) from None
         epsilon, delta = registered.cap(over)
-        return Line(over, name, population, spent, len(paid), epsilon, delta)
+        return Line(over, name, population, registered.fresh(over), 0, epsilon, delta)
 
     def lines_of(self, population: str, recipient: str) -> tuple[Line, ...]:
         """The lines that a hold for ``recipient`` must pass, the population's first."""
@@ -81,93 +90,163 @@ class Balance:
         for name, population in self.populations.items():
             out.append(self.line(name, "population", name))
             if "recipient" in population.filters:
-                bought = {hold.terms.recipient for hold in self.holds.values() if hold.population == name}
+                bought = {who for of, over, who in self.spent if of == name and over == "recipient"}
                 out += [self.line(name, "recipient", who) for who in sorted(bought | set(recipients))]
         return tuple(out)
+
+    def count(self, step: Step) -> int:
+        """How many holds have come as far as ``step``."""
+        return sum(self.steps.count(value) for value in range(1, 2 * max(Step)) if value & step)
 
 
 @dataclass(frozen=True)
 class Gates:
     """What the second log says of gates: attempts are counted before anything is computed."""
 
-    ledger: str
-    attempts: Mapping[str, int]
-    gated: Mapping[str, int]
-    refused: Mapping[str, tuple[str, ...]]
+    ledger: str = ""
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    gated: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def fold(entries: Iterable[Entry]) -> Balance:
+def fold(entries: Iterable[Entry], *, after: Balance | None = None) -> Balance:
     """Add up the main log.
+
+    Args:
+        entries: from the first one, or those that come after ``after``.
+        after: the balance of all entries before. Then a step names the entry that sold its hold, as every step
+            does that this version writes.
 
     Raises:
         LedgerError: an entry of a kind that this version does not know, or one that cannot follow
-            from those before it (a fit of an unknown hold, a second fit, ...).
+            from those before it (a fit of an unknown hold, a second fit, ...), or a hold beyond a cap.
     """
-    ledger = policy = ""
-    populations: dict[str, Population] = {}
-    sources: dict[str, str] = {}
-    holds: dict[str, Bought] = {}
-    requests: dict[str, str] = {}
-    fitted: set[str] = set()
-    benchmarks: set[str] = set()
-    leased: dict[str, int] = {}
-    measured: dict[str, str] = {}
-    approved: dict[str, str] = {}
-    openers: dict[str, frozenset[str]] = {}
+    tally = _Tally(after)
     for entry in entries:
-        body, hold = entry.body, str(entry.body.get("hold", ""))
         with understood(entry):
-            match entry.kind:
-                case "genesis" if entry.seq == 0 and body["format"] == FORMAT:
-                    ledger, policy = body["ledger"], body["policy"]
-                case "register" if ledger and body["population"] not in populations:
-                    populations[body["population"]] = population_of(entry)
-                case "source" if body["population"] in populations and body["source"] not in sources:
-                    sources[body["source"]] = body["population"]
-                case "reserve" if hold not in holds and body["request"] not in requests:
-                    holds[hold] = bought_of(entry)
-                    requests[body["request"]] = hold
-                    if sources[holds[hold].terms.source] != holds[hold].population:
-                        raise odd(entry)
-                case "fit" if hold in holds and hold not in fitted:
-                    fitted.add(hold)
-                    if body.get("benchmark") is True:
-                        benchmarks.add(hold)
-                case "lease" if hold in fitted and hold not in measured and body["through"] > leased.get(hold, 0):
-                    leased[hold] = int(body["through"])
-                case "measured" if hold in fitted and hold not in measured:
-                    measured[hold] = body["sha256"]
-                case "approve" if hold in measured and hold not in approved:
-                    approved[hold] = body["claims"]
-                case "disclose" if hold in approved:
-                    pass
-                case "report" if body["population"] in populations:
-                    name = body["population"]
-                    openers[name] = openers.get(name, frozenset()) | {entry.actor}
-                case _:
-                    raise odd(entry)
-    return Balance(
-        ledger=ledger,
-        policy=policy,
-        populations=populations,
-        sources=sources,
-        holds=holds,
-        requests=requests,
-        fitted=frozenset(fitted),
-        benchmarks=frozenset(benchmarks),
-        leased=leased,
-        measured=measured,
-        approved=approved,
-        openers=openers,
-    )
+            tally.take(entry)
+    return tally.balance()
 
 
-def fold_attempts(entries: Iterable[Entry]) -> Gates:
-    """Add up the second log; raises as :func:`fold`."""
-    ledger = ""
-    attempts: dict[str, int] = {}
-    gated: dict[str, int] = {}
-    refused: dict[str, tuple[str, ...]] = {}
+class _Tally:
+    """A balance in the making."""
+
+    def __init__(self, after: Balance | None) -> None:
+        start = after or Balance()
+        self.whole = after is None
+        self.ledger, self.policy, self.key = start.ledger, start.policy, start.key
+        self.populations, self.sources = dict(start.populations), dict(start.sources)
+        self.spent, self.openers = dict(start.spent), dict(start.openers)
+        self.askers, self.leased, self.approved = set(start.askers), dict(start.leased), dict(start.approved)
+        self.steps = bytearray(start.steps)
+        self.sold: dict[str, int] = {}
+        self.requests: set[str] = set()
+
+    def balance(self) -> Balance:
+        return Balance(
+            ledger=self.ledger,
+            policy=self.policy,
+            key=self.key,
+            populations=self.populations,
+            sources=self.sources,
+            spent=self.spent,
+            askers=frozenset(self.askers),
+            openers=self.openers,
+            leased=self.leased,
+            approved=self.approved,
+            steps=bytes(self.steps),
+        )
+
+    def take(self, entry: Entry) -> None:
+        body = entry.body
+        if entry.seq != len(self.steps):
+            raise odd(entry)
+        self.steps.append(0)
+        match entry.kind:
+            case "genesis" if entry.seq == 0 and body["format"] == FORMAT:
+                self.ledger, self.policy, self.key = body["ledger"], body["policy"], body.get("key", "")
+            case "key" if self.ledger and not self.key:
+                self.key = body["key"]
+            case "register" if self.ledger and body["population"] not in self.populations:
+                self.populations[body["population"]] = population_of(entry)
+            case "source" if body["population"] in self.populations and body["source"] not in self.sources:
+                self.sources[body["source"]] = body["population"]
+            case "reserve" if body["hold"] not in self.sold and body["request"] not in self.requests:
+                self._sell(entry)
+            case "restore" if self.ledger and isinstance(body["lost"], bool):
+                if body["lost"]:
+                    self._lose()
+            case "disclose" if body["hold"] in self.approved:
+                pass
+            case "report" if body["population"] in self.populations:
+                name = body["population"]
+                self.openers[name] = self.openers.get(name, frozenset()) | {entry.actor}
+            case _:
+                self._step(entry)
+
+    def _sell(self, entry: Entry) -> None:
+        bought = bought_of(entry)
+        if self.sources[bought.terms.source] != bought.population:
+            raise odd(entry)
+        self.sold[bought.id] = entry.seq
+        self.requests.add(bought.request)
+        self.askers.add(bought.terms.actor)
+        self.steps[entry.seq] = Step.SOLD
+        now = Balance(populations=self.populations, spent=self.spent)
+        for line in now.lines_of(bought.population, bought.terms.recipient):
+            self.spent[line.population, line.over, line.name] = charged(line, bought)
+
+    def _lose(self) -> None:
+        """Entries are gone for ever: they may have spent all that was left, and used every hold."""
+        now = Balance(populations=self.populations, spent=self.spent)
+        for name in self.populations:
+            self.spent[name, "population", name] = now.line(name, "population", name).exhausted()
+        self.steps = self.steps.translate(bytes(n | Step.CLOSED if n & Step.SOLD else n for n in range(256)))
+
+    def _step(self, entry: Entry) -> None:
+        """A step of a hold that was sold."""
+        body, hold = entry.body, entry.body["hold"]
+        at = self.sold.get(hold) if self.whole or hold in self.sold else body["entry"]
+        if at is None or body.get("entry", at) != at or not 0 <= at < entry.seq:
+            raise odd(entry)
+        step = Step(self.steps[at])
+        open_ = Step.FITTED in step and not step & (Step.MEASURED | Step.CLOSED)
+        match entry.kind:
+            case "fit" if step == Step.SOLD:
+                step |= Step.FITTED | (Step.BENCHMARK if body.get("benchmark") is True else Step(0))
+            case "lease" if open_ and body["through"] > self.leased.get(hold, 0):
+                self.leased[hold] = int(body["through"])
+            case "measured" if open_ and isinstance(body["sha256"], str):
+                self.leased.pop(hold, None)
+                step |= Step.MEASURED
+            case "expire" if Step.SOLD in step and Step.CLOSED not in step:
+                step |= Step.CLOSED
+            case "approve" if Step.MEASURED in step and Step.CLOSED not in step and hold not in self.approved:
+                self.approved[hold] = body["claims"]
+            case _:
+                raise odd(entry)
+        self.steps[at] = step
+
+
+def charged(line: Line, bought: Bought) -> Line:
+    """The line after it has paid for a hold.
+
+    Raises:
+        LedgerError: the recorded holds cost more than the cap.
+    """
+    from privsynth.privacy.events import decode
+
+    try:
+        filter_ = line.filter.charge(decode(bought.event), delta=bought.prices.delta_own)
+    except BudgetExhausted:
+        raise LedgerError(f"the recorded holds cost more than the cap of {line.name!r}", mend=MEND) from None
+    return replace(line, filter=filter_, holds=line.holds + 1)
+
+
+def fold_attempts(entries: Iterable[Entry], *, after: Gates | None = None) -> Gates:
+    """Add up the second log; as :func:`fold`."""
+    start = after or Gates()
+    ledger, attempts, gated, refused = start.ledger, dict(start.attempts), dict(start.gated), dict(start.refused)
     for entry in entries:
         body, hold = entry.body, str(entry.body.get("hold", ""))
         with understood(entry):

@@ -3,10 +3,10 @@
 A *leaf* is the RFC 8785 JSON of the line; its hash is SHA-256(0x00 || leaf), the leaf hash of
 RFC 6962, so a Merkle tree can be laid over the same leaves later without rewriting one. Each leaf
 names the log that it belongs to, its place, and the hash of the leaf before it: a flipped byte, a
-line taken out, put in, or moved is found by reading the log once (:func:`read_chain`).
+line taken out, put in, or moved is found by reading the log once (:func:`chain`).
 
 What a chain alone cannot show: that its newest lines, or the whole file, were set back to an earlier
-state. For that the head must be kept elsewhere (the witness of a later version).
+state. For that the tree over the leaves is signed (``checkpoint``) and its head kept elsewhere (``witness``).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from privsynth.documents import canonical
-from privsynth.errors import LedgerError, UsageError
+from privsynth.errors import LedgerError, ModelError, UsageError
 
 FORMAT = 1
 BEFORE_ALL = "0" * 64
@@ -31,6 +31,25 @@ Clock = Callable[[], datetime]
 
 _KEYS = {"privsynth-ledger", "log", "seq", "time", "actor", "kind", "prev", "body"}
 MEND = "stop using this ledger, keep the file, and restore it from a backup together with its owner"
+
+
+class Before(Protocol):
+    """The line that another one comes after: an entry, or what is kept of it."""
+
+    @property
+    def seq(self) -> int:
+        """Its place."""
+        ...
+
+    @property
+    def time(self) -> str:
+        """Its time."""
+        ...
+
+    @property
+    def hash(self) -> str:
+        """Its leaf hash."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -84,7 +103,9 @@ def utc(now: datetime) -> datetime:
     return now.astimezone(UTC)
 
 
-def follow(last: Entry | None, kind: str, body: Mapping[str, Any], *, log: LogName, actor: str, now: datetime) -> Entry:
+def follow(
+    last: Before | None, kind: str, body: Mapping[str, Any], *, log: LogName, actor: str, now: datetime
+) -> Entry:
     """The line that comes after ``last`` (None: the first), at the later of ``now`` and the line above.
 
     Raises:
@@ -96,9 +117,9 @@ def follow(last: Entry | None, kind: str, body: Mapping[str, Any], *, log: LogNa
         before = datetime.fromisoformat(last.time)
         if before - time > STEP_BACK:
             raise LedgerError(
-                f"the clock says {_stamp(time)}, but the last entry was written at {last.time}: more than five "
+                f"the clock says {stamp(time)}, but the last entry was written at {last.time}: more than five "
                 "minutes back",
-                where=f"entry {last.seq} of the {last.log} log",
+                where=f"entry {last.seq} of the {log} log",
                 mend="set the host's clock right and ask again; nothing was written",
             )
         time = max(time, before)
@@ -108,7 +129,7 @@ def follow(last: Entry | None, kind: str, body: Mapping[str, Any], *, log: LogNa
             "privsynth-ledger": FORMAT,
             "log": log,
             "seq": seq,
-            "time": _stamp(time),
+            "time": stamp(time),
             "actor": actor,
             "kind": kind,
             "prev": prev,
@@ -119,29 +140,51 @@ def follow(last: Entry | None, kind: str, body: Mapping[str, Any], *, log: LogNa
 
 
 def read_chain(log: LogName, rows: Iterable[tuple[int, bytes, str]]) -> tuple[Entry, ...]:
-    """Every line of a log, checked.
+    """Every line of a log, checked as by :func:`chain`."""
+    return tuple(chain(log, rows))
+
+
+def chain(log: LogName, rows: Iterable[tuple[int, bytes, str]], *, after: Before | None = None) -> Iterator[Entry]:
+    """The lines of a log one by one, each checked before it is given.
 
     Args:
         log: which log the rows claim to be.
         rows: (place, leaf, stored hash) in order of place.
+        after: the line before the first of them; None: they begin the log.
 
     Raises:
         LedgerError: a line that was changed, taken out, put in or moved.
     """
-    out: list[Entry] = []
-    prev, time = BEFORE_ALL, ""
-    for place, (seq, leaf, stored) in enumerate(rows):
-        where = f"entry {place} of the {log} log"
+    first, prev, time = (0, BEFORE_ALL, "") if after is None else (after.seq + 1, after.hash, after.time)
+    for place, (seq, leaf, stored) in enumerate(rows, first):
         if seq != place:
+            where = f"entry {place} of the {log} log"
             raise LedgerError(f"entry {place} is missing (the next one is {seq})", where=where, mend=MEND)
-        if not isinstance(leaf, bytes) or leaf_hash(leaf) != stored:
-            raise LedgerError("the entry was altered: its hash does not match", where=where, mend=MEND)
-        entry = _parse(leaf)
-        if (entry.log, entry.seq, entry.prev) != (log, place, prev) or entry.time < time:
-            raise LedgerError("the entry does not follow the one before it", where=where, mend=MEND)
-        out.append(entry)
+        entry = one(log, place, leaf, stored)
+        if entry.prev != prev or entry.time < time:
+            raise _stray(log, place)
+        yield entry
         prev, time = stored, entry.time
-    return tuple(out)
+
+
+def one(log: LogName, place: int, leaf: bytes, stored: str) -> Entry:
+    """A line by itself: its hash, and that it says of itself where it stands.
+
+    Raises:
+        LedgerError: altered, or moved here from elsewhere.
+    """
+    if not isinstance(leaf, bytes) or leaf_hash(leaf) != stored:
+        where = f"entry {place} of the {log} log"
+        raise LedgerError("the entry was altered: its hash does not match", where=where, mend=MEND)
+    entry = _parse(leaf)
+    if (entry.log, entry.seq) != (log, place):
+        raise _stray(log, place)
+    return entry
+
+
+def _stray(log: LogName, place: int) -> LedgerError:
+    where = f"entry {place} of the {log} log"
+    return LedgerError("the entry does not follow the one before it", where=where, mend=MEND)
 
 
 def odd(entry: Entry) -> LedgerError:
@@ -158,11 +201,12 @@ def understood(entry: Entry) -> Iterator[None]:
     """While the block reads ``entry``: a field that is not there, or not of its kind, is :func:`odd`."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, UsageError, ModelError):
         raise odd(entry) from None
 
 
-def _stamp(time: datetime) -> str:
+def stamp(time: datetime) -> str:
+    """``time``, in UTC, as entries write it: texts of this form sort as their times do."""
     return time.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00")
 
 

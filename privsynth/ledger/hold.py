@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from privsynth.documents import join
 from privsynth.errors import PrivsynthError
 from privsynth.ledger import steps
-from privsynth.ledger.balance import Balance
+from privsynth.ledger.balance import Step
+from privsynth.ledger.evidence import evidence_of
 from privsynth.ledger.log import Session
 from privsynth.ledger.record import Bought
 from privsynth.privacy.accountant import Prices
@@ -55,6 +56,7 @@ class Hold:
         reserved: time of the entry, ISO 8601 UTC.
         first_of_population: no hold of the population came before it.
         chosen_after_report: someone who asks for holds had opened an internal report of the population.
+        expires: after this time no fit, lease or gate begins and what was paid stays spent, ISO 8601 UTC; empty: never.
     """
 
     id: str
@@ -75,6 +77,7 @@ class Hold:
     reserved: str
     first_of_population: bool
     chosen_after_report: bool
+    expires: str
     ledger: Desk = field(repr=False, compare=False)
 
     # --- the fit --------------------------------------------------------------------------------
@@ -87,9 +90,9 @@ class Hold:
             benchmark: the rows are those of ``Split.benchmark``; no gate will open for this hold.
 
         Raises:
-            HoldError: bought for something else, opened before, or a benchmark with a gate's share.
+            HoldError: bought for something else, opened before, expired, or a benchmark with a gate's share.
         """
-        with self._writing() as (session, bought):
+        with self._beginning() as (session, bought):
             steps.bought_for(
                 self.id,
                 ("recipe", recipe, bought.terms.recipe),
@@ -109,10 +112,10 @@ class Hold:
             The first step that may run: the highest leased before, plus one. Above ``through``: none was leased.
 
         Raises:
-            HoldError: no fit was opened, or its transcript is there.
+            HoldError: no fit was opened, its transcript is there, or it expired.
             UsageError: not a step number.
         """
-        with self._writing() as (session, bought):
+        with self._beginning() as (session, bought):
             return steps.lease(session, bought, through)
 
     def deposit(self, transcript: bytes) -> None:
@@ -131,7 +134,7 @@ class Hold:
             ModelError: the stored bytes were altered or removed.
         """
         with self.ledger.reading() as session:
-            return steps.kept(session, "transcripts", self.id, session.balance().measured.get(self.id))
+            return steps.kept(session, "transcripts", self.id, steps.measured(session, self._recorded(session)))
 
     def receipt(self, *, noise: Provenance, schema: str, person_rows: int) -> Receipt:
         """What was paid, for the model to carry.
@@ -140,8 +143,7 @@ class Hold:
             HoldError: another schema or rows per person than the recipe had when it was paid for.
         """
         with self.ledger.reading() as session:
-            balance = session.balance()
-        bought = self._recorded(balance)
+            balance, bought = session.balance(), self._recorded(session)
         if bought.terms.schema:
             steps.bought_for(
                 self.id,
@@ -183,13 +185,13 @@ class Hold:
     def leased(self) -> int:
         """The highest training step that was leased; 0 before the first. Above 0 an opened fit may be resumed."""
         with self.ledger.reading() as session:
-            return session.balance().leased.get(self.id, 0)
+            return steps.leased(session, self._recorded(session))
 
     @property
     def benchmark(self) -> bool:
         """Whether the fit was opened for rows of ``Split.benchmark``; False before it was opened."""
         with self.ledger.reading() as session:
-            return self.id in session.balance().benchmarks
+            return Step.BENCHMARK in session.balance().step(self._recorded(session))
 
     @property
     def training_subjects(self) -> float:
@@ -217,11 +219,11 @@ class Hold:
         The policy in use now must allow the hold too, whatever allowed it when it was bought.
 
         Raises:
-            HoldError: a model of another hold, data of another origin, no measured fit, or gated before.
+            HoldError: a model of another hold, data of another origin, no measured fit, gated before, or expired.
             RequestDenied: the policy in use now does not allow it.
             ReleaseRefused: the population's attempts are used up (PS-GATE-ATT).
         """
-        with self._writing() as (session, bought):
+        with self._beginning() as (session, bought):
             steps.bought_for(
                 self.id,
                 ("model", model_hold, self.id),
@@ -267,16 +269,33 @@ class Hold:
         value: dict[str, Any] = json.loads(data)
         return value
 
+    def evidence(self) -> dict[str, bytes]:
+        """That the ledger sold and approved this hold, for a release to carry: checkpoint.txt and inclusion.json, by
+        name; none where it was not approved. See :mod:`privsynth.ledger.evidence`."""
+        with self.ledger.reading() as session:
+            return evidence_of(session, self._recorded(session).id)
+
     # --- helpers --------------------------------------------------------------------------------
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[Session, Bought]]:
         with self.ledger.writing() as session:
-            yield session, self._recorded(session.balance())
+            yield session, self._recorded(session)
 
-    def _recorded(self, balance: Balance) -> Bought:
+    @contextmanager
+    def _beginning(self) -> Iterator[tuple[Session, Bought]]:
+        """As ``_writing``, for what may begin only while the hold is valid."""
+        with self.ledger.writing() as session:
+            bought = self._recorded(session)
+            late = steps.expired(session, bought)
+            if late is None:
+                yield session, bought
+        if late is not None:
+            raise late
+
+    def _recorded(self, session: Session) -> Bought:
         """The hold as the ledger has it; this value must say the same."""
-        bought = balance.holds.get(self.id)
+        bought = session.bought(self.id)
         if bought is None:
             raise steps.unknown(self.id)
         sold = hold_of(bought, ledger=self.ledger)
@@ -310,5 +329,6 @@ def hold_of(bought: Bought, *, ledger: Desk) -> Hold:
         reserved=bought.reserved,
         first_of_population=bought.first_of_population,
         chosen_after_report=bought.chosen_after_report,
+        expires=bought.expires,
         ledger=ledger,
     )

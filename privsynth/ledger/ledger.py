@@ -7,22 +7,26 @@ state, so it may be copied, shared between threads and carried over a fork.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from privsynth.documents import join, sha256
-from privsynth.errors import LedgerError, PrivsynthError, RequestDenied
+from privsynth.documents import join
+from privsynth.errors import LedgerError, PrivsynthError, RequestDenied, UsageError
+from privsynth.ledger.audit import Checked, audit, secret_of
 from privsynth.ledger.balance import Balance
 from privsynth.ledger.entry import Clock, utc_now
 from privsynth.ledger.hold import Hold, hold_of
-from privsynth.ledger.log import Session, Shelf, Store, Transaction
+from privsynth.ledger.log import Session, Store, Transaction
 from privsynth.ledger.record import Line
 from privsynth.ledger.register import check_frozen, imagined, register
 from privsynth.ledger.sale import Quote, quote, same_terms, sell
-from privsynth.ledger.steps import Status, kept, status_of, unknown
+from privsynth.ledger.seal import Seal
+from privsynth.ledger.steps import Status, status_of, unknown
 from privsynth.ledger.terms import one_line, terms_of
+from privsynth.ledger.witness import Witness, show
 
 if TYPE_CHECKING:
     from privsynth.data.records import CoinKey
@@ -30,23 +34,7 @@ if TYPE_CHECKING:
     from privsynth.privacy.priced import Priced
 
 
-@dataclass(frozen=True)
-class Checked:
-    """A ledger that was read whole: how much of each there is.
-
-    Attributes:
-        ledger: its id.
-        entries, attempts: lines of the two logs.
-        populations, holds, transcripts, claims: registered, sold, and kept beside the logs.
-    """
-
-    ledger: str
-    entries: int
-    attempts: int
-    populations: int
-    holds: int
-    transcripts: int
-    claims: int
+_READ_WHOLE = 1000  # on opening; of a longer one the entries after the state, and any other once it is asked for
 
 
 @dataclass(frozen=True)
@@ -63,7 +51,9 @@ class Ledger:
     actor: str
     id: str
     store: Store = field(repr=False)
+    seal: Seal = field(repr=False)
     clock: Clock = field(default=utc_now, repr=False)
+    witness: Witness | None = field(default=None, repr=False)
 
     # --- transactions ---------------------------------------------------------------------------
 
@@ -71,17 +61,32 @@ class Ledger:
     def reading(self) -> Iterator[Session]:
         """Both logs, checked, as they stand."""
         with self.store.reading() as tx:
-            session = Session(tx, actor=self.actor, clock=self.clock)
-            session.check(ledger=self.id, policy=self.policy.id)
-            yield session
+            yield self._session(tx)
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """Both logs, checked and held exclusively; durable when the block ends, undone if it raises."""
+        """Both logs, checked and held exclusively; undone if the block raises. When it ends they are signed and
+        durable, and the witness has acknowledged them."""
         with self.store.writing() as tx:
-            session = Session(tx, actor=self.actor, clock=self.clock)
-            session.check(ledger=self.id, policy=self.policy.id)
+            session = self._session(tx)
             yield session
+            session.close()
+        self.show()
+
+    def show(self) -> None:
+        """Let the witness know how long the ledger is, if there is one; it must not know more.
+
+        Raises:
+            LedgerError: the witness holds more, or other entries: the ledger was set back or changed.
+            StorageError: the witness does not answer.
+        """
+        if self.witness is not None:
+            show(self.witness, self.reading)
+
+    def _session(self, tx: Transaction) -> Session:
+        session = Session(tx, actor=self.actor, clock=self.clock, key=self.seal.key())
+        session.check(ledger=self.id, policy=self.policy.id)
+        return session
 
     # --- buying ---------------------------------------------------------------------------------
 
@@ -89,7 +94,7 @@ class Ledger:
         """What ``reserve`` would say now: decision, price, budget lines before and after. Writes nothing."""
         terms = terms_of(recipe, self.policy, purpose=purpose, recipient=recipient, actor=self.actor, consent=consent)
         with self.reading() as session:
-            balance = imagined(self.policy, actor=self.actor, now=session.now, after=session.main)
+            balance = imagined(self.policy, actor=self.actor, now=session.now, session=session)
             return quote(self.policy, balance, terms, today=session.now.date())
 
     def reserve(
@@ -100,6 +105,7 @@ class Ledger:
         recipient: str,
         consent: ConsentKind | None = None,
         request: str | None = None,
+        valid_for: timedelta | None = None,
     ) -> Hold:
         """Buy a hold: one durable entry that pays fit and gate, before any row is counted.
 
@@ -109,6 +115,8 @@ class Ledger:
             consent: how the subjects' agreement will be read; None: as the policy asks.
             request: an id of the caller's choice. Asking again with it returns the same hold and
                 charges nothing; without one every call buys a new hold.
+            valid_for: how long a fit, lease or gate may still begin; then the hold is closed, and what it paid stays
+                spent. None: for ever.
 
         Raises:
             RequestDenied: the policy says no; every refusing rule is named.
@@ -118,8 +126,10 @@ class Ledger:
         """
         terms = terms_of(recipe, self.policy, purpose=purpose, recipient=recipient, actor=self.actor, consent=consent)
         name = secrets.token_hex(16) if request is None else one_line(request, name="request")
+        if valid_for is not None and valid_for <= timedelta():
+            raise UsageError("a hold that is never valid", where="valid_for", mend="e.g. timedelta(days=30), or None")
         with self.writing() as session:
-            sold = sell(session, self.policy, recipe, terms, request=name)
+            sold = sell(session, self.policy, recipe, terms, request=name, valid_for=valid_for)
         if isinstance(sold, PrivsynthError):
             raise sold
         return hold_of(sold, ledger=self)
@@ -127,15 +137,17 @@ class Ledger:
     def hold(self, id: str) -> Hold:
         """The hold of this id; a :class:`HoldError` if there is none."""
         with self.reading() as session:
-            bought = session.balance().holds.get(id)
+            bought = session.bought(id)
         if bought is None:
             raise unknown(id)
+        self.show()
         return hold_of(bought, ledger=self)
 
     def find(self, request: str) -> Hold | None:
         """The hold that was sold for this request id, if any."""
         with self.reading() as session:
-            bought = session.balance().by_request(request)
+            bought = session.by_request(request)
+        self.show()
         return None if bought is None else hold_of(bought, ledger=self)
 
     def sold(
@@ -147,19 +159,20 @@ class Ledger:
             HoldError: the request id was used with other terms.
         """
         with self.reading() as session:
-            bought = session.balance().by_request(request)
+            bought = session.by_request(request)
         if bought is None:
             return None
+        self.show()
         terms = terms_of(recipe, self.policy, purpose=purpose, recipient=recipient, actor=self.actor, consent=consent)
         return hold_of(same_terms(bought, terms), ledger=self)
 
     def status(self, hold_id: str) -> Status:
         """How far the hold has come; a :class:`HoldError` if there is none."""
         with self.reading() as session:
-            balance, gates = session.balance(), session.gates()
-        if hold_id not in balance.holds:
-            raise unknown(hold_id)
-        return status_of(hold_id, balance, gates)
+            bought = session.bought(hold_id)
+            if bought is None:
+                raise unknown(hold_id)
+            return status_of(bought, session.balance(), session.gates())
 
     # --- what the room below and the screen ask --------------------------------------------------
 
@@ -180,7 +193,7 @@ class Ledger:
                     f"population {registered.population!r} is not registered yet",
                     mend="open the ledger again with this policy",
                 )
-            key = _checked_key(session, population.name, population.key)
+            key = secret_of(session, population.name, population.key)
         return CoinKey(
             population=population.name,
             holdout=float(population.frozen["holdout"]),
@@ -236,65 +249,47 @@ class Ledger:
         return None
 
     def verify(self) -> Checked:
-        """Read both logs again, every hash, every sum, and everything that is kept beside them.
+        """Read both logs again, every hash, every sum, and everything that is made from them or kept beside them.
 
-        What it cannot tell is that the whole file was set back to an older copy, or its newest lines cut off together.
+        What it cannot tell without a witness is that the whole file was set back to an older copy.
 
         Raises:
             LedgerError: an entry or a key was altered, taken out or moved.
             ModelError: a stored transcript or stored claims are not what their entry says.
         """
         with self.reading() as session:
-            balance = session.balance()
-            session.gates()
-            balance.lines()
-            for population in balance.populations.values():
-                _checked_key(session, population.name, population.key)
-            shelves: tuple[tuple[Shelf, Mapping[str, str]], ...] = (
-                ("transcripts", balance.measured),
-                ("claims", balance.approved),
-            )
-            for shelf, hashes in shelves:
-                for hold, expected in hashes.items():
-                    kept(session, shelf, hold, expected)
-            return Checked(
-                ledger=balance.ledger,
-                entries=len(session.main),
-                attempts=len(session.attempts),
-                populations=len(balance.populations),
-                holds=len(balance.holds),
-                transcripts=len(balance.measured),
-                claims=len(balance.approved),
-            )
+            return audit(session)
 
 
-def enter(store: Store, policy: Policy, *, actor: str, clock: Clock) -> Ledger:
-    """Open a ledger that exists: check it whole, compare it with the policy, register what is new.
+def enter(
+    store: Store, policy: Policy, *, actor: str, clock: Clock, seal: Seal, witness: Witness | None = None
+) -> Ledger:
+    """Open a ledger that exists: check it, compare it with policy and witness, register what is new.
 
     Raises:
-        LedgerError: altered, of another policy, or with other frozen fields than the policy says.
+        LedgerError: altered, of another policy or key, with other frozen fields than the policy says, or not what
+            the witness remembers.
     """
-    with store.writing() as tx:
-        session = _checked(tx, policy, actor=actor, clock=clock)
+    ledger = look(store, policy, actor=actor, clock=clock, seal=seal, witness=witness)
+    with ledger.writing() as session:
+        check_frozen(policy, session.balance())
         register(session, policy)
-    return Ledger(policy=policy, actor=actor, id=session.balance().ledger, store=store, clock=clock)
+    return ledger
 
 
-def look(store: Store, policy: Policy, *, actor: str, clock: Clock) -> Ledger:
+def look(
+    store: Store, policy: Policy, *, actor: str, clock: Clock, seal: Seal, witness: Witness | None = None
+) -> Ledger:
     """Open a ledger to ask it something: checked as by :func:`enter`, but nothing new is registered."""
     with store.reading() as tx:
-        session = _checked(tx, policy, actor=actor, clock=clock)
-    return Ledger(policy=policy, actor=actor, id=session.balance().ledger, store=store, clock=clock)
-
-
-def _checked(tx: Transaction, policy: Policy, *, actor: str, clock: Clock) -> Session:
-    """Both logs, checked whole and against the policy."""
-    session = Session(tx, actor=actor, clock=clock)
-    session.check(ledger="", policy=policy.id)
-    session.gates()
-    check_frozen(policy, session.balance())
-    session.balance().lines()
-    return session
+        session = Session(tx, actor=actor, clock=clock, key=seal.key())
+        session.check(ledger="", policy=policy.id)
+        if sum(edge.size for edge in session.edges.values()) <= _READ_WHOLE:
+            session.reread()
+        check_frozen(policy, session.balance())
+    ledger = Ledger(policy, actor, session.balance().ledger, store, seal, clock, witness)
+    ledger.show()
+    return ledger
 
 
 def quote_unopened(
@@ -311,13 +306,3 @@ def quote_unopened(
     terms = terms_of(recipe, policy, purpose=purpose, recipient=recipient, actor=actor, consent=consent)
     now = clock()
     return quote(policy, imagined(policy, actor=actor, now=now), terms, today=now.date())
-
-
-def _checked_key(session: Session, population: str, commitment: str) -> bytes:
-    key = session.tx.get("secrets", population)
-    if key is None or sha256(key) != commitment:
-        raise LedgerError(
-            f"the secret key of population {population!r} is not the one that was drawn when it was registered",
-            mend="restore the whole file from a backup: with another key the split would be drawn again",
-        )
-    return key

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 from privsynth.errors import LedgerError
@@ -77,7 +80,7 @@ class Population:
 
 @dataclass(frozen=True)
 class Bought:
-    """A hold as recorded: its terms, its price, and when it was sold."""
+    """A hold as recorded: its terms, its price, and when and where in the main log it was sold."""
 
     id: str
     request: str
@@ -94,6 +97,8 @@ class Bought:
     reserved: str = ""
     first_of_population: bool = False
     chosen_after_report: bool = False
+    entry: int = -1
+    expires: str = ""
 
     @property
     def prices(self) -> Prices:
@@ -144,6 +149,17 @@ class Line:
         """The share of the filter that is spent, 0 to 1."""
         return self.filter.spent_share()
 
+    def exhausted(self) -> Line:
+        """The line with its whole cap spent."""
+        from privsynth.privacy.filters import GdpFilter, RenyiFilter
+
+        match self.filter:
+            case GdpFilter(cap=cap, delta_a=delta):
+                return replace(self, filter=replace(self.filter, spent=cap, spent_delta=Fraction(delta)))
+            case RenyiFilter(caps=caps, delta_a=delta):
+                return replace(self, filter=replace(self.filter, sums=caps, spent_delta=Fraction(delta)))
+        raise LedgerError(f"a {self.filter.kind} filter is not known here", mend="use the version that made the ledger")
+
     def words(self) -> str:
         """For messages."""
         whom = (
@@ -184,4 +200,12 @@ def bought_of(entry: Entry) -> Bought:
         reserved=entry.time,
         first_of_population=body["first of population"],
         chosen_after_report=body["chosen after report"],
+        entry=entry.seq,
+        expires=str(body.get("expires", "")),
     )
+
+
+@cache
+def accountant_version() -> str:
+    """Which code priced a hold: recorded with it, so that a later change of price can be told."""
+    return f"dp-accounting {version('dp-accounting')}"

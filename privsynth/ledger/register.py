@@ -8,7 +8,7 @@ share never change, and a source never moves to another population: each would s
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from privsynth.documents import sha256
@@ -16,6 +16,7 @@ from privsynth.errors import LedgerError
 from privsynth.ledger.balance import Balance, fold
 from privsynth.ledger.entry import FORMAT, Entry, follow
 from privsynth.ledger.log import Session
+from privsynth.ledger.state import Edge
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -105,11 +106,13 @@ def new_lines(policy: Policy, balance: Balance) -> Iterator[tuple[str, dict[str,
 
 
 def found(session: Session, policy: Policy) -> None:
-    """Write the first line of both logs of a new ledger, then register every population."""
+    """Write the first line of both logs of a new ledger, register every population, and sign it all."""
     ledger = secrets.token_hex(16)
-    session.append("genesis", {"ledger": ledger, "policy": policy.id, "format": FORMAT})
+    body = {"ledger": ledger, "policy": policy.id, "format": FORMAT, "key": session.public.hex()}
+    session.append("genesis", body)
     session.append("genesis", {"ledger": ledger}, log="attempts")
     register(session, policy)
+    session.close(renew=True)
 
 
 def register(session: Session, policy: Policy) -> None:
@@ -120,14 +123,16 @@ def register(session: Session, policy: Policy) -> None:
             session.tx.put("secrets", body["population"], key)
 
 
-def imagined(policy: Policy, *, actor: str, now: datetime, after: Sequence[Entry] = ()) -> Balance:
-    """The balance that a ledger with the lines ``after`` would have once ``policy`` is registered in it; without
-    lines, a new one. Nothing is written."""
-    entries = list(after)
-    first = [] if entries else [("genesis", {"ledger": "none yet", "policy": policy.id, "format": FORMAT}, b"")]
-    for kind, body, _ in (*first, *new_lines(policy, fold(entries))):
-        entries.append(follow(entries[-1] if entries else None, kind, body, log="main", actor=actor, now=now))
-    return fold(entries)
+def imagined(policy: Policy, *, actor: str, now: datetime, session: Session | None = None) -> Balance:
+    """The balance that the ledger of ``session`` would have once ``policy`` is registered in it; without one, a new
+    ledger's. Nothing is written."""
+    edge, balance = (Edge(), Balance()) if session is None else (session.edges["main"], session.balance())
+    first = [] if edge.size else [("genesis", {"ledger": "none yet", "policy": policy.id, "format": FORMAT}, b"")]
+    entries: list[Entry] = []
+    for kind, body, _ in (*first, *new_lines(policy, balance)):
+        last = entries[-1] if entries else edge.last
+        entries.append(follow(last, kind, body, log="main", actor=actor, now=now))
+    return fold(entries, after=balance if edge.size else None)
 
 
 def _show(value: Any) -> str:

@@ -9,17 +9,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
-from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from privsynth.documents import join
 from privsynth.errors import BudgetError, BudgetExhausted, HoldError, PrivsynthError, RequestDenied
 from privsynth.ledger.balance import Balance
+from privsynth.ledger.entry import stamp
 from privsynth.ledger.log import Session
-from privsynth.ledger.record import Bought, Line, Over
+from privsynth.ledger.record import Bought, Line, Over, accountant_version, bought_of
 from privsynth.ledger.terms import Terms
 from privsynth.privacy.events import encode
 
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
     from privsynth.policy.decide import Decision
     from privsynth.policy.document import Policy
+    from privsynth.policy.nearest import Nearest
+    from privsynth.policy.request import Request
     from privsynth.privacy.accountant import Prices
     from privsynth.privacy.priced import Priced
 
@@ -71,12 +72,14 @@ class Quote:
         lines: the budget lines that would pay; empty where the source is not registered.
         buys: where the lines cannot pay: the largest epsilon at this delta that they still can, rounded
             down to three digits; None where that is nothing, or not needed.
+        nearest: where the policy denies: the nearest request that it would allow.
     """
 
     decision: Decision
     prices: Prices
     lines: tuple[QuoteLine, ...]
     buys: float | None
+    nearest: Nearest | None = None
 
     @property
     def admitted(self) -> bool:
@@ -88,21 +91,33 @@ class Quote:
 def quote(policy: Policy, balance: Balance, terms: Terms, *, today: date) -> Quote:
     """Price ``terms`` against ``balance``."""
     from privsynth.policy.decide import decide
+    from privsynth.policy.nearest import nearest
 
     prices = _prices(policy, terms)
     population = balance.sources.get(terms.source)
+    request = _request(balance, terms, today=today)
+    decision = decide(policy, request)
     lines = () if population is None else balance.lines_of(population, terms.recipient)
     quoted = tuple(_after(line, prices) for line in lines)
     short = any(not line.admitted for line in quoted)
     return Quote(
-        decision=decide(policy, terms.request(today=today)),
+        decision=decision,
         prices=prices,
         lines=quoted,
         buys=_still_buys(policy, lines, terms) if short else None,
+        nearest=None if decision.allowed else nearest(policy, request),
     )
 
 
-def sell(session: Session, policy: Policy, recipe: Priced, terms: Terms, *, request: str) -> Bought | PrivsynthError:
+def sell(
+    session: Session,
+    policy: Policy,
+    recipe: Priced,
+    terms: Terms,
+    *,
+    request: str,
+    valid_for: timedelta | None = None,
+) -> Bought | PrivsynthError:
     """Append the hold and return it; or append the refusal and return it, for the caller to raise once durable.
 
     A request id that was sold before returns its hold if the terms are the same.
@@ -114,12 +129,12 @@ def sell(session: Session, policy: Policy, recipe: Priced, terms: Terms, *, requ
     from privsynth.policy.decide import decide
 
     balance = session.balance()
-    before = balance.by_request(request)
+    before = session.by_request(request)
     if before is not None:
         return same_terms(before, terms)
     asked = {"request": request, "terms": terms.to_json(), "policy": policy.sha256}
     try:
-        decide(policy, terms.request(today=session.now.date())).refuse()
+        decide(policy, _request(balance, terms, today=session.now.date())).refuse()
     except RequestDenied as denied:
         session.append("denied", {**asked, "step": "reserve", "rules": list(denied.rules)}, log="attempts")
         return denied
@@ -135,9 +150,8 @@ def sell(session: Session, policy: Policy, recipe: Priced, terms: Terms, *, requ
 
     frozen = balance.populations[population]
     recipe.check_sampler(prices, rows=frozen.training_subjects, cap_epsilon=frozen.cap("population")[0])
-    earlier = [hold for hold in balance.holds.values() if hold.population == population]
     hold = secrets.token_hex(16)
-    session.append(
+    sold = session.append(
         "reserve",
         {
             **asked,
@@ -150,12 +164,14 @@ def sell(session: Session, policy: Policy, recipe: Priced, terms: Terms, *, requ
             "delta open": prices.delta_open,
             "delta steps": prices.delta_steps,
             "event": encode(event_of(prices)),
-            "first of population": not earlier,
+            "first of population": not lines[0].holds,
             "chosen after report": _read_before_asking(policy, balance, population, terms.actor),
             "accountant": accountant_version(),
+            **({} if valid_for is None else {"expires": stamp(datetime.fromisoformat(session.time) + valid_for)}),
         },
     )
-    return session.balance().holds[hold]
+    session.balance()
+    return bought_of(sold)
 
 
 def event_of(prices: Prices) -> DpEvent:
@@ -165,10 +181,11 @@ def event_of(prices: Prices) -> DpEvent:
     return dpa.ComposedDpEvent([prices.fit, prices.gate])
 
 
-@cache
-def accountant_version() -> str:
-    """Which code priced a hold: recorded with it, so that a later change of price can be told."""
-    return f"dp-accounting {version('dp-accounting')}"
+def _request(balance: Balance, terms: Terms, *, today: date) -> Request:
+    """What the policy is asked, with what the ledger knows of who asks."""
+    population = balance.sources.get(terms.source, "")
+    opened = terms.actor in balance.openers.get(population, frozenset())
+    return replace(terms.request(today=today), opened_report=opened)
 
 
 def _prices(policy: Policy, terms: Terms) -> Prices:
@@ -265,6 +282,6 @@ def _read_before_asking(policy: Policy, balance: Balance, population: str, actor
     hold of the population (field/privacy.md 2).
     """
     may_ask = set(policy.roles.requesters_of_holds)
-    askers = {actor} | {hold.terms.actor for hold in balance.holds.values()}
+    askers = {actor} | balance.askers
     askers |= {address for address, person in policy.people.items() if not may_ask.isdisjoint(person.roles)}
     return not askers.isdisjoint(balance.openers.get(population, frozenset()))

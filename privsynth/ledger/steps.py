@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from privsynth.documents import canonical, sha256
 from privsynth.errors import HoldError, ModelError, ReleaseRefused, RequestDenied, UsageError
-from privsynth.ledger.balance import Balance, Gates
+from privsynth.ledger.balance import Balance, Gates, Step
 from privsynth.ledger.log import Session, Shelf
 from privsynth.ledger.record import Bought
 
@@ -37,16 +37,17 @@ class Status(StrEnum):
     REFUSED = "refused"
 
 
-def status_of(hold: str, balance: Balance, gates: Gates) -> Status:
+def status_of(bought: Bought, balance: Balance, gates: Gates) -> Status:
     """How far a recorded hold has come."""
+    step = balance.step(bought)
     steps = (
-        (Status.APPROVED, balance.approved),
-        (Status.REFUSED, gates.refused),
-        (Status.GATED, gates.gated),
-        (Status.MEASURED, balance.measured),
-        (Status.OPENED, balance.fitted),
+        (Status.APPROVED, bought.id in balance.approved),
+        (Status.REFUSED, bought.id in gates.refused),
+        (Status.GATED, bought.id in gates.gated),
+        (Status.MEASURED, Step.MEASURED in step),
+        (Status.OPENED, Step.FITTED in step),
     )
-    return next((status for status, done in steps if hold in done), Status.RESERVED)
+    return next((status for status, done in steps if done), Status.RESERVED)
 
 
 def hold_fault(hold: str, what: str, *, mend: str) -> HoldError:
@@ -68,12 +69,35 @@ def bought_for(hold: str, *pairs: tuple[str, object, object]) -> None:
             )
 
 
+def _of(bought: Bought) -> dict[str, Any]:
+    """What every step in the main log says: of which hold, and which entry sold it."""
+    return {"hold": bought.id, "entry": bought.entry}
+
+
+def _not_closed(bought: Bought, step: Step) -> None:
+    """Refuse a hold that expired, or that may have been used in entries that a restore lost."""
+    if Step.CLOSED in step:
+        what = "is closed: it expired, or the ledger was restored and it may have been used in what was lost"
+        raise hold_fault(bought.id, what, mend=_AGAIN)
+
+
+def expired(session: Session, bought: Bought) -> HoldError | None:
+    """Where the hold's time is over: close it, and return the refusal, to be raised once that is durable."""
+    if not bought.expires or session.time <= bought.expires:
+        return None
+    if Step.CLOSED not in session.balance().step(bought):
+        session.append("expire", _of(bought))
+    return hold_fault(bought.id, f"expired at {bought.expires}: it is closed", mend=_AGAIN)
+
+
 # --- the fit -----------------------------------------------------------------------------------
 
 
 def open_fit(session: Session, bought: Bought, *, benchmark: bool) -> None:
     """Record that the fit begins, and whether nobody was held out of its rows."""
-    if bought.id in session.balance().fitted:
+    step = session.balance().step(bought)
+    _not_closed(bought, step)
+    if Step.FITTED in step:
         raise hold_fault(bought.id, "was opened for a fit before, and a fit runs once", mend=_AGAIN)
     if benchmark and bought.prices.mu_gate > 0:
         raise hold_fault(
@@ -81,33 +105,49 @@ def open_fit(session: Session, bought: Bought, *, benchmark: bool) -> None:
             "pays for a gate, which no benchmark may pass",
             mend="reserve under a policy whose gate has share 0",
         )
-    session.append("fit", {"hold": bought.id, **({"benchmark": True} if benchmark else {})})
+    session.append("fit", {**_of(bought), **({"benchmark": True} if benchmark else {})})
 
 
 def deposit(session: Session, bought: Bought, transcript: bytes) -> None:
     """Keep the transcript, and record its hash."""
-    balance = session.balance()
-    if bought.id not in balance.fitted:
+    step = session.balance().step(bought)
+    _not_closed(bought, step)
+    if Step.FITTED not in step:
         raise hold_fault(bought.id, "has no open fit to measure for", mend="open_fit comes first")
-    if bought.id in balance.measured:
+    if Step.MEASURED in step:
         raise hold_fault(bought.id, "has its transcript already", mend="refit from it: that is free")
     session.tx.put("transcripts", bought.id, transcript)
-    session.append("measured", {"hold": bought.id, "sha256": sha256(transcript), "bytes": len(transcript)})
+    session.append("measured", {**_of(bought), "sha256": sha256(transcript), "bytes": len(transcript)})
 
 
 def lease(session: Session, bought: Bought, through: int) -> int:
     """Lease the training steps up to ``through``; return the first that may run."""
     balance = session.balance()
-    if bought.id not in balance.fitted:
+    _not_closed(bought, balance.step(bought))
+    if Step.FITTED not in balance.step(bought):
         raise hold_fault(bought.id, "has no open fit to train for", mend="open_fit comes first")
-    if bought.id in balance.measured:
+    if Step.MEASURED in balance.step(bought):
         raise hold_fault(bought.id, "has its transcript, and trains no more", mend="refit from it: that is free")
     if isinstance(through, bool) or not isinstance(through, int) or through < 1:
         raise UsageError(f"steps are leased up to a number from 1, not {through!r}", where="through", mend="e.g. 20")
     before = balance.leased.get(bought.id, 0)
     if through > before:
-        session.append("lease", {"hold": bought.id, "through": through})
+        session.append("lease", {**_of(bought), "through": through})
     return before + 1
+
+
+def leased(session: Session, bought: Bought) -> int:
+    """The highest step that was ever leased; 0 before the first."""
+    if Step.MEASURED in session.balance().step(bought):
+        return int(session.told(bought.id, "lease", "through") or 0)
+    return session.balance().leased.get(bought.id, 0)
+
+
+def measured(session: Session, bought: Bought) -> str | None:
+    """The SHA-256 of the transcript; None before it was deposited."""
+    if Step.MEASURED not in session.balance().step(bought):
+        return None
+    return str(session.told(bought.id, "measured", "sha256"))
 
 
 def kept(session: Session, shelf: Shelf, name: str, expected: str | None) -> bytes | None:
@@ -133,10 +173,11 @@ def kept(session: Session, shelf: Shelf, name: str, expected: str | None) -> byt
 
 def open_gate(session: Session, bought: Bought, policy: Policy) -> int | RequestDenied | ReleaseRefused:
     """Count the attempt and return its number; or note the refusal and return it, to be raised once durable."""
-    balance, gates = session.balance(), session.gates()
-    if bought.id not in balance.measured:
+    step, gates = session.balance().step(bought), session.gates()
+    _not_closed(bought, step)
+    if Step.MEASURED not in step:
         raise hold_fault(bought.id, "has no measured fit to gate", mend="fit with it first")
-    if bought.id in balance.benchmarks:
+    if Step.BENCHMARK in step:
         raise hold_fault(bought.id, "was fitted to Split.benchmark's rows", mend="fit what granted.split(ledger) gives")
     if bought.id in gates.gated:
         raise hold_fault(bought.id, "was gated before, and a gate runs once a hold", mend=_AGAIN)
@@ -178,10 +219,8 @@ def approve(session: Session, bought: Bought, policy: Policy, claims: Mapping[st
     _awaiting_verdict(session, bought)
     data = canonical(dict(claims))
     session.tx.put("claims", bought.id, data)
-    session.append("approve", {"hold": bought.id, "claims": sha256(data), "policy": policy.sha256})
-    session.append(
-        "disclose", {"hold": bought.id, "population": bought.population, "recipient": bought.terms.recipient}
-    )
+    session.append("approve", {**_of(bought), "claims": sha256(data), "policy": policy.sha256})
+    session.append("disclose", {**_of(bought), "population": bought.population, "recipient": bought.terms.recipient})
 
 
 def refuse(session: Session, bought: Bought, rules: Sequence[str]) -> None:
@@ -196,6 +235,7 @@ def refuse(session: Session, bought: Bought, rules: Sequence[str]) -> None:
 
 def _awaiting_verdict(session: Session, bought: Bought) -> None:
     balance, gates = session.balance(), session.gates()
+    _not_closed(bought, balance.step(bought))
     if bought.id not in gates.gated:
         raise hold_fault(bought.id, "has no open gate", mend="open_gate comes first")
     if bought.id in balance.approved or bought.id in gates.refused:

@@ -20,13 +20,21 @@ class Pair:
     keyid: str
 
 
-def make_keys(path: Path, *, name: str, trust: Path | None = None, passphrase_file: Path | None = None) -> Pair:
+def make_keys(
+    path: Path,
+    *,
+    name: str,
+    trust: Path | None = None,
+    passphrase_file: Path | None = None,
+    roles: tuple[str, ...] = ("release",),
+) -> Pair:
     """Draw an Ed25519 key into ``path`` (or ``release.key`` in it, where it is a folder) and write its trust file.
 
     Args:
         name: who holds the key; shown to verifiers.
         trust: the trust file; by default trust.json beside the key.
         passphrase_file: encrypts the key by its first line.
+        roles: what the key may sign: ``release``, ``policy``.
 
     Raises:
         StorageError: one of the two files is there already or cannot be written; then neither is left.
@@ -37,7 +45,8 @@ def make_keys(path: Path, *, name: str, trust: Path | None = None, passphrase_fi
     if os.path.lexists(beside):
         raise StorageError("the trust file exists", where=str(beside), mend="name another with --trust")
     check_file(beside)
-    public = new_key(key, name=name, passphrase=None if passphrase_file is None else first_line(passphrase_file))
+    passphrase = None if passphrase_file is None else first_line(passphrase_file)
+    public = new_key(key, name=name, passphrase=passphrase, roles=roles)
     try:
         write_trust(beside, Trust.of(public))
     except PrivsynthError:

@@ -55,15 +55,16 @@ def check_places(study: Study) -> None:
 
 
 def missing_files(study: Study) -> tuple[UsageError, ...]:
-    """The table and the consent register where they are not there, each as the error that a run ends in. Neither is
+    """The table and the evidence of consent where they are not there, each as the error that a run ends in. Neither is
     opened."""
-    data, register = study.path(study.file.data), study.register
+    data, evidence = study.path(study.file.data), study.evidence
     mend = "check the path and its rights"
     lost: list[UsageError] = []
     if not data.exists():
         lost.append(DataError("no such data file", where=str(data), mend=mend))
-    if register is not None and not register.exists():
-        lost.append(ConsentError("no such consent register", where=str(register), mend=mend))
+    if evidence is not None and not evidence.exists():
+        kind = "consent register" if study.consent == "register" else "evidence of consent"
+        lost.append(ConsentError(f"no such {kind}", where=str(evidence), mend=mend))
     return tuple(lost)
 
 

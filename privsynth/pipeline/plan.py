@@ -196,8 +196,16 @@ class StudyPlan:
                 for x in self.quote.lines
             ],
             "buys": self.quote.buys,
+            "nearest": self._nearest(),
             "false_refusal": self.false_refusal,
         }
+
+    def _nearest(self) -> dict[str, Any] | None:
+        found = self.quote.nearest
+        if found is None:
+            return None
+        changes = [{"field": name, "asked": asked, "allowed": allowed} for name, asked, allowed in found.changes]
+        return {"allowed": found.request is not None, "changes": changes, "stuck": list(found.stuck)}
 
 
 def plan_study(study: Study, *, actor: str) -> StudyPlan:

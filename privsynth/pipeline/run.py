@@ -13,14 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from privsynth.data.records import Granted, Model, Split
+from privsynth.data.records import Granted, Model, Records, Split
 from privsynth.data.tables import read_images, read_table
 from privsynth.errors import HoldError, ModelError, StorageError
 from privsynth.generators.kept import load_model
+from privsynth.generators.ranks import ALONE, Ranks
 from privsynth.ledger.store import Hold, Ledger, Status, open_ledger
 from privsynth.pipeline.places import check_places, passphrase
 from privsynth.pipeline.plan import Paid, StudyPlan, plan_study
 from privsynth.pipeline.study import Study
+from privsynth.pipeline.withdrawals import keep_commitments
 from privsynth.policy.consent import filter_consent
 from privsynth.progress import SILENT, Progress
 from privsynth.release.gate import Approved, approved, gate
@@ -57,10 +59,13 @@ class Outcome:
         }
 
 
-def run_study(study: Study, *, actor: str, progress: Progress = SILENT) -> Outcome:
+def run_study(study: Study, *, actor: str, ranks: Ranks = ALONE, progress: Progress = SILENT) -> Outcome:
     """Run a study to its signed release. Everything that can be refused without data is refused first. A missing or
     unreadable file and a size that cannot carry the study leave no ledger, for one that is made freezes the policy's
     populations; a request that the policy denies makes one, to be noted in it.
+
+    Args:
+        ranks: the processes that train a network together, as ``together`` gives it to rank 0.
 
     Raises:
         Refused and its kin: exit 1. UsageError and its kin: exit 2. BudgetExhausted: exit 3.
@@ -74,7 +79,9 @@ def run_study(study: Study, *, actor: str, progress: Progress = SILENT) -> Outco
     ledger = open_ledger(study.ledger_url, study.policy, actor=actor)
     split = None if granted is None else granted.split(ledger)
     hold = _reserve(study, ledger)
-    model = _model(study, ledger, hold, split, progress)
+    if split is not None:
+        keep_commitments(study, split.train, hold=hold, ledger=ledger)
+    model = _model(study, ledger, hold, split, ranks, progress)
     if split is None:
         verdict = approved(model, hold=hold, policy=study.policy)
     else:
@@ -93,17 +100,20 @@ def run_study(study: Study, *, actor: str, progress: Progress = SILENT) -> Outco
     return Outcome(plan, hold, verdict, model, study.model_folder, study.out, len(synth))
 
 
-def read_granted(study: Study, progress: Progress = SILENT) -> Granted:
-    """Data → records → granted."""
+def read_records(study: Study, progress: Progress = SILENT) -> Records:
+    """The study's data, by its schema."""
     data = study.path(study.file.data)
     if study.schema.pictures:
-        records = read_images(data, study.schema, progress=progress)
-    else:
-        records = read_table(data, study.schema)
+        return read_images(data, study.schema, progress=progress)
+    return read_table(data, study.schema)
+
+
+def read_granted(study: Study, progress: Progress = SILENT) -> Granted:
+    """Data → records → granted."""
     return filter_consent(
-        records,
+        read_records(study, progress),
         study.policy,
-        register=study.register,
+        **study.consent_given,
         purpose=study.file.purpose,
         recipient=study.file.recipient,
     )
@@ -138,7 +148,7 @@ def _refuse_early(study: Study, plan: StudyPlan, *, actor: str) -> StudyPlan:
     return plan
 
 
-def _model(study: Study, ledger: Ledger, hold: Hold, split: Split | None, progress: Progress) -> Model:
+def _model(study: Study, ledger: Ledger, hold: Hold, split: Split | None, ranks: Ranks, progress: Progress) -> Model:
     """Fit, or refit from the transcript that an earlier run left; kept in the model folder."""
     folder = study.model_folder
     if folder.exists():
@@ -147,7 +157,7 @@ def _model(study: Study, ledger: Ledger, hold: Hold, split: Split | None, progre
     if raw is not None:
         model: Model = study.recipe.resume(raw, hold, progress=progress)
     elif split is not None:
-        model = study.fit(split.train, hold, progress)
+        model = study.fit(split.train, hold, progress, ranks)
     else:
         raise HoldError("an approved hold without a transcript", where=f"hold {hold.id}", mend="restore the ledger")
     model.save(folder)

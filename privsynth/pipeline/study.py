@@ -5,6 +5,7 @@ Paths are relative to the study file's folder.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from privsynth.data.schema import Schema, load_schema
 from privsynth.documents import Document, Strict, build, identity, load_yaml, refuse_todo
 from privsynth.errors import BudgetError, ConditionError, SchemaError, StudyError
 from privsynth.generators.marginals.public import PublicRows, read_public
+from privsynth.generators.ranks import ALONE, Ranks
 from privsynth.ledger.store import Hold
 from privsynth.pipeline.conditions import before_fit, named_shares, named_values
 from privsynth.pipeline.study_generator import GENERATOR_MENDS, GeneratorSpec, read_condition
@@ -32,17 +34,47 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
+def _moment(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            zoned = dt.datetime.fromisoformat(value).tzinfo is not None
+        except ValueError:
+            zoned = False
+        if not zoned:
+            raise ValueError("must be a moment with its zone, for example 2026-03-01T06:00:00Z")
+    return value
+
+
 class ConsentEvidence(Strict):
-    """Where consent is read: ``{register: consent.csv}`` or ``{columns: true}``."""
+    """Where consent is read: ``{register: consent.csv}``, ``{fhir: consents.ndjson, exported: 2026-03-01T06:00:00Z}``,
+    ``{receipts: receipts.ndjson}`` or ``{columns: true}``; with ``attest``, what a person attests of DUO codes."""
 
     register_: Annotated[str | None, pydantic.Field(alias="register")] = None
+    fhir: str | None = None
+    receipts: str | None = None
     columns: Literal[True] | None = None
+    exported: Annotated[str | None, pydantic.AfterValidator(_moment)] = None
+    attest: Mapping[str, Annotated[str, pydantic.Field(min_length=1, max_length=500)]] = {}
 
     @pydantic.model_validator(mode="after")
     def _one(self) -> ConsentEvidence:
-        if (self.register_ is None) == (self.columns is None):
-            raise ValueError("write either `register: FILE` or `columns: true`")
+        if len(self.files) + (self.columns is not None) != 1:
+            raise ValueError("write one of `register: FILE`, `fhir: FILE`, `receipts: FILE`, `columns: true`")
+        if self.exported is not None and self.fhir is None and self.receipts is None:
+            raise ValueError("`exported` goes with `fhir` or `receipts`")
         return self
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The file that it names, by the name of ``filter_consent``'s argument."""
+        named = {"register": self.register_, "fhir": self.fhir, "receipts": self.receipts}
+        return {name: file for name, file in named.items() if file is not None}
+
+    @property
+    def kind(self) -> ConsentKind:
+        """The kind of evidence."""
+        kinds: dict[str, ConsentKind] = {"register": "register", "fhir": "fhir", "receipts": "iso-27560"}
+        return next((kinds[name] for name in self.files), "columns")
 
 
 class Sample(Strict):
@@ -100,10 +132,13 @@ class StudyFile(Strict):
 _MENDS = {
     **GENERATOR_MENDS,
     "balance": "shares by column, for example `balance: {sex: equal}` or `balance: {sex: {F: 0.7, M: 0.3}}`",
-    "consent": "`{register: consent.csv}` or `{columns: true}`; leave it out where the policy asks nobody",
+    "attest": "by DUO code of the source what a person attests, for example `attest: {IRB: vote 12/2026}`",
+    "consent": "`{register: consent.csv}`, `{fhir: consents.ndjson, exported: 2026-03-01T06:00:00Z}`, "
+    "`{receipts: receipts.ndjson}` or `{columns: true}`; leave it out where the policy asks nobody",
     "data": "the table's path from the study's folder, .parquet or .csv",
     "delta": "a number far below one in the number of people, for example `delta: 1e-9`",
     "draw": "`draw: even` or `draw: independent`",
+    "exported": "when the evidence was exported, with its zone: `exported: 2026-03-01T06:00:00Z`",
     "epsilon": "a number from 0.0001 to 50, for example `epsilon: 1.0`; 0.1 to 10 is the useful range",
     "generator": "for example `generator: {kind: marginals, epsilon: 1.0, delta: 1e-9}`",
     "ledger": "for example `ledger: sqlite:///ledger.db`, relative to the study's folder",
@@ -166,15 +201,23 @@ class Study:
     @property
     def consent(self) -> ConsentKind:
         """The evidence of consent that the study names."""
-        if self.file.consent is None:
-            return "none"
-        return "register" if self.file.consent.register_ is not None else "columns"
+        return "none" if self.file.consent is None else self.file.consent.kind
 
     @property
-    def register(self) -> Path | None:
-        """The consent register, if any."""
-        named = None if self.file.consent is None else self.file.consent.register_
-        return None if named is None else self.path(named)
+    def evidence(self) -> Path | None:
+        """The file or folder of the evidence of consent, if any."""
+        named = {} if self.file.consent is None else self.file.consent.files
+        return next((self.path(file) for file in named.values()), None)
+
+    @property
+    def consent_given(self) -> dict[str, Any]:
+        """The same as arguments of ``filter_consent``."""
+        told = self.file.consent
+        if told is None:
+            return {}
+        when = None if told.exported is None else dt.datetime.fromisoformat(told.exported)
+        files = {name: self.path(file) for name, file in told.files.items()}
+        return {**files, "exported": when, "attest": dict(told.attest)}
 
     @property
     def request(self) -> str:
@@ -191,14 +234,16 @@ class Study:
         folder = self.model_folder
         return folder.with_name(f"{folder.name}.training") if self.file.generator.goes_on else None
 
-    def fit(self, train: Train, hold: Hold, progress: Progress) -> Model:
+    def fit(self, train: Train, hold: Hold, progress: Progress, ranks: Ranks = ALONE) -> Model:
         """Spend the hold's fit, with the public table where the generator names one. A training that was cut off goes
-        on where its folder is."""
+        on where its folder is, and uses all ``ranks``."""
         given: dict[str, Any] = {} if self.public is None else {"public": self.public}
         if self.training_folder is not None:
             from privsynth.generators.training import CheckpointFiles
 
             given["checkpoints"] = CheckpointFiles(self.training_folder, hold.id)
+        if self.recipe.trains:
+            given["ranks"] = ranks
         return self.recipe.fit(train, hold, progress=progress, **given)
 
     def condition(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from privsynth.documents import Document
 from privsynth.errors import PolicyError
+from privsynth.policy.consent_check import consent_faults
 from privsynth.policy.form import PolicyFile
 from privsynth.policy.gate_rules import Predicted
 
@@ -99,34 +100,8 @@ def _names(file: PolicyFile) -> Faults:
 
 
 def _consent(file: PolicyFile) -> Faults:
-    consent = file.consent
-    if (consent.by == "columns") != (consent.columns is not None):
-        yield Fault(
-            ("consent", "columns" if consent.columns is not None else "by"),
-            "`columns` and `by: columns` go together",
-            "write both, for example `columns: {research: {column: consent, granted: [yes]}}`, or neither",
-        )
-    if (consent.by == "not-required") != (consent.because is not None):
-        yield Fault(
-            ("consent", "because" if consent.because is not None else "by"),
-            "`because` and `by: not-required` go together",
-            "say in `because` why nobody is asked, or choose register or columns",
-        )
-    columns = consent.columns or {}
-    for purpose in columns:
-        if purpose not in file.purposes:
-            yield Fault(
-                ("consent", "columns", purpose),
-                f"purpose {purpose!r} is not listed under `purposes`",
-                "spell it as there",
-            )
-    for purpose in file.purposes if consent.by == "columns" else ():
-        if purpose not in columns:
-            yield Fault(
-                ("consent", "columns"),
-                f"no column says who agrees to purpose {purpose!r}: nobody would ever be granted",
-                "add a line for it, or remove the purpose",
-            )
+    for place, what, mend in consent_faults(file):
+        yield Fault(place, what, mend)
 
 
 def _budget(file: PolicyFile) -> Faults:
@@ -188,6 +163,13 @@ def _gate(file: PolicyFile) -> Faults:
             "rules of membership, utility and pictures read real rows and must be paid for, but the gate's share is 0",
             "for example 0.15",
         )
+    for place, limit in gate.upper_limits:
+        if limit >= 1:
+            yield Fault(
+                ("gate", *place),
+                "the figure lies between 0 and 1: a limit of 1 refuses nothing, and a check that cannot fail is none",
+                "a limit below 1 that a bad model would break, or leave the rule out",
+            )
     for place, rule in gate.predictions:
         yield from _predicted(("gate", *place), rule)
 

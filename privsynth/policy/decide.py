@@ -8,14 +8,18 @@ the policy, declared sizes), never a row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from privsynth.documents import join
 from privsynth.policy.document import ConsentKind, Policy
+from privsynth.policy.duo import forbidden, to_attest
 from privsynth.policy.request import Decision, Request, RuleVerdict, Use
 
-__all__ = ["ConsentKind", "Decision", "Request", "RuleVerdict", "Use", "decide", "decide_use"]
+__all__ = ["ConsentKind", "Decision", "Request", "RuleVerdict", "Use", "decide", "decide_evidence", "decide_use"]
+
+_SKEW = 300.0
+"""Seconds by which the clock of an exporting system may be ahead of ours."""
 
 
 def decide(policy: Policy, request: Request) -> Decision:
@@ -27,6 +31,11 @@ def decide(policy: Policy, request: Request) -> Decision:
 def decide_use(policy: Policy, use: Use) -> Decision:
     """As :func:`decide`, with the rules that need no price: what the consent step asks before it reads."""
     return Decision(tuple(rule(policy, use) for rule in _USE_RULES))
+
+
+def decide_evidence(policy: Policy, use: Use) -> Decision:
+    """The rules on the evidence of consent itself, asked once its age and what was attested are known."""
+    return Decision(tuple(rule(policy, use) for rule in _EVIDENCE_RULES))
 
 
 # --- rules on the use: window, source, purpose, recipient, consent -------------------------------
@@ -94,6 +103,8 @@ def _recipient_may(policy: Policy, use: Use) -> RuleVerdict:
 _EVIDENCE = {
     "register": "give the consent register, in a study `consent: {register: consent.csv}`",
     "columns": "let the consent columns of the data speak: give no register",
+    "fhir": "give the FHIR records, in a study `consent: {fhir: consents.ndjson, exported: 2026-03-01T06:00:00Z}`",
+    "iso-27560": "give the consent receipts, in a study `consent: {receipts: receipts.ndjson}`",
     "none": "this policy asks nobody: give no register and no columns",
 }
 
@@ -106,6 +117,49 @@ def _consent_at_hand(policy: Policy, use: Use) -> RuleVerdict:
         policy.where("consent", "by"),
         f"evidence of the kind {policy.consent.kind}",
         _EVIDENCE[policy.consent.kind],
+    )
+
+
+def _duo(policy: Policy, use: Use) -> RuleVerdict:
+    source, purpose = policy.sources.get(use.source), policy.purposes.get(use.purpose)
+    carried = (source.duo or ()) if source is not None else ()
+    asked = (purpose.duo or ()) if purpose is not None else ()
+    against = forbidden(carried, asked) if asked else carried
+    return RuleVerdict(
+        "PS-CON-003",
+        not against,
+        f"a purpose of the kind {join(asked)}" if asked else "a purpose without DUO codes",
+        policy.where("sources", use.source, "duo"),
+        f"the source is for {join(carried)}" if carried else "the source carries no DUO codes",
+        "name a purpose that the source's codes allow; a disease counts only as it is written there",
+    )
+
+
+def _export_age(policy: Policy, use: Use) -> RuleVerdict:
+    limit = policy.consent.max_age
+    known = use.export_age is not None
+    recent = limit is None or (use.export_age is not None and -_SKEW <= use.export_age <= limit.total_seconds())
+    return RuleVerdict(
+        "PS-CON-002",
+        recent,
+        f"evidence exported {use.export_age:.0f} seconds ago" if known else "evidence without the time of its export",
+        policy.where("consent", "max age of export"),
+        "no limit" if limit is None else f"at most {policy.consent.max_age_of_export} old, and not from the future",
+        "export the records again and state when, in a study `exported: 2026-03-01T06:00:00Z`",
+    )
+
+
+def _attested(policy: Policy, use: Use) -> RuleVerdict:
+    source = policy.sources.get(use.source)
+    needed = to_attest((source.duo or ()) if source is not None else ())
+    missing = [code for code in needed if code not in use.attested]
+    return RuleVerdict(
+        "PS-CON-004",
+        not missing,
+        f"nobody attests that {join(missing)} is met" if missing else "every condition that needs a person is attested",
+        policy.where("sources", use.source, "duo"),
+        f"a line of a person for {join(needed)}" if needed else "no condition needs a person",
+        "have a person who knows state it, in a study `consent: {..., attest: {IRB: vote 12/2026 of 3 March}}`",
     )
 
 
@@ -244,6 +298,57 @@ def _public_help(policy: Policy, request: Request) -> RuleVerdict:
     )
 
 
+def _legal_basis(policy: Policy, request: Request) -> RuleVerdict:
+    purpose = policy.purposes.get(request.purpose)
+    if purpose is None:
+        return _unconsulted("PS-PUR-002", policy.where("purposes"), "the purpose is not registered", "PS-PUR-001")
+    named = request.legal_basis or purpose.legal_basis
+    return RuleVerdict(
+        "PS-PUR-002",
+        set(named) <= set(purpose.legal_basis),
+        f"legal basis {join(named)}",
+        policy.where("purposes", request.purpose, "legal basis"),
+        f"of {join(purpose.legal_basis)}",
+        "rely on what the policy lists, or leave it out",
+    )
+
+
+def _special(policy: Policy, request: Request) -> RuleVerdict:
+    source, purpose = policy.sources.get(request.source), policy.purposes.get(request.purpose)
+    if source is None:
+        return _no_source("PS-PUR-003", policy)
+    named = request.legal_basis or (purpose.legal_basis if purpose is not None else ())
+    return RuleVerdict(
+        "PS-PUR-003",
+        not source.categories or _lifts(named),
+        f"special categories {join(list(source.categories))}" if source.categories else "no special categories",
+        policy.where("sources", request.source, "categories"),
+        "a basis of Art6(1) and one of Art9(2) together, or one of 45CFR164.508, 45CFR164.512(i), 45CFR164.514(b)",
+        "rely on both; for data of special categories one alone lifts nothing",
+    )
+
+
+def _lifts(basis: Sequence[str]) -> bool:
+    """Whether a legal basis covers special categories: GDPR Art. 6 and 9 are a pair; HIPAA has its own."""
+    both = all(any(item.startswith(article) for item in basis) for article in ("Art6(1)", "Art9(2)"))
+    return both or any(item.startswith(rule) for item in basis for rule in _HIPAA)
+
+
+_HIPAA = ("45CFR164.508", "45CFR164.512(i)", "45CFR164.514(b)")
+
+
+def _looked(policy: Policy, request: Request) -> RuleVerdict:
+    marked = policy.roles.overlap == "marked"
+    return RuleVerdict(
+        "PS-ROL-003",
+        marked or not request.opened_report,
+        f"{request.actor!r} {'has' if request.opened_report else 'has not'} opened an internal report",
+        policy.where("roles", "overlap"),
+        "such a request is marked in every later statement" if marked else "nobody who has opened one asks for holds",
+        "have somebody ask who has seen no internal report, or have the policy's owner write `overlap: marked`",
+    )
+
+
 def _no_source(rule: str, policy: Policy) -> RuleVerdict:
     return _unconsulted(rule, policy.where("sources"), "the source is not registered", "PS-SRC-001")
 
@@ -261,7 +366,9 @@ _USE_RULES: tuple[Callable[[Policy, Use], RuleVerdict], ...] = (
     _recipient_known,
     _recipient_may,
     _consent_at_hand,
+    _duo,
 )
+_EVIDENCE_RULES: tuple[Callable[[Policy, Use], RuleVerdict], ...] = (_export_age, _attested)
 _HOLD_RULES: tuple[Callable[[Policy, Request], RuleVerdict], ...] = (
     _unit,
     _contribution,
@@ -273,4 +380,7 @@ _HOLD_RULES: tuple[Callable[[Policy, Request], RuleVerdict], ...] = (
     _gate_columns,
     _noise,
     _public_help,
+    _legal_basis,
+    _special,
+    _looked,
 )

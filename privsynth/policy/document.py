@@ -15,10 +15,9 @@ from typing import Any
 from privsynth.documents import Document, build, identity, load_yaml, parse_yaml, plain
 from privsynth.errors import PolicyError, RequestDenied
 from privsynth.policy.check import refuse_refill, refuse_todo, whole
+from privsynth.policy.consent_rules import Consent, ConsentKind
 from privsynth.policy.form import (
     BudgetLine,
-    Consent,
-    ConsentKind,
     Data,
     Person,
     PolicyFile,
@@ -30,6 +29,7 @@ from privsynth.policy.form import (
     Valid,
 )
 from privsynth.policy.gate_rules import Above, GateRules
+from privsynth.policy.inherit import resolved
 from privsynth.policy.mends import MENDS
 
 __all__ = [
@@ -158,16 +158,24 @@ def load_policy(path: str | Path) -> Policy:
     Raises:
         PolicyError: anything that is not a whole, meaningful policy, with file:line and the mend.
     """
-    return _policy(load_yaml(path, error=PolicyError, kind="policy"))
+    return policy_of(load_yaml(path, error=PolicyError, kind="policy"))
 
 
 def parse_policy(raw: bytes, *, path: str) -> Policy:
     """As :func:`load_policy`, from bytes; ``path`` is only for messages."""
-    return _policy(parse_yaml(raw, path=path, error=PolicyError))
+    return policy_of(parse_yaml(raw, path=path, error=PolicyError))
 
 
-def _policy(document: Document) -> Policy:
+def policy_of(document: Document) -> Policy:
+    """As :func:`load_policy`, from values with their lines."""
     refuse_todo(document)
+    document = resolved(document)
+    if document.data.get("base") is True:
+        raise PolicyError(
+            "this is a base: other policies extend it, and nothing is asked of it",
+            where=document.where("base"),
+            mend="name a policy that extends it",
+        )
     refuse_refill(document)
     file = build(PolicyFile, document, error=PolicyError, mends=MENDS)
     for fault in whole(file):

@@ -13,6 +13,17 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from privsynth.policy.consent_rules import (
+    Age,
+    Consent,
+    DuoCodes,
+    Fixed,
+    Meant,
+    References,
+    SomeResearchCodes,
+    Within,
+)
+from privsynth.policy.directions import FROZEN, HIGHER, LOWER, OWN, SUBSET, SUPERSET, Keyed, Ladder
 from privsynth.policy.gate_rules import GateRules
 from privsynth.policy.words import (
     Count,
@@ -28,27 +39,29 @@ from privsynth.policy.words import (
     SomeLines,
     SomeNames,
     Unit,
-    Values,
 )
 
 FORMAT = 1
 MAX_ORDERS = 64
-ConsentKind = Literal["register", "columns", "none"]
 DeltaBelow = Literal["1/(1000*subjects)", "1/subjects"]
 _TIMES_SUBJECTS: Mapping[str, int] = {"1/(1000*subjects)": 1000, "1/subjects": 1}
+
+
+Category = Literal["health", "genetic", "biometric", "ethnicity", "politics", "religion", "union", "sexuality"]
+"""Special categories of personal data, GDPR Art. 9(1)."""
 
 
 class Valid(Part):
     """The days on which requests may be granted, both included."""
 
-    from_: Day
-    until: Day
+    from_: Annotated[Day, HIGHER]
+    until: Annotated[Day, LOWER]
 
 
 class Contribution(Part):
     """The most that one subject puts into a fit."""
 
-    max_rows_per_subject: Count
+    max_rows_per_subject: Annotated[Count, LOWER]
 
 
 class Source(Part):
@@ -58,12 +71,14 @@ class Source(Part):
     of them that no fit ever sees. All of it is frozen per population when the ledger is created.
     """
 
-    population: Name
-    holdout: Share
-    subjects: Count
-    unit: Unit
-    neighbours: Literal["add-or-remove"]
+    population: Annotated[Name, FROZEN]
+    holdout: Annotated[Share, FROZEN]
+    subjects: Annotated[Count, FROZEN]
+    unit: Annotated[Unit, FROZEN]
+    neighbours: Annotated[Literal["add-or-remove"], FROZEN]
     contribution: Contribution
+    categories: Annotated[tuple[Category, ...] | None, pydantic.Field(min_length=1), SUPERSET] = None
+    duo: Annotated[DuoCodes | None, Fixed()] = None
 
     @property
     def k(self) -> int:
@@ -77,36 +92,20 @@ class Source(Part):
 
 
 class Purpose(Part):
-    """Why data are used, and the legal basis that the owner claims for it (text; not judged here)."""
+    """Why data are used, and the legal basis that the owner claims for it (text; not judged here).
 
-    legal_basis: SomeLines
+    ``duo`` is held against the source's codes, ``fhir`` are the codes that a FHIR record must allow."""
+
+    legal_basis: Annotated[SomeLines, SUBSET]
+    duo: Annotated[DuoCodes | None, Fixed()] = None
+    fhir: Annotated[SomeResearchCodes | None, SUPERSET] = None
 
 
 class Recipient(Part):
-    """Who may receive releases, and for which purposes."""
+    """Who may receive releases, for which purposes, and by which references FHIR records name them."""
 
-    purposes: SomeNames
-
-
-class ConsentColumn(Part):
-    """The column of the data that says whether a row's subject agrees, and the values that mean yes."""
-
-    column: Line
-    granted: Values
-
-
-class Consent(Part):
-    """How a subject's agreement is known. Whatever is not known is a no."""
-
-    default: Literal["deny"]
-    by: Literal["register", "columns", "not-required"]
-    columns: Mapping[Name, ConsentColumn] | None = None
-    because: Line | None = None
-
-    @property
-    def kind(self) -> ConsentKind:
-        """The kind of evidence that a request must bring: ``none`` where nobody is asked."""
-        return "none" if self.by == "not-required" else self.by
+    purposes: Annotated[SomeNames, SUBSET]
+    fhir: Annotated[References | None, Meant()] = None
 
 
 def _orders(value: Any) -> Any:
@@ -124,8 +123,8 @@ def _orders(value: Any) -> Any:
 class FilterRule(Part):
     """The rule that adds up what is spent: ``gdp``, or ``rdp`` at fixed orders. Frozen with the ledger."""
 
-    kind: Literal["gdp", "rdp"]
-    orders: Annotated[Literal["auto"] | tuple[float, ...], pydantic.BeforeValidator(_orders)] = "auto"
+    kind: Annotated[Literal["gdp", "rdp"], FROZEN]
+    orders: Annotated[Literal["auto"] | tuple[float, ...], pydantic.BeforeValidator(_orders), FROZEN] = "auto"
 
     @property
     def fixed_orders(self) -> tuple[float, ...] | None:
@@ -136,17 +135,17 @@ class FilterRule(Part):
 class BudgetLine(Part):
     """The most that may ever be spent, for ever, over a whole population or towards one recipient."""
 
-    over: Literal["population", "recipient"]
-    epsilon: Epsilon
-    delta: Delta
+    over: Annotated[Literal["population", "recipient"], OWN]
+    epsilon: Annotated[Epsilon, LOWER]
+    delta: Annotated[Delta, LOWER]
 
 
 class PerRelease(Part):
     """What one release may cost, fit and gate together."""
 
-    max_epsilon: Epsilon
-    max_delta: Delta
-    delta_below: DeltaBelow
+    max_epsilon: Annotated[Epsilon, LOWER]
+    max_delta: Annotated[Delta, LOWER]
+    delta_below: Annotated[DeltaBelow, Ladder(tuple(_TIMES_SUBJECTS))]
 
     def delta_limit(self, subjects: int) -> Fraction:
         """The exact value that delta must stay below at ``subjects`` declared subjects."""
@@ -157,9 +156,9 @@ class Privacy(Part):
     """Budgets and limits of the proof."""
 
     filter: FilterRule
-    budget: Annotated[tuple[BudgetLine, ...], pydantic.Field(min_length=1)]
+    budget: Annotated[tuple[BudgetLine, ...], pydantic.Field(min_length=1), Keyed("over")]
     per_release: PerRelease
-    noise: Literal["os-secure-only"]
+    noise: Annotated[Literal["os-secure-only"], FROZEN]
 
     def line(self, over: Literal["population", "recipient"]) -> BudgetLine | None:
         """The budget line over ``over``; None if there is none (never for population)."""
@@ -169,50 +168,68 @@ class Privacy(Part):
 class Data(Part):
     """How much data there must be, by declared sizes, and whether public rows may be declared beside them."""
 
-    min_rows: Count
-    public_help: Literal["refused", "allowed"] | None = None
+    min_rows: Annotated[Count, HIGHER]
+    public_help: Annotated[Literal["refused", "allowed"] | None, Ladder(("refused", "allowed"), absent="refused")] = (
+        None
+    )
 
 
 class Leaving(Part):
     """What a release carries beside its rows. ``transcript: published``: the noisy tables that were paid for, from
     which anyone fits the model again."""
 
-    transcript: Literal["withheld", "published"]
+    transcript: Annotated[Literal["withheld", "published"], Ladder(("withheld", "published"), absent="withheld")]
+
+
+class Retention(Part):
+    """How long what was made is used: a model draws no more rows once it is older than this."""
+
+    model: Annotated[Age, Within()]
 
 
 class RoleLists(Part):
     """Which roles may do what. The two lists must be disjoint, and so must the people behind them, unless
     ``overlap: marked`` lets one person hold both: then every statement after a look says so."""
 
-    requesters_of_holds: SomeNames
-    readers_of_internal_reports: Names
-    overlap: Literal["refused", "marked"] = "refused"
+    requesters_of_holds: Annotated[SomeNames, SUBSET]
+    readers_of_internal_reports: Annotated[Names, SUBSET]
+    overlap: Annotated[Literal["refused", "marked"], Ladder(("refused", "marked"), absent="refused")] = "refused"
 
 
 class Person(Part):
     """What a person may do."""
 
-    roles: SomeNames
+    roles: Annotated[SomeNames, SUBSET]
+
+
+class Extends(Part):
+    """The parent, which this file may only tighten: its path in the folder, and the SHA-256 of its bytes."""
+
+    file: Annotated[Line, OWN]
+    sha256: Annotated[Line, OWN]
 
 
 class PolicyFile(Part):
-    """A whole policy file."""
+    """A whole policy file. One with ``base: true`` is only extended: nothing is asked of it."""
 
-    format: Annotated[int, pydantic.Field(alias="privsynth-policy", strict=True)]
-    id: Name
-    version: Name
-    owner: Line
+    format: Annotated[int, pydantic.Field(alias="privsynth-policy", strict=True), OWN]
+    id: Annotated[Name, OWN]
+    version: Annotated[Name, OWN]
+    owner: Annotated[Line, OWN]
+    base: Annotated[bool | None, OWN] = None
+    extends: Annotated[Extends | None, OWN] = None
     valid: Valid
-    sources: Annotated[Mapping[Name, Source], pydantic.Field(min_length=1)]
-    purposes: Annotated[Mapping[Name, Purpose], pydantic.Field(min_length=1)]
-    recipients: Annotated[Mapping[Name, Recipient], pydantic.Field(min_length=1)]
+    sources: Annotated[Mapping[Name, Source], pydantic.Field(min_length=1), Keyed()]
+    purposes: Annotated[Mapping[Name, Purpose], pydantic.Field(min_length=1), Keyed()]
+    recipients: Annotated[Mapping[Name, Recipient], pydantic.Field(min_length=1), Keyed()]
     consent: Consent
     privacy: Privacy
     data: Data
     gate: GateRules
     release: Leaving | None = None
+    retention: Retention | None = None
     roles: RoleLists
-    people: Annotated[Mapping[Email, Person], pydantic.Field(min_length=1)]
+    people: Annotated[Mapping[Email, Person], pydantic.Field(min_length=1), Keyed()]
 
     @pydantic.field_validator("format")
     @classmethod

@@ -10,31 +10,32 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from privsynth.policy.directions import FLAG, FROZEN, HIGHER, LOWER, SUPERSET
 from privsynth.policy.words import Count, Line, Number, Part, Proportion, Scalar, Share, distinct, scalars
 
 
 class GateBudget(Part):
     """The share of a release's μ² that pays for the gate's noisy counts."""
 
-    share: Annotated[Number, pydantic.Field(ge=0, lt=1)]
+    share: Annotated[Number, pydantic.Field(ge=0, lt=1), FROZEN]
 
 
 class AtMost(Part):
     """A figure must be at most ``max``."""
 
-    max: Proportion
+    max: Annotated[Proportion, LOWER]
 
 
 class AtLeast(Part):
     """A figure must be at least ``at_least``."""
 
-    at_least: Proportion
+    at_least: Annotated[Proportion, HIGHER]
 
 
 class UpperBound(Part):
     """The upper 95% bound of a figure, its noise included, must be at most ``upper_bound_max``."""
 
-    upper_bound_max: Proportion
+    upper_bound_max: Annotated[Proportion, LOWER]
 
 
 class Fidelity(Part):
@@ -46,15 +47,15 @@ class Fidelity(Part):
 class Membership(Part):
     """Paid: how much better than chance an attacker tells training subjects from held-out ones."""
 
-    attack: Literal["neighbour"]
-    cut: Share = 0.2
+    attack: Annotated[Literal["neighbour"], FROZEN]
+    cut: Annotated[Share, FROZEN] = 0.2
     advantage: UpperBound
 
 
 class Above(Part):
     """The positive class of a numeric target: values above a public number."""
 
-    above: Number
+    above: Annotated[Number, FROZEN]
 
 
 def _positive(value: Any) -> Any:
@@ -72,23 +73,23 @@ def _positive(value: Any) -> Any:
 class Predicted(Part):
     """A column that is predicted, and how well it must be: over all rows, and alike in every group."""
 
-    target: Line
+    target: Annotated[Line, FROZEN]
     accuracy: AtLeast | None = None
     balanced_accuracy: AtLeast | None = None
-    by: Annotated[tuple[Line, ...], pydantic.AfterValidator(distinct)] = ()
+    by: Annotated[tuple[Line, ...], pydantic.AfterValidator(distinct), SUPERSET] = ()
     gap: AtMost | None = None
 
 
 class Utility(Predicted):
     """Paid: a model trained on synthetic rows, tested on real ones by noisy counts."""
 
-    positive: Annotated[tuple[Scalar, ...] | Above, pydantic.BeforeValidator(_positive)]
+    positive: Annotated[tuple[Scalar, ...] | Above, pydantic.BeforeValidator(_positive), FROZEN]
 
 
 class PictureMembership(Membership):
     """Paid: the same of pictures, by how closely a real one is copied: mirrored, moved or brightened too."""
 
-    cut: Share = 0.99
+    cut: Annotated[Share, FROZEN] = 0.99
 
 
 class Attribute(Predicted):
@@ -105,9 +106,9 @@ class Pictures(Part):
 class GateRules(Part):
     """What a release must pass. The rules run in the order of the fields below."""
 
-    max_attempts: Count
+    max_attempts: Annotated[Count, LOWER]
     budget: GateBudget
-    schema_constraints: Annotated[bool, pydantic.Field(strict=True)] = False
+    schema_constraints: Annotated[bool, pydantic.Field(strict=True), FLAG] = False
     fidelity: Fidelity | None = None
     membership: Membership | None = None
     utility: Utility | None = None
@@ -150,6 +151,20 @@ class GateRules(Part):
     def memberships(self) -> tuple[Membership, ...]:
         """The rules that ask whether training subjects show."""
         return tuple(rule for rule in map(self._at, self.paid_rules) if isinstance(rule, Membership))
+
+    @property
+    def upper_limits(self) -> tuple[tuple[tuple[str, ...], float], ...]:
+        """The limits from above, each on a figure between 0 and 1, with where they stand."""
+        found: list[tuple[tuple[str, ...], float]] = []
+        if self.fidelity is not None:
+            found.append((("fidelity", "held-back marginals", "max"), self.fidelity.held_back_marginals.max))
+        for place in self.paid_rules:
+            rule = self._at(place)
+            if isinstance(rule, Membership):
+                found.append(((*place, "advantage", "upper bound max"), rule.advantage.upper_bound_max))
+            elif rule.gap is not None:
+                found.append(((*place, "gap", "max"), rule.gap.max))
+        return tuple(found)
 
     @property
     def columns(self) -> tuple[str, ...]:

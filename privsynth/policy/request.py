@@ -18,8 +18,10 @@ class Use:
     Attributes:
         source: the name that the schema states.
         purpose, recipient: as named in the policy.
-        consent: the kind of evidence at hand: ``register``, ``columns`` or ``none``.
+        consent: the kind of evidence at hand: ``register``, ``columns``, ``fhir``, ``iso-27560`` or ``none``.
         today: the day of the request (UTC).
+        export_age: seconds since the evidence was exported; None where that is not known.
+        attested: the DUO codes that a person attests to be met, as the source has them.
     """
 
     source: str
@@ -27,6 +29,8 @@ class Use:
     recipient: str
     consent: ConsentKind
     today: dt.date
+    export_age: float | None = None
+    attested: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,8 @@ class Request(Use):
         kind: the generator's kind; recorded, no rule reads it.
         noise: where the noise will come from.
         public_help: whether the recipe declares a public table, whose rows are not protected.
+        legal_basis: what the request relies on; empty: what the policy lists for the purpose.
+        opened_report: whether the actor has opened an internal report of the source's population.
     """
 
     epsilon: float
@@ -53,6 +59,8 @@ class Request(Use):
     kind: str
     noise: Provenance = "os-secure"
     public_help: bool = False
+    legal_basis: tuple[str, ...] = ()
+    opened_report: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pydantic
+from pydantic_core import CoreSchema, core_schema
 
 from privsynth.documents import Strict
 from privsynth.privacy.budget import Budget
@@ -45,13 +47,23 @@ def scalars(value: Any) -> tuple[Scalar, ...]:
     return distinct(tuple(value))
 
 
-def _written_as(pattern: str, words: str) -> pydantic.AfterValidator:
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"must be {words}")
+@dataclass(frozen=True)
+class _Written:
+    """On a text: what it must look like, as a pattern for editors and in words."""
+
+    pattern: str
+    words: str
+
+    def check(self, value: str) -> str:
+        if not re.fullmatch(self.pattern, value):
+            raise ValueError(f"must be {self.words}")
         return value
 
-    return pydantic.AfterValidator(check)
+    def __get_pydantic_core_schema__(self, source: Any, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: pydantic.GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(core), "pattern": f"^({self.pattern})$"}
 
 
 Number = Annotated[float, pydantic.Field(strict=True)]
@@ -61,10 +73,10 @@ Proportion = Annotated[Number, pydantic.Field(gt=0, le=1)]
 Epsilon = Annotated[Number, pydantic.Field(ge=1e-4, le=Budget.MAX_EPSILON)]
 Delta = Annotated[Number, pydantic.Field(ge=1e-300, lt=1)]
 Day = Annotated[dt.date, pydantic.BeforeValidator(_day)]
-Line = Annotated[str, _written_as(r"\S([^\x00-\x1f\x7f]*\S)?", "one line of text, without blanks at its ends")]
-Name = Annotated[str, _written_as(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}", "letters, digits and . _ - /, at most 128")]
-Unit = Annotated[str, _written_as(r"[A-Za-z][A-Za-z0-9 _-]{0,62}[A-Za-z0-9]", "a word such as patient or person-year")]
-Email = Annotated[str, _written_as(r"[^@\s]+@[^@\s]+", "an address such as a.kim@st-anna.example")]
+Line = Annotated[str, _Written(r"\S([^\x00-\x1f\x7f]*\S)?", "one line of text, without blanks at its ends")]
+Name = Annotated[str, _Written(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}", "letters, digits and . _ - /, at most 128")]
+Unit = Annotated[str, _Written(r"[A-Za-z][A-Za-z0-9 _-]{0,62}[A-Za-z0-9]", "a word such as patient or person-year")]
+Email = Annotated[str, _Written(r"[^@\s]+@[^@\s]+", "an address such as a.kim@st-anna.example")]
 Names = Annotated[tuple[Name, ...], pydantic.AfterValidator(distinct)]
 SomeNames = Annotated[Names, pydantic.Field(min_length=1)]
 SomeLines = Annotated[tuple[Line, ...], pydantic.Field(min_length=1), pydantic.AfterValidator(distinct)]

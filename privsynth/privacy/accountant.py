@@ -210,6 +210,13 @@ class Prices:
     delta_steps: float = 0.0
 
     @property
+    def event(self) -> DpEvent:
+        """Fit, then gate: the one event that a hold charges."""
+        import dp_accounting as dpa
+
+        return dpa.ComposedDpEvent([self.fit, self.gate])
+
+    @property
     def delta_own(self) -> float:
         """What a filter books beside the event, rounded up: twice all slices, for its one sum is of two kinds of
         own delta (docs/proofs/filters.md 3)."""

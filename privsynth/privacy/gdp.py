@@ -110,6 +110,26 @@ def odds_exceed(mu: float, *, epsilon: float) -> float:
     return min(1.0, float(ndtr(mu / 2 - low / mu)) * (1 + math.exp(-epsilon)) * (1 + 1e-9))
 
 
+def chain_slack(mu: float, steps: int, *, slack: float, drawn: float) -> float:
+    """What r steps from neighbour to neighbour add to the δ of r·μ, rounded up; at most 1.
+
+    Each step is μ-GDP except with probability ``slack``; the laws of both ends lie within ``drawn`` of ideal ones, in
+    total variation. Of a test of size a the power is at most F(a) + slack one step on, F(a) = Φ(Φ⁻¹(a) + μ). F is
+    concave with F(0) = 0, so F(a + b) ≤ F(a) + F(b), and r steps on it is at most Fʳ(a) + Σ_{j<r} Fʲ(slack). Of real
+    ends a is off by ``drawn`` and so is the power: another Fʳ(drawn) + drawn.
+    """
+    check_number("mu", mu, 0.0, _MOST)
+    check_number("steps", steps, 1, 10**7)
+    check_number("slack", slack, 0.0, 1.0)
+    check_number("drawn", drawn, 0.0, 1.0)
+    import numpy as np
+    from scipy.special import ndtr, ndtri
+
+    along = float(np.sum(ndtr(ndtri(slack) + mu * np.arange(steps)))) if slack else 0.0
+    ends = float(ndtr(ndtri(drawn) + steps * mu)) + drawn if drawn else 0.0
+    return min(1.0, (along + ends) * (1 + 1e-9))
+
+
 def mu_of_pure(epsilon: float) -> float:
     """The μ of pure epsilon-DP: 2·Φ⁻¹(e^ε/(1 + e^ε)), rounded up; both directions, any mechanism.
 

@@ -67,6 +67,7 @@ class Release:
         generator: its kind, as study files write it.
         public_help: where public rows that helped the fit come from.
         transcript: the model's transcript as files by name, where the policy publishes it; else empty.
+        evidence: what shows that the ledger sold and approved the hold, as files by name (``Hold.evidence``).
 
     Raises:
         SeededNoise: noise that did not come from the operating system.
@@ -86,6 +87,7 @@ class Release:
     generator: str = "not stated"
     public_help: str | None = None
     transcript: Mapping[str, bytes] = field(default_factory=dict)
+    evidence: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"release of hold {self.receipt.hold}"
@@ -204,6 +206,7 @@ class Release:
             "schema.json": canonical(self.schema.to_json()),
             **picture_files(self.synth, self.schema),
             **self._tables(),
+            **self.evidence,
         }
 
 

@@ -10,6 +10,7 @@ never a figure. A gate that evaluated no rule refuses.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from privsynth.data.codec import Codec
@@ -19,6 +20,7 @@ from privsynth.data.schema import Schema
 from privsynth.documents import join
 from privsynth.errors import ConditionError, HoldError, PolicyError, ReleaseRefused, SeededNoise
 from privsynth.ledger.store import Hold
+from privsynth.policy.asks import KeepAsk, answer
 from privsynth.policy.document import Policy
 from privsynth.policy.gate_rules import Above
 from privsynth.privacy.noise import SecureNoise
@@ -67,6 +69,7 @@ class Approved:
             generator=self.model.kind,
             public_help=self.model.public_help,
             transcript=self.model.published().files(gated=True) if self.policy.publishes_transcript else {},
+            evidence=self.hold.evidence(),
         )
 
     def _again(self, synth: Synthetic, *, seed: int) -> Synthetic:
@@ -190,7 +193,15 @@ def approved(model: Model, *, hold: Hold, policy: Policy) -> Approved:
     if claims.get("model") != model.id:
         raise HoldError("another model than this was approved", mend="load the model that the run kept")
     _check_model(model, hold)
+    _check_age(hold, policy)
     return Approved(model, Claims.from_json(claims), policy, hold)
+
+
+def _check_age(hold: Hold, policy: Policy) -> None:
+    """Refuse to draw from a model that is older than the policy keeps one."""
+    with hold.ledger.reading() as session:
+        age = session.now - datetime.fromisoformat(hold.reserved)
+    answer(KeepAsk(age=max(age, timedelta())), policy).refuse()
 
 
 def check_rules(policy: Policy, schema: Schema) -> None:

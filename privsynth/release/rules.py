@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from privsynth.data.codec import Codec, CodedColumn, Codes, Ranged
-from privsynth.data.records import Model, Records, Split, Synthetic
+from privsynth.data.pictures import shape_of
+from privsynth.data.records import Model, Records, Split, Synthetic, Unrolls
 from privsynth.data.tables import violations
 from privsynth.ledger.store import Hold
 from privsynth.policy.document import Policy
@@ -29,6 +30,8 @@ from privsynth.validate.coded import Rows
 NEAR_ROWS = 20_000
 FRESH_ROWS = 4_000
 REFERENCE_ROWS = 2_000
+MOST_AT_ONCE = 2**28
+"""Bytes of drawn pictures, above which they are not held all at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,7 @@ class Bench:
         codec = model.codec
         rows, _ = model.rows_estimate()
         near_rows = int(min(NEAR_ROWS, max(rows, 2000)))
-        sample = model.sample(near_rows + FRESH_ROWS, draw="independent")
+        sample = _sample(model, near_rows + FRESH_ROWS)
         codes = codec.encode(sample.table)
         rng = np.random.default_rng()
         reference = np.column_stack([rng.choice(c, REFERENCE_ROWS) for c in codes[:near_rows].T]).astype(np.int32)
@@ -90,6 +93,14 @@ class Bench:
         """The same, coded."""
         records = self.kept(name)
         return Rows.of(self.codec.encode(records.frame), records.subjects)
+
+
+def _sample(model: Model, n: int) -> Synthetic:
+    """Rows on their own; pictures that would take much memory are made as they are read."""
+    size = sum(int(np.prod(shape_of(picture))) for picture in model.schema.pictures.values())
+    if n * size > MOST_AT_ONCE and isinstance(model, Unrolls):
+        return model.unrolled(n, draw="independent")
+    return model.sample(n, draw="independent")
 
 
 def evaluate(bench: Bench, *, noise: NoiseSource, progress: Progress) -> list[Finding]:

@@ -14,8 +14,9 @@ from typing import Any
 
 from privsynth.errors import ModelError
 from privsynth.privacy.events import Receipt
+from privsynth.privacy.gdp import chain_slack
 
-FORMAT = 1
+FORMAT = 2
 OUTSIDERS = 0.01  # the false positive rate at which the best attacker is stated
 FAMILY = (2, 4)  # sizes for which r·μ is worked out
 MANY_PEOPLE = 0.001  # n·δ above which the statement warns
@@ -31,7 +32,7 @@ def privacy_statement(receipt: Receipt, *, pictures: Sequence[str] = ()) -> dict
     Raises:
         ModelError: a receipt that lacks one of these.
     """
-    from privsynth.privacy.accountant import epsilon_of, odds_exceed
+    from privsynth.privacy.accountant import odds_exceed
 
     r = receipt
     if not (0 < r.mu < math.inf and 0 < r.cap_epsilon < math.inf and 0 < r.cap_delta < 1 and r.subjects > 0):
@@ -41,16 +42,12 @@ def privacy_statement(receipt: Receipt, *, pictures: Sequence[str] = ()) -> dict
             mend="use the receipt that the ledger gave",
         )
 
-    def multiple(factor: float) -> dict[str, float]:
-        mu = factor * r.mu
-        return {"mu": mu, "epsilon": epsilon_of(mu, delta=r.delta)}
-
     exceeds = odds_exceed(r.mu, epsilon=r.epsilon)
     people = r.subjects * r.delta
     caught = NormalDist().cdf(NormalDist().inv_cdf(OUTSIDERS) + r.mu)
-    value = {"any mechanism": multiple(2), "one row, counts": multiple(math.sqrt(2))}
-    family = {str(n): multiple(n) for n in FAMILY}
-    person = {"rows": r.person_rows, **multiple(r.person_rows)} if r.person_rows > 1 else None
+    value = {"any mechanism": _together(r, 2), "one row, counts": _together(r, 2, mu=math.sqrt(2) * r.mu)}
+    family = {str(n): _together(r, n) for n in FAMILY}
+    person = {"rows": r.person_rows, **_together(r, r.person_rows)} if r.person_rows > 1 else None
     return {
         "privsynth-privacy": FORMAT,
         "population": {
@@ -116,6 +113,27 @@ def statement_markdown(statement: Mapping[str, Any]) -> str:
             lines += [f"## {title}", "", statement[key]["sentence"], ""]
     lines += ["## What is not covered", "", *(f"- {sentence}" for sentence in statement["not covered"]), ""]
     return "\n".join(lines)
+
+
+# --- several neighbours apart ---------------------------------------------------------------------
+
+
+def _together(r: Receipt, subjects: int, *, mu: float | None = None) -> dict[str, float]:
+    """(μ, ε, δ) of data sets that lie so many neighbours apart (docs/numbers.md): δ as it was paid, or twice what
+    slacks come to along the way, where that is more. A δ of 1 promises nothing.
+
+    Args:
+        mu: of the way; by default r·μ.
+    """
+    from privsynth.privacy.accountant import epsilon_of
+    from privsynth.privacy.meaning import curve_of
+
+    curve = curve_of(r.mu, epsilon=r.epsilon, delta=r.delta)
+    whole = subjects * r.mu if mu is None else mu
+    slack = chain_slack(r.mu, subjects, slack=curve.slack, drawn=curve.drawn)
+    delta = min(1.0, max(r.delta, 2 * slack))
+    left = r.delta if delta == 1.0 else (delta - slack) * (1 - 1e-12)
+    return {"mu": whole, "epsilon": epsilon_of(whole, delta=left), "delta": delta}
 
 
 # --- the sentences ------------------------------------------------------------------------------
@@ -192,16 +210,16 @@ def _value(r: Receipt, value: Mapping[str, Mapping[str, float]]) -> str:
     whole, counts = value["any mechanism"], value["one row, counts"]
     return (
         f"The bound is on presence. For a changed value of one {r.unit} known to be in the data, μ = {up(r.mu)} "
-        f"becomes 2μ = {up(whole['mu'])}, that is ε = {up(whole['epsilon'])} at the same δ "
-        f"(√2·μ = {up(counts['mu'])}, ε = {up(counts['epsilon'])}, for counts to which it adds one row)."
+        f"becomes 2μ = {up(whole['mu'])}, that is {_at(r, whole)} "
+        f"(√2·μ = {up(counts['mu'])}, {_at(r, counts)}, for counts to which it adds one row)."
     )
 
 
 def _family(r: Receipt, family: Mapping[str, Mapping[str, float]]) -> str:
-    sizes = ", ".join(f"ε = {up(at['epsilon'])} for r = {n}" for n, at in family.items())
+    sizes = ", ".join(f"{_at(r, at)} for r = {n}" for n, at in family.items())
     return (
         "For r subjects taken together, such as the members of a family or several ids of one person, μ becomes r·μ: "
-        f"{sizes}, at the same δ."
+        f"{sizes}."
     )
 
 
@@ -209,8 +227,14 @@ def _person(r: Receipt, person: Mapping[str, float]) -> str:
     return (
         f"The unit is the {r.unit}, not the person: nothing ties a person's rows together. A person with r rows has "
         f"r·μ; the schema declares r ≤ {r.person_rows}, which gives μ = {up(person['mu'])} and "
-        f"ε = {up(person['epsilon'])} at the same δ."
+        f"{_at(r, person)}."
     )
+
+
+def _at(r: Receipt, figures: Mapping[str, float]) -> str:
+    """ε, and at which δ."""
+    delta = figures["delta"]
+    return f"ε = {up(figures['epsilon'])} at {'the same δ' if delta == r.delta else f'δ = {up(delta)}'}"
 
 
 def _not_covered(r: Receipt) -> list[str]:

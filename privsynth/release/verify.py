@@ -5,6 +5,7 @@ What must hold, in this order; the first that does not is a :class:`BundleError`
 1. A trust file that lies outside the bundle (default: trust.json beside it).
 2. A real folder with a signed statement, in canonical form, signed by enough trusted people.
 3. An in-toto Statement v1 with a predicate that this version knows; a receipt for its recipient.
+   Where a list of recalls is given, it is signed by them too, current, and does not recall this release.
 4. manifest.json as signed, canonical, with safe names; the statement's subjects are its files and itself.
 5. The folder holds these files and no other, no link, no empty folder.
 6. Every file has its size and SHA-256, read in pieces.
@@ -13,6 +14,9 @@ What must hold, in this order; the first that does not is a :class:`BundleError`
    model and receipt and that receipt's recipe.
 9. Where the schema has columns of pictures, the statement tells of each, pictures.png is there, and each column's zip
    file holds exactly what table.csv names, in its order, under plain names, stored; no other zip is there.
+
+10. Where checkpoint.txt and inclusion.json are, or the trust file names a key of role ``ledger``, which they must then
+   be signed by: the hold of the receipt was sold and approved in the log under that checkpoint, at these prices.
 
 What it does not show: that the figures in the statement are true. The signature says who answers for that.
 """
@@ -26,7 +30,8 @@ from typing import Any
 
 from privsynth.data.album import SHEET
 from privsynth.documents import identity, plain, sha256
-from privsynth.errors import BundleError, UsageError
+from privsynth.errors import BundleError, LedgerError, UsageError
+from privsynth.ledger.evidence import CHECKPOINT, INCLUSION, Evidence, check_evidence
 from privsynth.privacy.events import Receipt
 from privsynth.release.archive import check_archives, pictures_told
 from privsynth.release.manifest import MAX_MANIFEST, Manifest, check_file, read_file, walk
@@ -42,10 +47,13 @@ from privsynth.release.predicate import (
     SignedStatement,
     publishes_transcript,
 )
-from privsynth.signing import MAX_ENVELOPE, load_trust, parse_canonical, shaped, verify_envelope
+from privsynth.release.recalls import check_recalled, load_recalls
+from privsynth.signing import MAX_ENVELOPE, Trust, load_trust, parse_canonical, shaped, verify_envelope
 
 POLICY = "policy.resolved.json"
 SCHEMA = "schema.json"
+LEDGER_ROLE = "ledger"
+MAX_EVIDENCE = 4 * 2**20
 MAX_POLICY, MAX_LISTING = 16 * 2**20, 256 * 2**20
 REQUIRED = {"card.json", "card.md", POLICY, "privacy.json", "privacy.md", SCHEMA}
 _AGAIN = "get the bundle again from its sender"
@@ -68,6 +76,7 @@ class Verified:
         software: versions that made it.
         transcript: the folder of the noisy tables, for ``load_transcript``; None where they are withheld.
         pictures: of each column that holds them, its name, size, mode, zip file and how many there are.
+        ledger: the log under whose checkpoint the hold was sold and approved; None where the bundle does not say.
     """
 
     folder: Path
@@ -86,6 +95,7 @@ class Verified:
     software: dict[str, str] = field(repr=False)
     transcript: Path | None = None
     pictures: tuple[dict[str, Any], ...] = ()
+    ledger: str | None = None
 
 
 def verify(
@@ -93,6 +103,7 @@ def verify(
     *,
     trust: str | Path | None = None,
     recipient: str | None = None,
+    recalls: str | Path | None = None,
     now: dt.datetime | None = None,
 ) -> Verified:
     """Verify the bundle in ``folder``.
@@ -100,6 +111,7 @@ def verify(
     Args:
         trust: the trust file; by default trust.json in the folder that holds the bundle.
         recipient: who you are; a bundle for another is refused. None: any.
+        recalls: the sender's current list of recalls, signed as releases are; a release that it recalls is refused.
         now: with a time zone; the clock's if None. Keys that have expired by then do not count.
 
     Raises:
@@ -120,9 +132,10 @@ def verify(
             where=str(trusted),
             mend="get it by another way and keep it outside",
         )
+    people = load_trust(trusted)
     opened = verify_envelope(
         read_file(root / STATEMENT, limit=MAX_ENVELOPE),
-        load_trust(trusted),
+        people,
         payload_type=PAYLOAD_TYPE,
         role=ROLE,
         now=now,
@@ -130,6 +143,10 @@ def verify(
     )
     signed, predicate = _statement(opened.payload, where=str(root / STATEMENT))
     receipt = predicate.paid(where=str(root / STATEMENT))
+    if recalls is not None:
+        check_recalled(
+            load_recalls(recalls, people, now=now), source=receipt.source, created=predicate.created, where=str(root)
+        )
     manifest = _manifest(root, signed)
     inside = set(walk(root))
     listed = {entry.path for entry in manifest.files}
@@ -143,6 +160,7 @@ def verify(
         if signed[name] != digest:
             raise BundleError("not the one that the statement names", where=str(root / name), mend="ask its sender")
     carried = _transcript(root, signed, predicate, receipt)
+    evidence = _evidence(root, signed, predicate, receipt, people)
     _check_pictures(root, signed, predicate)
     if recipient is not None and recipient != predicate.recipient:
         raise BundleError(
@@ -166,6 +184,7 @@ def verify(
         draw=predicate.draw,
         software=predicate.software,
         transcript=(root / TABLES).parent if carried else None,
+        ledger=None if evidence is None else evidence.checkpoint.origin,
         pictures=tuple(plain(told) for told in predicate.pictures or ()),
     )
 
@@ -208,6 +227,48 @@ def _transcript(root: Path, signed: dict[str, str], predicate: Predicate, receip
     if told.get("gated") is not True:
         raise BundleError("the transcript says that no gate has seen it", where=where, mend="ask its sender")
     return True
+
+
+def _evidence(
+    root: Path, signed: dict[str, str], predicate: Predicate, receipt: Receipt, trust: Trust
+) -> Evidence | None:
+    """The ledger's evidence, which must be there where the trust file names a ledger's key."""
+    keys = [key.raw_public for key in trust.keys if LEDGER_ROLE in key.roles]
+    inside = {CHECKPOINT, INCLUSION} & signed.keys()
+    if not inside and not keys:
+        return None
+    if len(inside) < 2:
+        raise BundleError(
+            "it does not show that its ledger sold and approved it, and your trust file names a ledger",
+            where=str(root),
+            mend="ask its sender for checkpoint.txt and inclusion.json, signed as part of the bundle",
+        )
+    note, listing = (read_file(root / name, limit=MAX_EVIDENCE) for name in (CHECKPOINT, INCLUSION))
+    try:
+        found = check_evidence(note, listing, keys=keys, where=str(root / INCLUSION))
+        sold, said = found.reserve.body, found.approve.body
+        terms = sold["terms"]
+        own = (receipt.hold, receipt.population, receipt.source, receipt.purpose, receipt.recipient, receipt.recipe)
+        told = (
+            sold["hold"],
+            sold["population"],
+            terms["source"],
+            terms["purpose"],
+            terms["recipient"],
+            terms["recipe"],
+        )
+        prices = (receipt.epsilon, receipt.delta, receipt.mu, receipt.event)
+        same = own == told and prices == (terms["epsilon"], terms["delta"], sold["mu"], sold["event"])
+        same = same and (sold["policy"], said["policy"]) == (receipt.policy, predicate.policy)
+    except LedgerError as fault:
+        raise BundleError(fault.what, where=fault.where, mend=fault.mend) from None
+    except (KeyError, TypeError):
+        same = False
+    if not same:
+        raise BundleError(
+            "the ledger's entries are of another release", where=str(root / INCLUSION), mend="ask its sender"
+        )
+    return found
 
 
 def _check_pictures(root: Path, signed: dict[str, str], predicate: Predicate) -> None:

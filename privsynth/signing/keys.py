@@ -37,6 +37,15 @@ class SigningKey:
         """SHA-256 over the public key."""
         return self.signer.public_key.keyid
 
+    @property
+    def raw_public(self) -> bytes:
+        """The 32 bytes of the public key."""
+        return bytes.fromhex(self.signer.public_key.keyval["public"])
+
+    def sign(self, data: bytes) -> bytes:
+        """The Ed25519 signature (RFC 8032) over ``data``: 64 bytes, the same every time."""
+        return bytes.fromhex(self.signer.sign(data).signature)
+
     def __repr__(self) -> str:
         return f"SigningKey({self.keyid[:8]})"
 
@@ -46,19 +55,22 @@ class SigningKey:
         Raises:
             KeyFileError: a name or role that a trust file cannot hold.
         """
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.signer.public_key.keyval["public"]))
+        key = Ed25519PublicKey.from_public_bytes(self.raw_public)
         pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
         value = {"keyid": self.keyid, "name": name, "public": pem, "roles": roles, "expires": expires}
         return shaped(TrustedKey, value, error=KeyFileError, where="key", mend="name the person who holds the key")
 
 
-def new_key(path: str | Path, *, name: str, passphrase: bytes | None = None) -> TrustedKey:
+def new_key(
+    path: str | Path, *, name: str, passphrase: bytes | None = None, roles: tuple[str, ...] = ("release",)
+) -> TrustedKey:
     """Draw an Ed25519 key, write it to ``path`` (a new file, or ``release.key`` in a folder), mode 0600.
 
     Args:
         path: never overwritten.
         name: the person who holds it; two keys of one name count once towards a threshold.
         passphrase: encrypts the file (PKCS#8, scrypt, AES-256); None leaves it readable to its owner.
+        roles: what it may sign: ``release``, ``policy``.
 
     Returns:
         The public part, for a trust file.
@@ -70,7 +82,7 @@ def new_key(path: str | Path, *, name: str, passphrase: bytes | None = None) -> 
     if passphrase == b"":
         raise KeyFileError("the passphrase is empty", where=str(path), mend="give one, or none at all")
     private = Ed25519PrivateKey.generate()
-    public = SigningKey(CryptoSigner(private)).public(name=name)
+    public = SigningKey(CryptoSigner(private)).public(name=name, roles=roles)
     der = private.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -56,6 +56,11 @@ class TrustedKey(Strict):
             raise ValueError("`public` is not an Ed25519 key")
         return SSlibKey.from_crypto(key)
 
+    @property
+    def raw_public(self) -> bytes:
+        """The 32 bytes of the public key."""
+        return bytes.fromhex(self.verifier().keyval["public"])
+
     def expired(self, now: dt.datetime) -> bool:
         """Whether its last day is over."""
         return self.expires is not None and now.astimezone(dt.UTC).date() > self.expires

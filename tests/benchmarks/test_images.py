@@ -17,6 +17,7 @@ from benchmarks.peers.pictures import SYSTEMS
 from benchmarks.picture_sets import SETS, PictureSet, Side
 from benchmarks.records import Record
 from benchmarks.running import Limits
+from privsynth.data.pictures import Pixels
 from privsynth.data.schema import parse_schema
 from privsynth.generators.images.model import PicturedModel
 
@@ -199,6 +200,60 @@ def test_one_fit_gives_its_figures(
     assert {"fit_seconds", "sample_seconds", "peak_gb", "vendi", "recall"} < {metric for _, metric in found}
     assert [path.name for path in tmp_path.glob("*.png")] == ["digits-privsynth-10.png"]
     assert "digits privsynth epsilon 10.0 seed 0" in capsys.readouterr().out
+
+
+def test_what_is_kept_of_this_commit_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.records.commit", lambda: "abc")
+    kept = {("digits", "privsynth", 1.0, 0), ("digits", "dp-merf", 10.0, 0)}
+    monkeypatch.setattr("benchmarks.records.measured", lambda name, at: kept if at == "abc" else set())
+    words = f"--data {tmp_path} --only digits --systems privsynth dp-merf --seeds 2 --peer-seeds 1".split()
+
+    def left(*more: str) -> list[tuple[str, float | None, int]]:
+        asked = images.parser().parse_args([*words, *more])
+        return [(system, epsilon, seed) for _, system, epsilon, seed in images.wanted(asked)]
+
+    every = [("privsynth", 1.0, 0), ("privsynth", 10.0, 0), ("dp-merf", 1.0, 0), ("dp-merf", 10.0, 0)]
+    assert left() == [*every, ("privsynth", 1.0, 1), ("privsynth", 10.0, 1)]
+    assert left("--missing") == [*every[1:3], ("privsynth", 1.0, 1), ("privsynth", 10.0, 1)]
+
+
+def test_the_real_fid_has_its_own_number_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Network:
+        def fid(self, real: Pixels, drawn: Pixels, *, most: int) -> float:
+            return float(len(real[:most]) - len(drawn[:most]))
+
+    held = made()
+    monkeypatch.setattr(images, "driven", lambda *_, **__: (halves(300, seed=2), {"fit_seconds": 1.0}))
+    args = images.parser().parse_args(["--inception-pictures", "350"])
+    args.device, args.network = "cpu", Network()
+    found = {r.metric: (r.value, r.n) for r in images.measured(held, images.OURS, 1.0, 0, args)}
+    assert found["fid"] == (50.0, 300)
+    args.inception_pictures = 200
+    found = {r.metric: (r.value, r.n) for r in images.measured(held, images.OURS, 1.0, 0, args)}
+    assert found["fid"] == (0.0, 200)
+    assert found["frechet"][1] == 300
+    args.network = None
+    assert "fid" not in {r.metric for r in images.measured(held, images.OURS, 1.0, 0, args)}
+
+
+@pytest.mark.parametrize(
+    ("more", "told"), [([], "--inception-sha256"), (["--inception-sha256", "00"], "declared was 00"), (None, "No such")]
+)
+def test_another_inception_file_ends_before_any_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str] | None, told: str
+) -> None:
+    monkeypatch.setattr(images, "wanted", lambda args: pytest.fail("began"))
+    if more is not None:
+        (tmp_path / "w.pth").write_bytes(b"weights")
+    words = [
+        "images",
+        "--inception",
+        str(tmp_path / "w.pth"),
+        *(["--inception-sha256", "00"] if more is None else more),
+    ]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match=told):
+        images.main()
 
 
 def test_a_fit_that_does_not_end_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -241,3 +241,80 @@ def test_a_deflated_dicom_file_is_refused_before_it_is_inflated(
     assert place.stat().st_size < 10_000
     with pytest.raises(Unreadable):
         decode(place, GREY)
+
+
+def dicom_file(place: Path, syntax: str, frame: bytes, *, rows: int, columns: int, allocated: int = 8) -> Path:
+    """A file of one grey frame, compressed elsewhere."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7")
+    meta.MediaStorageSOPInstanceUID = UID("1.2.3")
+    meta.TransferSyntaxUID = UID(syntax)
+    out = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    out.Rows, out.Columns, out.SamplesPerPixel, out.PixelRepresentation = rows, columns, 1, 0
+    out.BitsAllocated, out.BitsStored, out.HighBit = allocated, 8, 7
+    out.PhotometricInterpretation = "MONOCHROME2"
+    out.PixelData = encapsulate([frame])
+    out["PixelData"].VR = "OB"
+    out.save_as(place, enforce_file_format=True)
+    return place
+
+
+RLE, BASELINE, JPEG_2000 = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90"
+
+
+def runs(*segments: bytes) -> bytes:
+    """A frame of run lengths."""
+    starts = [64 + sum(map(len, segments[:i])) for i in range(len(segments))]
+    return struct.pack("<16L", len(segments), *starts, *[0] * (15 - len(segments))) + b"".join(segments)
+
+
+def shown(kind: str, side: int, **how: Any) -> bytes:
+    return stored(grey(np.full((side, side), 200, dtype=np.uint8)), kind, **how)
+
+
+def test_compressed_dicom_frames_of_the_size_that_they_say_are_read(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    same = bytes([257 - 8, 200]) * 2  # 16 bytes, as two runs of eight
+    for syntax, frame, side in (
+        (RLE, runs(same), 4),
+        (RLE, runs(bytes([8, *[200] * 9])), 3),
+        (RLE, runs(bytes([9, *[200] * 9, 0])), 3),  # one byte more, to make an even length
+        (BASELINE, shown("JPEG", 4), 4),
+        (JPEG_2000, shown("JPEG2000", 4, no_jp2=True), 4),
+    ):
+        place = dicom_file(tmp_path / "a.dcm", syntax, frame, rows=side, columns=side)
+        found = decode(place, GREY)
+        assert np.abs(found.astype(int) - 200).max() <= 2, syntax
+
+
+@pytest.mark.parametrize(
+    ("syntax", "frame"),
+    [
+        (RLE, lambda: runs(bytes([129, 7]) * 1000)),
+        (RLE, lambda: runs(bytes([257 - 8, 200]) * 2 + bytes([127, *[1] * 128]))),
+        (BASELINE, lambda: shown("JPEG", 300)),
+        (BASELINE, lambda: b"\xff\xd8\xff\xe0\x00\x04\x00\x00" + b"\x00" * 40),
+        (JPEG_2000, lambda: shown("JPEG2000", 300, no_jp2=True)),
+        (JPEG_2000, lambda: shown("JPEG2000", 4)),
+    ],
+    ids=["runs", "a long end", "a large JPEG", "no size", "a large JPEG 2000", "boxes around it"],
+)
+def test_a_dicom_frame_larger_than_its_header_is_refused_before_it_is_decoded(
+    syntax: str, frame: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A header of 4 x 4 pixels, and a frame that would take 64 times its bytes, or a size of its own."""
+    pydicom = pytest.importorskip("pydicom")
+
+    def decoded(self: Any) -> None:
+        pytest.fail("decoded")
+
+    monkeypatch.setattr(pydicom.Dataset, "pixel_array", property(decoded))
+    with pytest.raises(Unreadable):
+        decode(dicom_file(tmp_path / "a.dcm", syntax, frame(), rows=4, columns=4), GREY)
+    wide = dicom_file(tmp_path / "b.dcm", RLE, runs(bytes([257 - 8, 200]) * 2), rows=4, columns=4, allocated=64)
+    with pytest.raises(Unreadable):
+        decode(wide, GREY)

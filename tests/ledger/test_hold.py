@@ -6,6 +6,7 @@ import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from privsynth.ledger.ledger import Ledger
 from privsynth.ledger.steps import Status
 from privsynth.privacy.events import Receipt
 from privsynth.privacy.gdp import steps_delta
-from tests.ledger.world import USE, fit, gate, kinds, opened, paid, policy, recipe, second_source, tamper
+from tests.ledger.world import USE, Hands, fit, gate, kinds, opened, paid, policy, recipe, second_source, tamper
 
 
 @pytest.fixture
@@ -220,6 +221,9 @@ def test_a_hold_of_another_ledger_is_refused(hold: Hold, tmp_path: Path) -> None
 def test_a_file_swapped_under_an_open_ledger_is_refused(ledger: Ledger, hold: Hold, tmp_path: Path) -> None:
     opened(tmp_path, name="other.db")
     (tmp_path / "other.db").rename(tmp_path / "l.db")
+    with pytest.raises(LedgerError, match="not signed by its key"):
+        fit(hold)
+    (tmp_path / "other.db.key").rename(tmp_path / "l.db.key")
     with pytest.raises(LedgerError, match="was opened"):
         fit(hold)
 
@@ -305,3 +309,53 @@ def test_nothing_secret_prints(ledger: Ledger, hold: Hold) -> None:
     assert key.key.hex() not in text
     assert repr(key.key) not in text
     assert "noisy-but-inside" not in text
+
+
+# --- expiry ----------------------------------------------------------------------------------------
+
+
+def test_a_hold_that_expired_is_closed_and_stays_paid(ledger: Ledger, clock: Hands, tmp_path: Path) -> None:
+    hold = ledger.reserve(recipe(0.5), **USE, request="r", valid_for=timedelta(days=1))
+    assert hold.expires == "2026-11-22T12:00:00.000000+00:00"
+    clock.move(days=1)
+    assert ledger.status(hold.id) is Status.RESERVED
+    clock.move(seconds=1)
+    for _ in range(2):
+        with pytest.raises(HoldError, match="expired at 2026-11-22") as caught:
+            opened_fit(hold)
+        assert "stays spent" in caught.value.mend
+    assert kinds(ledger)[3:] == ["reserve", "expire"]
+    clock.move(minutes=-4)  # a clock that goes back a little brings nothing back
+    with pytest.raises(HoldError, match="expired"):
+        opened_fit(hold)
+    assert ledger.balances()[0].holds == 1
+    assert ledger.reserve(recipe(0.5), **USE, request="r") == hold
+    opened(tmp_path, clock=clock).verify()
+
+
+def test_a_fit_that_began_in_time_may_keep_what_it_measured(ledger: Ledger, clock: Hands) -> None:
+    hold = opened_fit(ledger.reserve(recipe(0.5), **USE, valid_for=timedelta(hours=1)))
+    clock.move(hours=2)
+    hold.deposit(b"noisy")
+    with pytest.raises(HoldError, match="expired"):
+        gate(hold)
+    assert ledger.attempts("patients") == 0
+    assert hold.transcript() == b"noisy"
+    ledger.verify()
+
+
+def test_a_training_that_expired_leases_no_more(ledger: Ledger, clock: Hands) -> None:
+    hold = opened_fit(ledger.reserve(recipe(0.5), **USE, valid_for=timedelta(hours=1)))
+    assert hold.lease(5) == 1
+    clock.move(hours=2)
+    for step in (lambda: hold.lease(9), lambda: hold.deposit(b"")):
+        with pytest.raises(HoldError, match=r"expired|closed"):
+            step()
+    assert hold.leased == 5
+    ledger.verify()
+
+
+@pytest.mark.parametrize("days", [0, -1])
+def test_a_hold_is_valid_for_some_time(ledger: Ledger, days: int) -> None:
+    with pytest.raises(UsageError, match="never valid"):
+        ledger.reserve(recipe(0.5), **USE, valid_for=timedelta(days=days))

@@ -17,7 +17,8 @@ def test_a_new_ledger_begins_with_its_policy_and_its_populations(ledger: Ledger)
     assert kinds(ledger, "attempts") == ["genesis"]
     with ledger.reading() as session:
         genesis, register, source = (entry.body for entry in session.main)
-    assert genesis == {"ledger": ledger.id, "policy": "st-anna/research", "format": 1}
+    key = ledger.seal.key().raw_public.hex()
+    assert genesis == {"ledger": ledger.id, "policy": "st-anna/research", "format": 1, "key": key}
     assert register["frozen"] == {
         "unit": "patient",
         "neighbours": "add-or-remove",

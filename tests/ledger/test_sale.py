@@ -25,6 +25,7 @@ from tests.ledger.world import (
     USE,
     Hands,
     Recipe,
+    holds,
     kinds,
     opened,
     paid,
@@ -68,8 +69,7 @@ def test_the_schema_of_a_recipe_is_recorded_where_it_has_one(ledger: Ledger) -> 
     object.__setattr__(given_ := WithSchema(contribution=1), "schema", schema)
     hold = ledger.reserve(given_, **USE)
     assert (hold.schema, hold.person_rows) == (schema.sha256, 5)
-    with ledger.reading() as session:
-        assert session.balance().holds[hold.id].terms.columns == ("age",)
+    assert holds(ledger)[hold.id].terms.columns == ("age",)
 
 
 def test_a_recipe_that_names_no_unit_is_held_to_the_policys(ledger: Ledger) -> None:
@@ -318,9 +318,17 @@ def test_a_reader_who_may_ask_now_counts_before_he_asks(tmp_path: Path) -> None:
     assert opened(tmp_path, policy(*SWAPPED), actor=OTHER_ANALYST).reserve(recipe(0.1), **USE).chosen_after_report
 
 
-def test_a_reader_who_becomes_a_requester_marks_his_holds(tmp_path: Path) -> None:
+MARKED = ("  requesters of holds: [analysts]", "  overlap: marked\n  requesters of holds: [analysts]")
+
+
+def test_a_reader_who_becomes_a_requester_is_refused_or_marks_his_holds(tmp_path: Path) -> None:
     opened(tmp_path, actor=READER).open_report("patients")
-    assert opened(tmp_path, policy(*SWAPPED), actor=READER).reserve(recipe(0.1), **USE).chosen_after_report
+    late = opened(tmp_path, policy(*SWAPPED), actor=READER)
+    assert late.quote(recipe(0.1), **USE).decision.refusing[0].id == "PS-ROL-003"
+    with pytest.raises(RequestDenied) as caught:
+        late.reserve(recipe(0.1), **USE)
+    assert caught.value.rules == ("PS-ROL-003",)
+    assert opened(tmp_path, policy(*SWAPPED, MARKED), actor=READER).reserve(recipe(0.1), **USE).chosen_after_report
 
 
 def test_reports_of_one_population_do_not_mark_another(tmp_path: Path) -> None:
@@ -330,7 +338,9 @@ def test_reports_of_one_population_do_not_mark_another(tmp_path: Path) -> None:
     opened(tmp_path, rules).reserve(recipe(0.1), **USE)
     opened(tmp_path, policy(second_source("staff", "staff"), *SWAPPED)).open_report("patients")
     assert not opened(tmp_path, rules).reserve(recipe(0.1, source="ehr/staff"), **USE).chosen_after_report
-    assert opened(tmp_path, rules).reserve(recipe(0.1), **USE).chosen_after_report
+    with pytest.raises(RequestDenied):
+        opened(tmp_path, rules).reserve(recipe(0.1), **USE)
+    assert opened(tmp_path, rules, actor=OTHER_ANALYST).reserve(recipe(0.1), **USE).chosen_after_report
 
 
 def test_a_clock_set_back_stops_sales(ledger: Ledger, clock: Hands) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from privsynth.ledger.entry import Clock
+from privsynth.ledger.entry import Clock, Entry
 from privsynth.ledger.hold import Hold
+from privsynth.ledger.layout import LAYOUT, TABLES
 from privsynth.ledger.ledger import Ledger
-from privsynth.ledger.record import Line
-from privsynth.ledger.store import _TABLES, open_ledger
+from privsynth.ledger.record import Bought, Line, bought_of
+from privsynth.ledger.store import open_ledger
+from privsynth.ledger.witness import Witness
 from privsynth.policy.document import Policy, parse_policy
 from privsynth.privacy.accountant import Prices, mu_squared
 from privsynth.privacy.budget import Budget
@@ -131,10 +134,17 @@ class Hands:
 
 
 def opened(
-    folder: Path, rules: Policy | None = None, *, actor: str = ANALYST, clock: Clock | None = None, name: str = "l.db"
+    folder: Path,
+    rules: Policy | None = None,
+    *,
+    actor: str = ANALYST,
+    clock: Clock | None = None,
+    name: str = "l.db",
+    witness: Witness | str | None = None,
 ) -> Ledger:
     """The ledger in ``folder``."""
-    return open_ledger(f"sqlite:///{folder / name}", rules or policy(), actor=actor, clock=clock or Hands())
+    url = f"sqlite:///{folder / name}"
+    return open_ledger(url, rules or policy(), actor=actor, clock=clock or Hands(), witness=witness)
 
 
 def fit(hold: Hold, transcript: bytes = b"noisy counts") -> Hold:
@@ -170,7 +180,7 @@ def kinds(ledger: Ledger, log: str = "main") -> list[str]:
 
 def tamper(folder: Path, *statements: tuple[str, tuple[Any, ...]], name: str = "l.db") -> None:
     """Change the file as someone who may write to it could, leaving its tables and triggers as they were."""
-    triggers = [sql for sql in _TABLES if sql.startswith("CREATE TRIGGER")]
+    triggers = [sql for sql in TABLES[LAYOUT] if sql.startswith("CREATE TRIGGER")]
     connection = sqlite3.connect(folder / name, isolation_level=None)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
@@ -190,7 +200,17 @@ def spent(line: Line) -> Fraction:
     return line.filter.spent
 
 
+def holds_in(entries: Iterable[Entry]) -> dict[str, Bought]:
+    """The holds that these entries sold."""
+    return {entry.body["hold"]: bought_of(entry) for entry in entries if entry.kind == "reserve"}
+
+
+def holds(ledger: Ledger) -> dict[str, Bought]:
+    """Every hold that the ledger records."""
+    with ledger.reading() as session:
+        return holds_in(session.main)
+
+
 def paid(ledger: Ledger) -> Fraction:
     """The exact sum of μ² over the holds that the ledger records."""
-    with ledger.reading() as session:
-        return sum((mu_squared(decode(hold.event)) for hold in session.balance().holds.values()), Fraction(0))
+    return sum((mu_squared(decode(hold.event)) for hold in holds(ledger).values()), Fraction(0))

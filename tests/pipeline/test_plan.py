@@ -152,9 +152,12 @@ def test_a_refused_plan_is_one_object_with_answer_and_refusal(desk: Desk) -> Non
     told = said.json
     assert (said.code, told["exit_code"], told["error"], told["command"]) == (1, 1, "RequestDenied", "plan")
     assert told["refused_by"] == [rule["id"] for rule in told["rules"] if not rule["allowed"]]
-    assert set(told["refused_by"]) == {"PS-PUR-001", "PS-REC-002", "PS-BUD-001"}
+    assert set(told["refused_by"]) == {"PS-PUR-001", "PS-PUR-002", "PS-REC-002", "PS-BUD-001"}
+    changes = {"field": "purpose", "asked": "sales", "allowed": "research"}, {"field": "epsilon", "asked": 11.0}
+    assert told["nearest"]["allowed"] and told["nearest"]["changes"][0] == changes[0]
+    assert changes[1].items() <= told["nearest"]["changes"][1].items()
     loud = cli("plan", desk.study)
-    assert loud.out.count(" NO ") == 3
+    assert loud.out.count(" NO ") == 4 and "purpose: 'research' instead of 'sales'" in loud.out
     assert all(rule in loud.err for rule in told["refused_by"])
 
 

@@ -39,7 +39,8 @@ def test_a_run_ends_in_a_verified_release(desk: Desk) -> None:
     assert [claim["rule"] for claim in found.claims] == [f["rule"] for f in outcome.to_json()["findings"]]
     assert outcome.hold.ledger.policy.id == "lab/visits"
     assert desk.bought() == ONCE
-    assert {name.partition("/")[0] for name in desk.files() - before} == {"ledger.db", "model", "release"}
+    made = {name.partition("/")[0] for name in desk.files() - before}
+    assert made == {"ledger.db", "ledger.db.key", "model", "release"}
     assert [name for name, _ in steps.seen] == [
         "learn the domains (paid)", "measure (paid)", "fit the model (free)", "gate (paid)",
         "sign and write the release",

@@ -24,7 +24,7 @@ def test_paths_are_from_the_study_s_folder(desk: Desk, monkeypatch: pytest.Monke
     assert study.folder == desk.folder
     assert study.out == desk.release
     assert study.key == desk.folder / "release.key"
-    assert study.register == desk.folder / "consent.csv"
+    assert study.evidence == desk.folder / "consent.csv"
     assert study.ledger_path == desk.folder / "ledger.db"
     assert study.ledger_url == f"sqlite:///{desk.folder}/ledger.db"
     desk.edit("study.yaml", ("sqlite:///ledger.db", "sqlite:////srv/ledger.db"))
@@ -42,21 +42,52 @@ def test_the_model_lies_beside_the_release_unless_it_is_named(desk: Desk, out: s
 
 @pytest.mark.parametrize(
     ("written", "kind"),
-    [("consent: {register: c.csv}\n", "register"), ("consent: {columns: true}\n", "columns"), ("", "none")],
+    [
+        ("consent: {register: c.csv}\n", "register"),
+        ("consent: {fhir: c/, exported: 2026-03-01T06:00:00Z}\n", "fhir"),
+        ("consent: {receipts: c.ndjson, exported: 2026-03-01T06:00:00+01:00}\n", "iso-27560"),
+        ("consent: {columns: true}\n", "columns"),
+        ("", "none"),
+    ],
 )
 def test_the_evidence_of_consent_is_said(desk: Desk, written: str, kind: str) -> None:
     desk.edit("study.yaml", ("consent: {register: consent.csv}\n", written))
-    assert desk.load().consent == kind
-    assert (desk.load().register is not None) == (kind == "register")
+    study = desk.load()
+    assert study.consent == kind
+    assert (study.evidence is not None) == (kind not in ("columns", "none"))
+    assert (study.consent_given.get("exported") is not None) == ("exported" in written)
 
 
-@pytest.mark.parametrize("written", ["{}", "{register: c.csv, columns: true}", "{columns: false}", "c.csv"])
+def test_what_a_person_attests_is_said(desk: Desk) -> None:
+    desk.edit("study.yaml", ("{register: consent.csv}", '{register: consent.csv, attest: {"GS:DE": A. Kim}}'))
+    assert desk.load().consent_given["attest"] == {"GS:DE": "A. Kim"}
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["{}", "{register: c.csv, columns: true}", "{columns: false}", "c.csv", "{register: c.csv, fhir: c.json}"],
+)
 def test_other_evidence_of_consent_is_refused_with_both_forms(desk: Desk, written: str) -> None:
     desk.edit("study.yaml", ("{register: consent.csv}", written))
     with pytest.raises(StudyError) as caught:
         desk.load()
     assert caught.value.where.endswith("study.yaml:6")
     assert "register: consent.csv" in caught.value.mend and "columns: true" in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        ("{fhir: c.json, exported: yesterday}", "a moment with its zone"),
+        ("{fhir: c.json, exported: 2026-03-01T06:00:00}", "a moment with its zone"),
+        ("{register: c.csv, exported: 2026-03-01T06:00:00Z}", "goes with `fhir` or `receipts`"),
+        ("{register: c.csv, attest: {IRB: ''}}", "at least 1"),
+    ],
+)
+def test_evidence_that_says_something_else(desk: Desk, written: str, what: str) -> None:
+    desk.edit("study.yaml", ("{register: consent.csv}", written))
+    with pytest.raises(StudyError, match=what):
+        desk.load()
 
 
 def tables(study: Study) -> Marginals:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from privsynth.pipeline.run import run_study
 from privsynth.pipeline.study import Study, load_study
 from privsynth.progress import Progress
 from privsynth.release.verify import verify
+from tests.desk import ONCE, Desk, Said
 from tests.pipeline.test_pictures import laid  # noqa: F401  a fixture
 
 NETWORK = "{kind: image-diffusion, network: latent, steps: 30, warm up: 20, batch: 300,"
@@ -80,6 +84,27 @@ def test_a_training_that_is_cut_off_goes_on_where_it_was(study: Study) -> None:
     assert not study.training_folder.exists()
     assert verify(outcome.release, trust=study.folder / "trust.json").rows == 40
     assert len([line for line in ledger.balances() if line.holds != 1]) == 0
+
+
+@pytest.mark.slow
+def test_a_study_by_two_processes_is_one_purchase_and_one_of_them_speaks(study: Study) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    before = Desk(study.folder).files()
+    done = subprocess.run(
+        [*command, "-m", "privsynth.cli", "run", str(study.folder / "study.yaml"), "--json"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert Said(0, done.stdout, done.stderr).json["rows"] == 40
+    assert Desk(study.folder).bought() == ONCE
+    assert verify(study.folder / "release", trust=study.folder / "trust.json").rows == 40
+    left = {name.partition("/")[0] for name in Desk(study.folder).files() - before}
+    assert {"model", "release"} <= left <= {"ledger.db", "ledger.db.key", "model", "release"}
 
 
 def test_without_the_state_of_its_training_it_is_lost(study: Study) -> None:

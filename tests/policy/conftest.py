@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,21 @@ FOLDER = Path(__file__).resolve().parents[2] / "policies"
 Edit = Callable[..., Policy]
 
 
+def alone(text: str) -> str:
+    """A policy's text without its parent."""
+    return re.sub(r"(?m)^extends:.*\n", "", text)
+
+
 @pytest.fixture
 def policies() -> Path:
     """The folder of the shipped policies."""
     return FOLDER
+
+
+@pytest.fixture
+def policies_text() -> str:
+    """healthcare.yaml without its parent, as text."""
+    return alone((FOLDER / "healthcare.yaml").read_text())
 
 
 @pytest.fixture
@@ -30,7 +42,7 @@ def edited() -> Edit:
     """healthcare.yaml (or another) with texts replaced: ``edited(("old", "new"), ..., of="finance")``."""
 
     def edit(*changes: tuple[str, str], of: str = "healthcare") -> Policy:
-        text = (FOLDER / f"{of}.yaml").read_text()
+        text = alone((FOLDER / f"{of}.yaml").read_text())
         for old, new in changes:
             assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times"
             text = text.replace(old, new)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -20,11 +19,14 @@ PICTURES = "\n  pictures:\n    membership: {attack: neighbour, advantage: {upper
 BAD = [
     # unknown keys, and keys of later versions
     ("owner:", "onwer: x\nowner:", "onwer:", "unknown key 'onwer'", "docs"),
-    ("owner:", "extends: {file: b.yaml}\nowner:", "extends:", "unknown key 'extends'", "cannot enforce"),
-    ("    population:", "    categories: [health]\n    population:", "categories", "unknown key", "cannot enforce"),
-    ("{legal basis: [", "{duo: [HMB], legal basis: [", "duo:", "unknown key 'duo'", "cannot enforce"),
+    ("owner:", "extends: {file: b.yaml}\nowner:", "extends:", "names a file and its hash", "base.yaml"),
+    ("owner:", "base: true\nowner:", "base:", "this is a base", "that extends it"),
+    ("categories: [health]", "categories: [shoes]", "categories", "'health', 'genetic'", "biometric"),
+    ("categories: [health]", "categories: []", "categories", "at least 1", "biometric"),
+    ("roles:\n", "retention: {model: 1 year}\nroles:\n", "retention", "hours or days", "365d"),
+    ("{legal basis: [", "{duo: [HMB], legal basis: [", "duo:", "no source carries DUO codes", "remove these"),
     ("{purposes: [", "{region: EU, purposes: [", "region:", "unknown key 'region'", "cannot enforce"),
-    ("  by: register", "  by: register\n  requires: {scope: research}", "requires:", "unknown key", "cannot enforce"),
+    ("  by: register", "  by: register\n  requires: {scope: research}", "requires:", "'action' is missing", "use"),
     ("  filter: {", "  pace: []\n  filter: {", "  pace:", "unknown key 'pace'", "cannot enforce"),
     ("  min rows:", "  min subjects per group: 5\n  min rows:", "per group", "unknown key", "cannot enforce"),
     ("    attack: n", "    attacks: [x]\n    attack: n", "attacks:", "unknown key 'attacks'", "cannot enforce"),
@@ -100,6 +102,13 @@ BAD = [
      "`by` and `gap` go together", "by: [sex]"),
     (GAP, GAP + PICTURES + "\n    attribute: {target: sex, by: [sex], gap: {max: 0.1}}", "attribute:",
      "target cannot be a group", "other columns"),
+    # limits that refuse nothing
+    ("upper bound max: 0.14", "upper bound max: 1", "upper bound max: 1}", "a check that cannot fail", "below 1"),
+    ("marginals: {max: 0.08}", "marginals: {max: 1}", "marginals: {max: 1}", "a check that cannot fail", "below 1"),
+    ("    gap: {max: 0.08}", "    gap: {max: 1.0}", "    gap:", "a check that cannot fail", "below 1"),
+    (GAP, GAP + PICTURES.replace("0.10}", "1}"), "upper bound max: 1}", "a check that cannot fail", "below 1"),
+    (GAP, GAP + PICTURES + "\n    attribute: {target: ward, by: [sex], gap: {max: 1}}", "attribute:",
+     "a check that cannot fail", "below 1"),
     # what keys mean together
     ("university-hospital: {purposes: [medical-research]", "university-hospital: {purposes: [sale]", "purposes: [sale]",
      "'sale' is not listed", "legal basis"),
@@ -140,12 +149,6 @@ def test_refused(edited: Edit, policies_text: str, old: str, new: str, at: str, 
     assert what in caught.value.what
     assert mend in caught.value.mend
     assert caught.value.exit_code == 2
-
-
-@pytest.fixture
-def policies_text(policies: Path) -> str:
-    """healthcare.yaml as text."""
-    return (policies / "healthcare.yaml").read_text()
 
 
 def test_the_edits_are_what_is_bad(edited: Edit) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from statistics import NormalDist
 from typing import Any
 
 import dp_accounting as dpa
@@ -16,7 +17,10 @@ from mpmath import MPContext
 from scipy.special import ndtr
 
 from privsynth.errors import BudgetError
+from privsynth.privacy.accountant import share_out
+from privsynth.privacy.budget import Budget
 from privsynth.privacy.gdp import (
+    chain_slack,
     delta_of,
     epsilon_of,
     float_up,
@@ -210,3 +214,51 @@ def test_odds_at_the_ends() -> None:
     assert odds_exceed(0.0, epsilon=1.0) == 0.0
     assert odds_exceed(1.0, epsilon=0.0) == 1.0
     assert odds_exceed(50.0, epsilon=0.001) == pytest.approx(1.0, abs=0.01)
+
+
+# --- chains of neighbours --------------------------------------------------------------------------
+
+
+def test_the_slack_of_a_chain_by_hand() -> None:
+    """μ = 1, slack Φ(−5), off by Φ(−6): after three steps Φ(−5) + Φ(−4) + Φ(−3), and at the ends Φ(−6 + 3) + Φ(−6)."""
+    phi = NormalDist().cdf
+    along, ends = phi(-5) + phi(-4) + phi(-3), phi(-3) + phi(-6)
+    assert chain_slack(1.0, 3, slack=phi(-5), drawn=phi(-6)) == pytest.approx(along + ends, rel=1e-7)
+    assert chain_slack(1.0, 3, slack=phi(-5), drawn=0.0) == pytest.approx(along, rel=1e-7)
+    assert chain_slack(1.0, 1, slack=1e-9, drawn=0.0) == pytest.approx(1e-9)
+    assert chain_slack(2.0, 4, slack=0.0, drawn=0.0) == 0.0
+    assert chain_slack(5.0, 9, slack=0.1, drawn=0.0) == 1.0
+
+
+@pytest.mark.parametrize("mu", [0.2, 1.0])
+@pytest.mark.parametrize("steps", [2, 3])
+def test_no_chain_of_mixtures_is_worse_than_its_bound(mu: float, steps: int) -> None:
+    """Each step: with probability s all is told, else a Gaussian shift. The power of r such steps, one after the other
+    at its worst, against F^r and the slack, at every size."""
+    normal, s = NormalDist(), 1e-4
+    bound = chain_slack(mu, steps, slack=s, drawn=0.0)
+    for size in [10.0**e for e in range(-9, 0)]:
+        power = size
+        for _ in range(steps):
+            power = min(1.0, s + (1 - s) * normal.cdf(normal.inv_cdf(min(1 - 1e-12, power / (1 - s))) + mu))
+        free = normal.cdf(normal.inv_cdf(size) + steps * mu)
+        assert power <= free + bound
+    tiny = 1e-12
+    power = tiny
+    for _ in range(steps):
+        power = s + (1 - s) * normal.cdf(normal.inv_cdf(power / (1 - s)) + mu)
+    assert power > steps * s, "adding slacks up, or leaving them out, is too little"
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "trains", "two", "four"),
+    [(1.0, False, 6e-15, 9e-14), (1.0, True, 5e-12, 7e-11), (10.0, False, 9e-10, 2e-3), (10.0, True, 3e-8, 1e-2)],
+)
+def test_slacks_of_releases_along_a_chain(epsilon: float, trains: bool, two: float, four: float) -> None:
+    """The figures of docs/numbers.md, rounded up to a digit."""
+    prices = share_out(Budget(epsilon, 1e-9), gate_share=0.15, trains=trains)
+    own = prices.delta_steps
+    drawn = prices.delta_noise / (1 + math.exp(epsilon))
+    for steps, told in ((2, two), (4, four)):
+        found = chain_slack(prices.mu, steps, slack=own, drawn=drawn)
+        assert 0.5 * told < found <= told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from privsynth.data.codec import Between
 from privsynth.data.records import Granted, Split, Synthetic
 from privsynth.data.schema import parse_schema
 from privsynth.data.tables import read_table
-from privsynth.errors import HoldError, PolicyError, PrivsynthError, ReleaseRefused, SeededNoise
+from privsynth.errors import HoldError, PolicyError, PrivsynthError, ReleaseRefused, RequestDenied, SeededNoise
 from privsynth.generators.base import check_rows
 from privsynth.generators.marginals import MarginalModel
 from privsynth.ledger.store import Hold, Status
@@ -340,6 +341,22 @@ def test_an_approval_stands_under_the_policy_that_gave_it(fitted: Fitted) -> Non
     other = parse_policy(POLICY.replace('version: "1"', 'version: "2"').encode(), path="p.yaml")
     with pytest.raises(HoldError, match="policy changed"):
         approved(model, hold=hold, policy=other)
+
+
+def test_a_model_older_than_the_policy_keeps_one_draws_no_more(tmp_path: Path) -> None:
+    world = build(tmp_path, policy=POLICY + "retention: {model: 30d}\n")
+    hold = world.hold()
+    model = world.recipe.fit(world.split.train, hold)
+    gate(model, world.split, hold=hold, policy=world.policy)
+
+    def seen_after(days: int) -> Hold:
+        later = datetime.now(UTC) + timedelta(days=days)
+        return replace(hold, ledger=replace(world.ledger, clock=lambda: later))
+
+    assert approved(model, hold=seen_after(29), policy=world.policy).model is model
+    with pytest.raises(RequestDenied) as caught:
+        approved(model, hold=seen_after(31), policy=world.policy)
+    assert caught.value.rules == ("PS-RET-001",) and "30d" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from privsynth.data import unrolled
 from privsynth.data.pictures import Pictures
 from privsynth.data.records import Split, Synthetic
 from privsynth.data.schema import Schema, parse_schema
@@ -25,10 +26,12 @@ from privsynth.privacy.accountant import share_out
 from privsynth.privacy.budget import Budget
 from privsynth.privacy.noise import SeededNoise
 from privsynth.progress import SILENT
+from privsynth.release import rules
 from privsynth.release.gate import check_rules, gate
-from privsynth.release.picture_rules import attribute_out_of_reach, check_picture_rules
+from privsynth.release.picture_rules import attribute_out_of_reach, check_picture_rules, picture_findings
 from privsynth.release.rules import Bench, evaluate, planned_false_refusal, utility_out_of_reach
-from tests.generators.images.test_statistics import SCHEMA, rows
+from tests.generators.images.test_statistics import SCHEMA
+from tests.generators.images.test_statistics import rows as digits
 from tests.world import ACTOR, POLICY, PURPOSE, RECIPIENT, register
 
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -43,7 +46,7 @@ PICTURES = """\
 """
 RULES = (
     POLICY.replace("subjects: 4000", "subjects: 1000")
-    .replace("marginals: {max: 0.3}", "marginals: {max: 1}")
+    .replace("marginals: {max: 0.3}", "marginals: {max: 0.99}")
     .replace("roles:\n  req", PICTURES + "roles:\n  req", 1)
 )
 _UTILITY = re.compile(r"  membership:.*?(?=  pictures:)", re.DOTALL)
@@ -68,7 +71,7 @@ class World:
 
 
 def world(folder: Path, policy: str = PICTURED) -> World:
-    frame, pixels = rows()
+    frame, pixels = digits()
     (folder / "policy.yaml").write_text(policy)
     (folder / "consent.csv").write_text(register(frame))
     loaded, schema = load_policy(folder / "policy.yaml"), parse_schema(SCHEMA)
@@ -156,6 +159,40 @@ def test_every_paid_rule_has_an_equal_share(tmp_path: Path) -> None:
     k = desk.split.holdout.contribution
     assert [s * bench.mu_each for s in sigmas] == pytest.approx([1, k, 1, k], rel=0.04)
     assert sum((each / s) ** 2 for s, each in zip(sigmas, (1, k, 1, k), strict=True)) <= hold.prices.mu_gate**2
+
+
+class Repeated:
+    """A model that draws by one seed, and counts what was made as it was read."""
+
+    def __init__(self, model: PicturedModel) -> None:
+        self._model = model
+        self.unrolls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def sample(self, n: int, **asked: Any) -> Synthetic:
+        return self._model.sample(n, **asked, seed=3)
+
+    def unrolled(self, n: int, **asked: Any) -> Synthetic:
+        self.unrolls += 1
+        return self._model.unrolled(n, **asked, seed=3)
+
+
+def test_how_many_pictures_are_held_changes_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn whole, and made as they are read in pieces of 3 and of 70: the same verdict to the last digit."""
+    desk = world(tmp_path)
+    hold, fitted = desk.fitted()
+    model, seeded, found = Repeated(fitted), np.random.default_rng, []
+    monkeypatch.setattr(np.random, "default_rng", lambda seed=0: seeded(seed))
+    for most, piece in ((rules.MOST_AT_ONCE, unrolled.PIECE), (1, 200), (1, 4500)):
+        monkeypatch.setattr(rules, "MOST_AT_ONCE", most)
+        monkeypatch.setattr(unrolled, "PIECE", piece)
+        bench = Bench.set_up(cast("Any", model), desk.split, hold=hold, policy=desk.policy)
+        found.append(picture_findings(bench, noise=SeededNoise(1)))
+    assert model.unrolls == 2
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 3
 
 
 # --- before any spending ----------------------------------------------------------------------------

@@ -431,8 +431,8 @@ def test_a_flip_of_any_byte_is_found(bundle: Path) -> None:
 
 
 RULED = (
-    POLICY.partition("  membership:")[0].replace("held-back marginals: {max: 0.3}", "held-back marginals: {max: 1}")
-    + "  pictures:\n    membership:\n      attack: neighbour\n      advantage: {upper bound max: 1}\n"
+    POLICY.partition("  membership:")[0].replace("held-back marginals: {max: 0.3}", "held-back marginals: {max: 0.99}")
+    + "  pictures:\n    membership:\n      attack: neighbour\n      advantage: {upper bound max: 0.9}\n"
     + "release: {transcript: published}\nroles:"
     + POLICY.partition("roles:")[2]
 )

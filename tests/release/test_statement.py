@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privsynth.errors import ModelError
-from privsynth.privacy.accountant import delta_of, loss_exceeds, mu_of
+from privsynth.privacy.accountant import delta_of, loss_exceeds, mu_of, share_out
+from privsynth.privacy.budget import Budget
 from privsynth.privacy.events import Receipt
 from privsynth.release.statement import exact, privacy_statement, statement_markdown, up
 from tests.shapes import shape
@@ -58,8 +59,28 @@ def test_every_stated_epsilon_holds_at_its_mu(receipt: Receipt) -> None:
     checked = [at for at in stated if isinstance(at, dict)]
     assert len(checked) == 5
     for at in checked:
+        assert at["delta"] == receipt.delta
         assert delta_of(at["mu"], epsilon=at["epsilon"]) <= receipt.delta
         assert delta_of(at["mu"], epsilon=at["epsilon"] * 0.999) > receipt.delta
+
+
+def test_what_has_no_mu_grows_along_a_chain(receipt: Receipt) -> None:
+    """A trained network at (10, 1e-9): a thousandth of δ has no μ, and for two subjects Φ(Φ⁻¹(1e-12) + μ) comes to it.
+    δ is then twice the slack, and the sentence says which δ."""
+    prices = share_out(Budget(10.0, 1e-9), gate_share=0.15, trains=True)
+    paid = replace(receipt, epsilon=10.0, delta=1e-9, mu=prices.mu, person_rows=1500)
+    s, normal = privacy_statement(paid), NormalDist()
+    two = 1e-12 + normal.cdf(normal.inv_cdf(1e-12) + prices.mu)
+    for at in (s["value"]["any mechanism"], s["value"]["one row, counts"], s["family"]["2"]):
+        assert 2 * two < at["delta"] < 2.1 * two
+        assert delta_of(at["mu"], epsilon=at["epsilon"]) + two <= at["delta"]
+    assert s["value"]["any mechanism"]["mu"] == 2 * prices.mu
+    assert f"at δ = {up(s['family']['2']['delta'])} for r = 2" in s["family"]["sentence"]
+    assert s["family"]["4"]["delta"] > 0.01
+    assert s["person"]["delta"] == 1.0
+    assert "the same δ" not in s["value"]["sentence"] + s["person"]["sentence"]
+    counts = privacy_statement(replace(paid, mu=share_out(Budget(1.0, 1e-9), gate_share=0.15).mu, epsilon=1.0))
+    assert counts["family"]["4"]["delta"] == 1e-9
 
 
 @given(epsilon=st.floats(0.05, 10), delta=st.sampled_from([1e-6, 1e-9, 1e-12]))

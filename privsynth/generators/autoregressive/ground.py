@@ -8,9 +8,10 @@ mixture's own distribution stays. *Units* are the cells of a column that share b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,6 +111,20 @@ class Ground:
             cells = np.arange(n, dtype=np.int32)
             columns.append(_units(cells, cells, np.ones(n), np.full((2, n), 1.0 / n)))
         return cls(np.full(2, 0.5), tuple(columns))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Ground:
+        """Of :attr:`arrays`."""
+        parts = [f.name for f in fields(Units)]
+        columns = range((len(arrays) - 1) // len(parts))
+        return cls(arrays["weights"], tuple(Units(*(arrays[f"{c}.{part}"] for part in parts)) for c in columns))
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What it is made of, by name."""
+        parts = [f.name for f in fields(Units)]
+        held = {f"{c}.{part}": getattr(units, part) for c, units in enumerate(self.columns) for part in parts}
+        return {"weights": self.weights, **held}
 
     @cached_property
     def starts(self) -> Ints:

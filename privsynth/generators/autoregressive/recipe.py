@@ -28,7 +28,8 @@ from privsynth.generators.base import check_rows
 from privsynth.generators.marginals import MarginalModel, Marginals
 from privsynth.generators.marginals.domains import most_cells
 from privsynth.generators.marginals.terms import Terms
-from privsynth.generators.training import Leased
+from privsynth.generators.ranks import ALONE, Arrays, Lesson, Ranks, Told
+from privsynth.generators.training import Leased, paid_for
 from privsynth.ledger.store import Hold
 from privsynth.privacy.accountant import Prices
 from privsynth.privacy.budget import Budget
@@ -264,19 +265,29 @@ class Autoregressive:
         except ImportError:
             raise MissingExtra("training needs Opacus", mend="pip install 'privsynth[images]'") from None
 
-    def check_training(self, size: Size, *, physical: int) -> None:
+    def check_training(self, hidden: int, *, physical: int, ranks: Ranks = ALONE) -> None:
         """Whether the network can be trained here, before anything is paid: tried on made-up rows.
 
         Raises:
-            NetworkError: examples would not stay apart, or do not fit in memory: it says how many would.
+            NetworkError: examples would not stay apart.
+            MemoryShort: they do not fit in memory: it says how many would.
         """
         from privsynth.privacy.dpsgd import check_memory, check_network
 
-        network, loss = self.lesson(Ground.blank(self.levels_at_most()), size.hidden)
+        network, loss = self.lesson(Ground.blank(self.levels_at_most()), hidden)
         check_network(network, loss, loss.made_up)
-        network.to(self.device)
+        device = ranks.device(self.device)
+        network.to(device)
         copies = self.copies or min(self.contribution, MOST_COPIES)
-        check_memory(network, loss, loss.made_up, physical=physical, copies=copies, device=self.device)
+        check_memory(
+            network,
+            loss,
+            loss.made_up,
+            physical=physical,
+            copies=copies,
+            device=device,
+            sharing=ranks.sharing(self.device),
+        )
 
     def _table_part(self, mu_fit: float) -> tuple[float, Fraction]:
         """The tables' μ, and exactly their part of μ²."""
@@ -295,7 +306,8 @@ class Autoregressive:
         hold: Hold,
         *,
         noise: TrainingNoise | None = None,
-        physical: int = PHYSICAL,
+        physical: int | None = None,
+        ranks: Ranks = ALONE,
         progress: Progress = SILENT,
     ) -> AutoregressiveModel:
         """Buy the tables, train the network, make the transcript durable.
@@ -305,20 +317,25 @@ class Autoregressive:
             hold: bought for exactly this recipe, source, purpose and recipient; opened once.
             noise: None for the operating system's secure source. A seeded source is for tests: the model says so and
                 no gate passes it.
-            physical: subjects whose gradients are held at once. It changes nothing else.
+            physical: subjects whose gradients are held at once, at most; by default as many as fit, up to 32.
+            ranks: the processes that train together, as ``together`` gives it to rank 0: each then holds so many.
 
         Raises:
             HoldError: another recipe, source, purpose or recipient, or a hold already opened.
             BudgetError: the noise would drown the network. NetworkError, MissingExtra: this machine cannot train it;
                 nothing was spent.
+            MemoryShort: before the hold is opened, as of :meth:`check_training`; after it memory ran out, and the hold
+                is lost.
             LedgerError, StorageError: the ledger cannot record it; nothing was measured.
         """
+        from privsynth.generators.serving import check_ranks
+
         source = noise if noise is not None else SecureNoise()
         if train.schema.sha256 != self.schema.sha256:
             raise HoldError("the records were read by another schema than the recipe's", mend="read them by this one")
         check_rows(train, hold)
         outlook = self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
-        self.check_training(outlook.size, physical=physical)
+        check_ranks(self, {"hidden": outlook.size.hidden, "physical": physical or 1}, ranks)
         hold.open_fit(
             recipe=self.identity,
             source=train.source,
@@ -339,7 +356,8 @@ class Autoregressive:
             outlook,
             hold,
             noise=source,
-            physical=physical,
+            physical=physical or PHYSICAL,
+            ranks=ranks,
             progress=progress,
         )
         hold.deposit(told.to_bytes())
@@ -354,26 +372,31 @@ class Autoregressive:
         *,
         noise: TrainingNoise,
         physical: int,
+        ranks: Ranks,
         progress: Progress,
     ) -> AutoregressiveTranscript:
-        """The noisy steps, and all that the fit was told."""
-        from privsynth.generators.autoregressive.source import CodedRows
-        from privsynth.privacy.dpsgd import train as train_privately
+        """The noisy steps, and all that the fit was told.
+
+        Raises:
+            MemoryShort: memory ran out; the hold is lost.
+        """
+        from privsynth.generators.serving import train_together
 
         ground = Ground.of(table, levels=self.levels)
-        network, loss = self.lesson(ground, outlook.size.hidden)
-        trained = train_privately(
-            network,
-            CodedRows(table.codec.encode(records.frame), records.subjects),
-            loss,
-            outlook.plan,
-            make_batch=loss.made_up,
-            device=self.device,
-            lease=Leased(hold),
-            noise=noise,
-            physical=physical,
-            progress=progress,
-        )
+        rows = {"cells": table.codec.encode(records.frame), "whose": records.subjects}
+        with paid_for(device=self.device, where="Autoregressive.fit", goes_on=False):
+            trained = train_together(
+                self,
+                {"hidden": outlook.size.hidden},
+                ground.arrays,
+                rows,
+                outlook.plan,
+                ranks=ranks,
+                lease=Leased(hold),
+                noise=noise,
+                physical=physical,
+                progress=progress,
+            )
         return AutoregressiveTranscript(
             table.transcript,
             outlook.plan,
@@ -393,6 +416,18 @@ class Autoregressive:
         columns = list(self.schema.modelled)
         order = drawing_order(len(columns), None if self.target is None else columns.index(self.target))
         return Network(ground.width, hidden, len(columns), generator=generator), MaskedLoss(ground, order)
+
+    def check_rank(self, told: Told, ranks: Ranks) -> None:
+        """See :class:`privsynth.generators.ranks.Taught`."""
+        self.check_machine()
+        self.check_training(told["hidden"], physical=told["physical"], ranks=ranks)
+
+    def lesson_of(self, told: Told, arrays: Arrays, rows: Arrays) -> Lesson:
+        """See :class:`privsynth.generators.ranks.Taught`."""
+        from privsynth.generators.autoregressive.source import CodedRows
+
+        network, loss = self.lesson(Ground.from_arrays(arrays), told["hidden"])
+        return Lesson(network, CodedRows(rows["cells"], rows["whose"]), loss, loss.made_up)
 
     def resume(self, transcript: bytes, hold: Hold, *, progress: Progress = SILENT) -> AutoregressiveModel:
         """The model of the bytes that a fit deposited with ``hold``: free.

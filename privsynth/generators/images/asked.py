@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from privsynth.data.pictures import Pixels
 from privsynth.errors import ModelError
+from privsynth.generators.images.alone import lengths
 from privsynth.generators.images.portrait import Setting, View
 from privsynth.generators.images.sums import BINS, Noisy, Till, unit_of
 
@@ -46,9 +47,7 @@ class Rows:
 
     def lengths(self, name: str, view: View, top: float, *, share: float) -> Noisy:
         """See :class:`privsynth.generators.images.portrait.Ask`."""
-        seen = self._seen(view)
-        lengths = np.sqrt(np.einsum("nd,nd->n", seen, seen))
-        return self._keep(name, self.till.lengths(lengths, top, price=share * self.mu_squared))
+        return self._keep(name, self.till.lengths(lengths(self._seen(view)), top, price=share * self.mu_squared))
 
     def sums(self, name: str, view: View, radius: float, *, share: float) -> Noisy:
         """See :class:`privsynth.generators.images.portrait.Ask`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privsynth.data.pictures import Pixels
+from privsynth.data.pictures import Pixels, shape_of
 from privsynth.data.records import Condition, Draw, HeldBack, Synthetic
 from privsynth.data.schema import Schema
+from privsynth.data.unrolled import pieces_of
 from privsynth.documents import canonical, identity, sha256
 from privsynth.errors import ConditionError
 from privsynth.generators.images.edm import few, guided, heun
-from privsynth.generators.images.model import PicturedModel, with_pictures
+from privsynth.generators.images.model import PicturedModel, Sitting, with_pictures
 from privsynth.generators.images.networks import Layout, filled
 from privsynth.generators.images.normal import Normal
 from privsynth.generators.images.space import Space
@@ -158,27 +159,41 @@ class DiffusedModel:
         if isinstance(guidance, bool) or not 0.0 <= guidance <= MOST_GUIDANCE:
             raise ConditionError(f"guidance is {guidance!r}", where="sample", mend=f"0 to {MOST_GUIDANCE:g}")
         told = self.first.table.sample(n, where=where, seed=seed, balance=balance, draw=draw)
-        mark = sha256(f"{self.id}:{told.seed}:{float(guidance)}:{bool(full)}".encode())
-        generator = torch.Generator().manual_seed(int(mark[:15], 16))
-
-        def paint(codes: Codes) -> Pixels:
-            pixels = self.drawn(codes, generator, guidance=guidance, full=full)
-            progress.advance(len(codes))
-            return pixels
-
         progress.step("draw pictures", n)
-        drawn = with_pictures(told, self.schema, self.codec, paint, model=self.id, at_once=self._at_once)
+        drawn = with_pictures(self._sitting(told, guidance=guidance, full=full, progress=progress))
         return replace(drawn, faint=self.first.faint)
 
-    def drawn(self, codes: Codes, generator: torch.Generator, *, guidance: float = 0.0, full: bool = False) -> Pixels:
-        """(n, height, width[, 3]) pictures of rows with these codes."""
+    def unrolled(self, n: int, *, seed: int | None = None, draw: Draw = "even") -> Synthetic:
+        """What :meth:`sample` draws by this seed, its pixels made as they are read: see ``data.unrolled``."""
+        told = self.first.table.sample(n, seed=seed, draw=draw)
+        return replace(with_pictures(self._sitting(told), unroll=True), faint=self.first.faint)
+
+    def _sitting(
+        self, told: Synthetic, *, guidance: float = 0.0, full: bool = False, progress: Progress = SILENT
+    ) -> Sitting:
+        mark = sha256(f"{self.id}:{told.seed}:{float(guidance)}:{bool(full)}".encode())
+
+        def begin() -> Callable[[Codes], Iterator[Pixels]]:
+            generator = torch.Generator().manual_seed(int(mark[:15], 16))
+
+            def paint(codes: Codes) -> Iterator[Pixels]:
+                for pixels in self._pieces(codes, generator, guidance=guidance, full=full):
+                    yield pixels
+                    progress.advance(len(pixels))
+
+            return paint
+
+        return Sitting(told, self.schema, self.codec, self.id, begin, self._at_once)
+
+    def _pieces(self, codes: Codes, generator: torch.Generator, *, guidance: float, full: bool) -> Iterator[Pixels]:
+        """(n, height, width[, 3]) pictures of rows with these codes, piece by piece."""
         columns = [self.codec.index[name] for name in self.recipe["by"]]
         labels = torch.from_numpy(np.asarray(codes[:, columns], dtype=np.int64)).to(self._device)
         noise = torch.randn((len(codes), *self.space.shape), generator=generator).to(self._device)
         at = guided(self._network, labels, self.layout.sizes, guidance, self._prior)
         with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=False, deterministic=True):
             held: Tensor = heun(at, noise, STEPS)[-1] if full else few(at, noise, self.transcript.few)
-        return self.space.outward(held)
+        yield from self.space.pieces(held, pieces_of(shape_of(next(iter(self.schema.pictures.values())))))
 
     @cached_property
     def _network(self) -> torch.nn.Module:

@@ -26,13 +26,15 @@ from privsynth.generators.images.diffused import DiffusedModel
 from privsynth.generators.images.model import PicturedModel
 from privsynth.generators.images.networks import Layout, drawn
 from privsynth.generators.images.normal import Normal
-from privsynth.generators.images.paid import bought, trained
+from privsynth.generators.images.paid import bought, lesson_on, trained
 from privsynth.generators.images.pretrained import PublicWeights
 from privsynth.generators.images.signal import DiffusionOutlook
 from privsynth.generators.images.space import MOST_KEPT, picture_shape, space_of
 from privsynth.generators.images.statistics import TABLE, ImageStatistics
 from privsynth.generators.images.trained import TrainedTranscript
-from privsynth.generators.images.training import FEW, begun_with, generator_of, lesson
+from privsynth.generators.images.training import BATCH, FEW, begun_with, generator_of, lesson, pool_bytes
+from privsynth.generators.ranks import ALONE, Arrays, Lesson, Ranks, Told
+from privsynth.generators.serving import check_ranks
 from privsynth.ledger.store import Hold
 from privsynth.privacy.accountant import Prices
 from privsynth.privacy.budget import Budget
@@ -281,12 +283,13 @@ class ImageDiffusion:
         outlook.refuse()
         return outlook
 
-    def check_machine(self, *, physical: int) -> None:
-        """Whether the training can run here, before anything is paid.
+    def check_machine(self, *, physical: int, ranks: Ranks = ALONE) -> None:
+        """Whether the warm-up, and a training on ``physical`` subjects at once, can run here: before anything is paid.
 
         Raises:
             MissingExtra: no torch or Opacus, or no such device.
-            NetworkError: examples would not stay apart, or do not fit in memory: it says how many would.
+            NetworkError: examples would not stay apart.
+            MemoryShort: they do not fit in memory: it says how many would.
         """
         self.first.table.check_machine()
         if find_spec("opacus") is None:
@@ -294,7 +297,26 @@ class ImageDiffusion:
         loss, made_up = lesson(self.layout())
         network = drawn(self.layout(), generator_of(self.identity, "try"))
         check_network(network, loss, made_up)
-        check_memory(network.to(self.device), loss, made_up, physical=physical, copies=self.copies, device=self.device)
+        device = ranks.device(self.device)
+        check_memory(
+            network.to(device),
+            loss,
+            made_up,
+            physical=physical,
+            copies=self.copies,
+            device=device,
+            ordinary=BATCH if ranks.rank == 0 else 0,
+            beside=2 * pool_bytes(self.picture) if self.device == "cpu" and ranks.rank == 0 else 0,
+            sharing=ranks.sharing(self.device),
+        )
+
+    def check_rank(self, told: Told, ranks: Ranks) -> None:
+        """See :class:`privsynth.generators.ranks.Taught`."""
+        self.check_machine(physical=told["physical"], ranks=ranks)
+
+    def lesson_of(self, told: Told, arrays: Arrays, rows: Arrays) -> Lesson:
+        """See :class:`privsynth.generators.ranks.Taught`."""
+        return lesson_on(self, told, arrays, rows)
 
     # --- the step -------------------------------------------------------------------------------
 
@@ -306,6 +328,7 @@ class ImageDiffusion:
         noise: TrainingNoise | None = None,
         checkpoints: Checkpoints | None = None,
         physical: int | None = None,
+        ranks: Ranks = ALONE,
         progress: Progress = SILENT,
     ) -> DiffusedModel:
         """Buy the statistics, warm up, train, make the transcript durable.
@@ -318,12 +341,16 @@ class ImageDiffusion:
             checkpoints: where the training's state is kept, of this hold alone: a fit that was cut off then goes on
                 after the last step that it leased, its lost steps spent; None: nowhere. Deleted once the transcript
                 is kept.
-            physical: subjects whose gradients are held at once; 64 by default, 256 on a GPU. It changes nothing else.
+            physical: subjects whose gradients are held at once, at most; by default as many as fit, up to 64, 256 on
+                a GPU. It changes nothing else.
+            ranks: the processes that train together, as ``together`` gives it to rank 0: each then holds so many.
 
         Raises:
             HoldError: another recipe, source, purpose or recipient, or a hold already opened; public weights that are
                 not here.
-            NetworkError, MissingExtra: this machine cannot train it; nothing was spent, unless it says so.
+            NetworkError, MissingExtra: this machine cannot train it; nothing was spent.
+            MemoryShort: before the hold is opened, as of :meth:`check_machine`; after it memory ran out, and it says
+                what becomes of the hold.
             LedgerError, StorageError: the ledger cannot record it; nothing was measured. Or checkpoints cannot be
                 written or deleted: it says so.
         """
@@ -331,11 +358,19 @@ class ImageDiffusion:
         at_once = physical or (256 if self.device == "cuda" else 64)
         self.first.check_records(train, hold)
         self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
-        self.check_machine(physical=at_once)
+        check_ranks(self, {"physical": physical or 1}, ranks)
         begun_with(self, self.layout())
         first, kept = bought(self, train, hold, noise=source, checkpoints=checkpoints, progress=progress)
         transcript = trained(
-            self, first, train.records, hold, noise=source, checkpoints=kept, physical=at_once, progress=progress
+            self,
+            first,
+            train.records,
+            hold,
+            noise=source,
+            checkpoints=kept,
+            physical=at_once,
+            ranks=ranks,
+            progress=progress,
         )
         hold.deposit(transcript.to_bytes())
         if kept is not None:

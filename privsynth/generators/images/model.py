@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from privsynth.data.pictures import Pictures, Pixels, shape_of
 from privsynth.data.records import Condition, Draw, HeldBack, Synthetic
 from privsynth.data.schema import Schema
 from privsynth.data.threads import one_thread
+from privsynth.data.unrolled import Pieces, pieces_of, unrolled
 from privsynth.documents import canonical, identity, sha256
 from privsynth.generators.images.portrait import Portrait
 from privsynth.generators.images.transcript import PicturedTranscript
@@ -130,9 +131,21 @@ class PicturedModel:
         which too little is known are told in ``faint``.
         """
         told = self.table.sample(n, where=where, seed=seed, balance=balance, draw=draw)
-        rng = np.random.default_rng(np.frombuffer(bytes.fromhex(sha256(f"{self.id}:{told.seed}".encode())), np.uint32))
-        drawn = with_pictures(told, self.schema, self.codec, lambda codes: self.drawn(codes, rng), model=self.id)
-        return replace(drawn, faint=self.faint)
+        return replace(with_pictures(self._sitting(told)), faint=self.faint)
+
+    def unrolled(self, n: int, *, seed: int | None = None, draw: Draw = "even") -> Synthetic:
+        """What :meth:`sample` draws by this seed, its pixels made as they are read: see ``data.unrolled``."""
+        told = self.table.sample(n, seed=seed, draw=draw)
+        return replace(with_pictures(self._sitting(told), unroll=True), faint=self.faint)
+
+    def _sitting(self, told: Synthetic) -> Sitting:
+        mark = np.frombuffer(bytes.fromhex(sha256(f"{self.id}:{told.seed}".encode())), np.uint32)
+
+        def begin() -> Callable[[Codes], Iterator[Pixels]]:
+            rng = np.random.default_rng(mark)
+            return lambda codes: self._pieces(codes, rng)
+
+        return Sitting(told, self.schema, self.codec, self.id, begin)
 
     @cached_property
     def faint(self) -> dict[str, tuple[str, ...]]:
@@ -145,32 +158,66 @@ class PicturedModel:
     def drawn(self, codes: Codes, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         """(n, height, width[, 3]) pictures of rows with these codes."""
         with one_thread():
-            return self.portrait.drawn(codes[:, [self.codec.index[name] for name in self.recipe["by"]]], rng)
+            return self.portrait.drawn(self._cells(codes), rng)
+
+    def _pieces(self, codes: Codes, rng: np.random.Generator) -> Iterator[Pixels]:
+        """What :meth:`drawn` draws, piece by piece."""
+        with one_thread():
+            vectors = self.portrait.vectors(self._cells(codes), rng)
+        size = pieces_of(shape_of(next(iter(self.schema.pictures.values()))))
+        for i in range(0, len(vectors), size):
+            with one_thread():
+                yield self.portrait.band.pixels(vectors[i : i + size])
+
+    def _cells(self, codes: Codes) -> Codes:
+        return codes[:, [self.codec.index[name] for name in self.recipe["by"]]]
 
 
-def with_pictures(
-    told: Synthetic,
-    schema: Schema,
-    codec: Codec,
-    paint: Callable[[Codes], Pixels],
-    *,
-    model: str,
-    at_once: int = _AT_ONCE,
-) -> Synthetic:
-    """Rows that a table's model drew, each with the picture that ``paint`` makes of its codes, ``at_once`` at a time.
+@dataclass(frozen=True, eq=False, repr=False)
+class Sitting:
+    """Rows that a table's model drew, and who paints their pictures.
 
-    Args:
-        model: id of the model that drew them.
+    Attributes:
+        told: the rows.
+        schema: with the pictures.
+        codec: of the rows.
+        model: id of the model that draws.
+        begin: a painter, from the first row on the same each time: the codes of the next rows → their pictures, in
+            pieces.
+        at_once: rows that it is given together.
     """
-    n, codes = len(told.frame), codec.encode(told.frame)
+
+    told: Synthetic
+    schema: Schema
+    codec: Codec
+    model: str
+    begin: Callable[[], Callable[[Codes], Iterator[Pixels]]]
+    at_once: int = _AT_ONCE
+
+    def pieces(self, codes: Codes, rows: npt.NDArray[np.int64]) -> Pieces:
+        """The pictures of these rows, in order."""
+        paint = self.begin()
+        for i in range(0, len(rows), self.at_once):
+            part, at = rows[i : i + self.at_once], 0
+            for pixels in paint(codes[part]):
+                yield part[at : at + len(pixels)], pixels
+                at += len(pixels)
+
+
+def with_pictures(sitting: Sitting, *, unroll: bool = False) -> Synthetic:
+    """The rows with a picture each. Memory: all pictures; with ``unroll`` a piece of them, made as they are read."""
+    told, schema = sitting.told, sitting.schema
+    n, codes = len(told.frame), sitting.codec.encode(told.frame)
     name, picture = next(iter(schema.pictures.items()))
     missing = np.asarray(told.frame[name].isna()) if picture.nullable else np.zeros(n, dtype=np.bool_)
-    pixels: Pixels = np.zeros((n, *shape_of(picture)), dtype=np.uint8)
-    rows = np.flatnonzero(~missing)
-    for i in range(0, len(rows), at_once):
-        part = rows[i : i + at_once]
-        pixels[part] = paint(codes[part])
+    rows, shape = np.flatnonzero(~missing), (n, *shape_of(picture))
+    if unroll:
+        pixels = unrolled(shape, lambda: sitting.pieces(codes, rows))
+    else:
+        pixels = np.zeros(shape, dtype=np.uint8)
+        for part, painted in sitting.pieces(codes, rows):
+            pixels[part] = painted
     files = np.array(file_names(name, n), dtype=object)
     files[missing] = None
     frame = told.frame.assign(**{name: files})[[c for c, d in schema.columns.items() if not d.dropped]]
-    return replace(told, frame=frame, schema=schema, model_id=model, pictures={name: Pictures(pixels, missing)})
+    return replace(told, frame=frame, schema=schema, model_id=sitting.model, pictures={name: Pictures(pixels, missing)})

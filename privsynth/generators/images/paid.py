@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy.typing as npt
 
 from privsynth.data.records import Records, Train
-from privsynth.errors import HoldError, NetworkError
+from privsynth.errors import HoldError
+from privsynth.generators.images.band import Band
 from privsynth.generators.images.model import PicturedModel
+from privsynth.generators.images.networks import drawn
+from privsynth.generators.images.normal import Normal
 from privsynth.generators.images.source import Sitters
+from privsynth.generators.images.space import space_of
 from privsynth.generators.images.trained import TrainedTranscript
-from privsynth.generators.images.training import Beside, fast_way, lesson, warmed
+from privsynth.generators.images.training import Beside, fast_way, generator_of, lesson, warmed
 from privsynth.generators.images.transcript import PicturedTranscript
 from privsynth.generators.marginals.terms import Terms
-from privsynth.generators.training import Leased
+from privsynth.generators.ranks import Arrays, Lesson, Ranks, Told
+from privsynth.generators.serving import train_together
+from privsynth.generators.training import Leased, paid_for
 from privsynth.ledger.store import Hold
 from privsynth.privacy.dpsgd import Checkpoints
-from privsynth.privacy.dpsgd import train as train_privately
 from privsynth.privacy.events import Provenance
 from privsynth.privacy.noise import TrainingNoise, provenance_of
 from privsynth.progress import Progress
@@ -94,36 +101,34 @@ def trained(
     noise: TrainingNoise,
     checkpoints: Checkpoints | None,
     physical: int,
+    ranks: Ranks,
     progress: Progress,
 ) -> TrainedTranscript:
     """Warm up, freely, and take the noisy steps.
 
     Raises:
-        NetworkError: memory ran out; what was leased stays spent.
+        MemoryShort: memory ran out; it says what becomes of the hold.
     """
-    network, space, prior = warmed(recipe, first, progress=progress)
-    plan = recipe.plan(hold.prices, hold.training_subjects)
-    loss, made_up = lesson(recipe.layout(space.shape[0]), prior)
-    try:
-        told = train_privately(
-            network,
-            Sitters(space, *recipe.first.shown(records, first.table)),
-            loss,
+    with paid_for(device=recipe.device, where="ImageDiffusion.fit", goes_on=checkpoints is not None):
+        network, space, prior = warmed(recipe, first, progress=progress)
+        plan = recipe.plan(hold.prices, hold.training_subjects)
+        band = asdict(first.portrait.band) if recipe.network == "latent" else None
+        pixels, cells, whose = recipe.first.shown(records, first.table)
+        told = train_together(
+            recipe,
+            {"band": band},
+            _joined({"space": space.arrays, "prior": prior.arrays}),
+            {"pixels": pixels, "cells": cells, "whose": whose},
             plan,
-            make_batch=made_up,
-            device=recipe.device,
+            network=network,
+            ranks=ranks,
             lease=Leased(hold),
             checkpoints=checkpoints,
             noise=noise,
             physical=physical,
             progress=progress,
         )
-    except torch.OutOfMemoryError:
-        raise NetworkError(
-            f"the memory of {recipe.device} ran out in the training; what was leased stays spent",
-            where="ImageDiffusion.fit",
-            mend=f"go on from its checkpoints with physical={max(1, physical // 2)}; without them the hold is lost",
-        ) from None
+        few = fast_way(recipe, told.averaged, space, prior, first)
     return TrainedTranscript(
         first.transcript,
         plan,
@@ -131,7 +136,25 @@ def trained(
         told.averaged,
         space.arrays,
         prior.arrays,
-        fast_way(recipe, told.averaged, space, prior, first),
+        few,
         recipe.identity,
         first.receipt.noise,
     )
+
+
+def lesson_on(recipe: ImageDiffusion, told: Told, arrays: Arrays, rows: Arrays) -> Lesson:
+    """What a process trains on these rows, where it works as a transcript would say."""
+    band = None if told["band"] is None else Band(**told["band"])
+    space = space_of(_under("space", arrays), band)
+    layout = recipe.layout(space.shape[0])
+    loss, made_up = lesson(layout, Normal.from_arrays(_under("prior", arrays), layout.sizes))
+    sitters = Sitters(space, rows["pixels"], rows["cells"], rows["whose"])
+    return Lesson(drawn(layout, generator_of(recipe.identity, "begin")), sitters, loss, made_up)
+
+
+def _joined(parts: Mapping[str, Arrays]) -> dict[str, npt.NDArray[Any]]:
+    return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+
+def _under(part: str, arrays: Arrays) -> Arrays:
+    return {name.removeprefix(f"{part}."): a for name, a in arrays.items() if name.startswith(f"{part}.")}

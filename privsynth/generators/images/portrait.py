@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privsynth.data.pictures import Pixels
+from privsynth.generators.images.alone import along
 from privsynth.generators.images.band import Band
 from privsynth.generators.images.likeness import basis, diagonal, grain, means, spreads
 from privsynth.generators.images.sums import BINS, Noisy, edges, quantile
@@ -66,14 +67,14 @@ class View:
     axes: Floats | None = None
 
     def of(self, vectors: Floats, cells: Ints, sizes: Sequence[int]) -> Floats:
-        """(n, d or r) of (n, d) vectors and (n, columns) cells."""
+        """(n, d or r) of (n, d) vectors and (n, columns) cells: each row by itself, to the last bit."""
         out = vectors if self.centre is None else vectors - self.centre
         if self.effects is not None:
             at = 0
             for c, size in enumerate(sizes):
                 out = out - self.effects[at + cells[:, c]]
                 at += size
-        return out if self.axes is None else out @ self.axes
+        return out if self.axes is None else along(out, self.axes)
 
 
 class Ask(Protocol):
@@ -148,12 +149,16 @@ class Portrait:
 
     def drawn(self, cells: npt.NDArray[np.integer], rng: np.random.Generator) -> Pixels:
         """(n, height, width[, 3]) a picture for each row of (n, columns) cells."""
+        return self.band.pixels(self.vectors(cells, rng))
+
+    def vectors(self, cells: npt.NDArray[np.integer], rng: np.random.Generator) -> Floats:
+        """(n, d) what :meth:`drawn` makes pictures of."""
         vectors = self.mean(cells)
         inner = rng.normal(size=(len(cells), self.axes.shape[1]))
         for cell in np.unique(cells[:, 0]):
             held = cells[:, 0] == cell
             vectors[held] += (inner[held] @ self.roots[cell].T) @ self.axes.T
-        return self.band.pixels(vectors + self.grains(len(cells), rng))
+        return vectors + self.grains(len(cells), rng)
 
     def mean(self, cells: npt.NDArray[np.integer]) -> Floats:
         """(n, d) of each row's combination of cells."""

@@ -6,7 +6,7 @@ mean square of 1/2 by those statistics.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from privsynth.data.pictures import Pixels
 from privsynth.errors import ModelError
+from privsynth.generators.images.alone import along
 from privsynth.generators.images.band import Band
 from privsynth.generators.images.edm import SIGMA_DATA
 from privsynth.generators.images.portrait import Portrait
@@ -50,6 +51,10 @@ class Space(Protocol):
 
     def outward(self, held: Tensor) -> Pixels:
         """The pictures of what a network drew, cut to what a pixel can be."""
+        ...
+
+    def pieces(self, held: Tensor, at_once: int) -> Iterator[Pixels]:
+        """The same, so many at a time; the same pixels however many."""
         ...
 
 
@@ -101,6 +106,10 @@ class PixelSpace:
         pixels = np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
         return np.ascontiguousarray(pixels[..., 0] if self.grey else pixels)
 
+    def pieces(self, held: Tensor, at_once: int) -> Iterator[Pixels]:
+        """See :class:`Space`."""
+        return (self.outward(held[i : i + at_once]) for i in range(0, len(held), at_once))
+
 
 @dataclass(frozen=True, eq=False)
 class VectorSpace:
@@ -139,13 +148,21 @@ class VectorSpace:
 
     def inward(self, pixels: Pixels) -> Tensor:
         """See :class:`Space`."""
-        held = (self.band.vectors(pixels) - self.mean) @ self.axes * self.scale
+        held = along(self.band.vectors(pixels) - self.mean, self.axes.astype(np.float64)) * self.scale
         return torch.from_numpy(held.astype(np.float32))
 
     def outward(self, held: Tensor) -> Pixels:
         """See :class:`Space`."""
+        return self.band.pixels(self._vectors(held))
+
+    def pieces(self, held: Tensor, at_once: int) -> Iterator[Pixels]:
+        """See :class:`Space`."""
+        vectors = self._vectors(held)
+        return (self.band.pixels(vectors[i : i + at_once]) for i in range(0, len(vectors), at_once))
+
+    def _vectors(self, held: Tensor) -> Floats:
         inner = np.nan_to_num(held.float().cpu().numpy().astype(np.float64)) / self.scale
-        return self.band.pixels(inner @ self.axes.T + self.mean)
+        return np.asarray(inner @ self.axes.T + self.mean, dtype=np.float64)
 
 
 def space_of(arrays: Arrays, band: Band | None) -> Space:

@@ -17,6 +17,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from privsynth.generators.images.alone import lengths
 from privsynth.generators.marginals.purse import Purse
 from privsynth.privacy.noise import WIDEST, dyadic_at_least
 
@@ -59,10 +60,9 @@ class Noisy:
 
 
 def shortened(vectors: Floats, radius: float) -> Ints:
-    """(n, d) whole numbers of the grid: each row no longer than 2^16."""
+    """(n, d) whole numbers of the grid: each row no longer than 2^16, and a function of that row alone."""
     finite = np.clip(np.nan_to_num(vectors), -_MOST, _MOST)
-    lengths = np.sqrt(np.einsum("nd,nd->n", finite, finite))
-    factor = np.minimum(1.0, radius / np.maximum(lengths, 1e-300)) * (GRID / radius / _MARGIN)
+    factor = np.minimum(1.0, radius / np.maximum(lengths(finite), 1e-300)) * (GRID / radius / _MARGIN)
     return np.asarray(np.trunc(finite * factor[:, None]), dtype=np.int64)
 
 
@@ -78,9 +78,9 @@ class Till:
         self._purse = purse
         self._k = contribution
 
-    def lengths(self, lengths: Floats, top: float, *, price: float) -> Noisy:
+    def lengths(self, found: Floats, top: float, *, price: float) -> Noisy:
         """(BINS,) how many rows have a length up to each of :func:`edges`. Event: Gaussian(σ/k)."""
-        place = np.minimum(np.searchsorted(edges(top), np.nan_to_num(lengths)), BINS - 1)
+        place = np.minimum(np.searchsorted(edges(top), np.nan_to_num(found)), BINS - 1)
         return self._plain(lambda: np.bincount(place, minlength=BINS).astype(np.int64), price)
 
     def count(self, rows: int, *, price: float) -> Noisy:

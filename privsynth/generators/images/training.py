@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor, nn
 
+from privsynth.data.columns import Image
 from privsynth.data.pictures import Pixels, shape_of
 from privsynth.documents import sha256
 from privsynth.errors import HoldError
@@ -100,6 +101,11 @@ class Beside:
 def lesson(layout: Layout, prior: Normal | None = None) -> tuple[Loss, MakeBatch]:
     """The loss of a network of this layout, and random examples of nobody for it."""
     return EdmLoss(layout.sizes, prior), partial(made_up, layout.shape, layout.sizes)
+
+
+def pool_bytes(picture: Image) -> int:
+    """Of the pictures that the warm-up holds, at most, in single precision."""
+    return min(POOL_BYTES, POOL * 4 * int(np.prod(shape_of(picture))))
 
 
 def begun_with(recipe: ImageDiffusion, layout: Layout) -> dict[str, Tensor]:

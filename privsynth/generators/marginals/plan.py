@@ -54,12 +54,16 @@ class Plan:
         held_back: tables that the fit never sees.
         joint: pairs, then triples with the target, then other triples and queries; possibly none.
         domains: what learning cells, categories and dependencies costs at most; bought first.
+        columns: name and number of cells of each column, in column order.
+        rows: declared number of training subjects.
     """
 
     one_ways: tuple[Ask, ...]
     held_back: tuple[Ask, ...]
     joint: tuple[Ask, ...]
     domains: tuple[DomainAsk, ...] = ()
+    columns: tuple[tuple[str, int], ...] = ()
+    rows: float = 1.0
 
     def sigmas(self) -> dict[str, tuple[float, float]]:
         """Least and greatest sigma of each stage, in the order of the stages."""
@@ -71,8 +75,26 @@ class Plan:
         return out
 
     def outlook(self) -> tuple[str, ...]:
-        """Nothing beside the noise."""
-        return ()
+        """The error to expect of the asked statistics from their noise alone, were every subject one row.
+
+        A one-way of K cells has an expected total variation of K·σ/(N·√(2π)) before it is smoothed; a joint table
+        tells the share of rows in any of its cells to σ/N.
+        """
+        errors = sorted(
+            (min(1.0, cells * ask.sigma / (self.rows * math.sqrt(2 * math.pi))), name, cells)
+            for ask, (name, cells) in zip(self.one_ways, self.columns, strict=False)
+        )
+        if not errors:
+            return ()
+        middle, (worst, name, cells) = errors[len(errors) // 2][0], errors[-1]
+        out = [
+            f"expected error of one column's distribution, by noise alone (total variation, 0 same, 1 disjoint): "
+            f"{middle:.2g} in the middle, at most {worst:.2g} ({name!r}, {cells:,} cells), before smoothing"
+        ]
+        if self.joint:
+            most = max(ask.sigma for ask in self.joint)
+            out.append(f"the share of rows in any cell of a joint table is told to ±{most / self.rows:.2g}")
+        return tuple(out)
 
     def mu_squared(self, contribution: int) -> Fraction:
         """Exact GDP cost Σ (k/σ)²."""
@@ -130,7 +152,8 @@ def lay_out(
         joint += _spread(stage, weights, left * Fraction(share) / total, contribution)
         left, total = left * (1 - Fraction(share) / total), total - Fraction(share)
     joint = [_of_query(ask, names, workload) if ask.stage == "query" else ask for ask in joint]
-    return Plan(tuple(sorted(ones, key=lambda a: a.clique)), tuple(back), tuple(joint))
+    ordered = tuple(sorted(ones, key=lambda a: a.clique))
+    return Plan(ordered, tuple(back), tuple(joint), columns=tuple(zip(names, cells, strict=True)), rows=max(rows, 1.0))
 
 
 def _stages(

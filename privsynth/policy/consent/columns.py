@@ -12,33 +12,36 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from privsynth.errors import ConsentError
-from privsynth.policy.consent.reader import Ask
+from privsynth.policy.consent.reader import Ask, Reading
+from privsynth.policy.consent.verdict import GRANTED, Answer, Judgement, Reason
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from privsynth.data.records import Records
+    from privsynth.policy.consent_rules import ConsentColumn
     from privsynth.policy.document import Policy
-    from privsynth.policy.form import ConsentColumn
 
 
-def by_columns(records: Records, policy: Policy, ask: Ask) -> npt.NDArray[np.bool_]:
-    """Whether each row's subject agreed to the purpose in all of her rows.
+def by_columns(records: Records, policy: Policy, ask: Ask) -> Reading:
+    """Whether each subject agreed to the purpose in all of her rows.
 
     Raises:
         ConsentError: the data do not hold the column as it was written.
     """
-    import numpy as np
-
     rule = (policy.consent.columns or {})[ask.purpose]
     where = policy.where("consent", "columns", ask.purpose, "column")
     _check_kind(records, rule, where)
-    granted = {_text(value) for value in rule.granted}
-    refusing = {
-        subject for subject, value in zip(*records.ballots(rule.column), strict=True) if _text(value) not in granted
-    }
-    return np.array([isinstance(s, str) and s not in refusing for s in records.subjects], dtype=np.bool_)
+    ballots = zip(*records.ballots(rule.column), strict=True)
+    refusing = {subject for subject, value in ballots if not says_yes(rule, value)}
+    subjects = dict.fromkeys(s for s in records.subjects if isinstance(s, str))
+    return Reading({s: _NO if s in refusing else GRANTED for s in subjects})
+
+
+_NO = Judgement(Answer.DENY, (Reason.REFUSED,))
+
+
+def says_yes(rule: ConsentColumn, value: Any) -> bool:
+    """Whether a cell of the column is one of the values that mean yes."""
+    return _text(value) in {_text(yes) for yes in rule.granted}
 
 
 def _check_kind(records: Records, rule: ConsentColumn, where: str) -> None:

@@ -10,7 +10,8 @@ withdraws it at the same time or later. Deny wins:
 - a withdrawal counts from the moment that it is written down (its ``until`` and a future ``from`` lift
   nothing); only a grant dated after it does; a withdrawal without ``from`` is never outdated;
 - a day is read against the grant: a withdrawal stands at the end of its day, a grant at its beginning;
-- any line of hers that cannot be read (unknown status, no purpose or recipient, ``*`` as purpose, bad
+- a withdrawal from purpose ``*`` is one from everything, for everybody, and no grant lifts it;
+- any line of hers that cannot be read (unknown status, no purpose or recipient, a grant for ``*``, bad
   date) denies her, and only her; so does having no line.
 
 A file whose lines cannot be told apart (bad quoting, a line of another number of cells, a cell that runs
@@ -30,12 +31,11 @@ from typing import TYPE_CHECKING
 
 from privsynth.documents import join, read_bytes
 from privsynth.errors import ConsentError
-from privsynth.policy.consent.reader import Ask
+from privsynth.policy.consent.reader import Ask, Reading
+from privsynth.policy.consent.subjects import subject_ids
+from privsynth.policy.consent.verdict import GRANTED, NO_RECORD, Answer, Judgement, Reason
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from privsynth.data.records import Records
     from privsynth.policy.document import Policy
 
@@ -62,6 +62,8 @@ class Entry:
 
     def speaks_of(self, ask: Ask) -> bool:
         """Whether it is about this purpose and recipient."""
+        if self.purpose == ANY:
+            return True
         return self.purpose == ask.purpose and self.recipient in (ask.recipient, ANY)
 
 
@@ -69,36 +71,43 @@ Unreadable = None
 Lines = Mapping[str, Sequence[Entry | None]]
 
 
-def by_register(records: Records, policy: Policy, ask: Ask) -> npt.NDArray[np.bool_]:
-    """Whether each row's subject is granted by the register that ``ask`` names.
+def by_register(records: Records, policy: Policy, ask: Ask) -> Reading:
+    """What the register that ``ask`` names says of each subject.
 
     Raises:
         ConsentError: a structural fault of the file, or a schema without a subject column.
     """
-    import numpy as np
+    subjects = subject_ids(records, policy)
+    lines = read_register(ask.path)
+    return Reading({subject: judge(lines.get(subject.strip(), ()), ask) for subject in subjects})
 
-    if ask.register is None or records.schema.subject.column is None:
-        raise ConsentError(
-            "a register names subjects, and this schema names no subject column to find them by",
-            where=policy.where("consent", "by"),
-            mend="declare `subject: {column: ..., at most: ...}` in the schema, or a policy with consent columns",
-        )
-    lines = read_register(ask.register)
-    answers: dict[object, bool] = {}
-    for subject in records.subjects:
-        if subject not in answers:
-            answers[subject] = isinstance(subject, str) and agrees(lines.get(subject.strip(), ()), ask)
-    return np.array([answers[subject] for subject in records.subjects], dtype=np.bool_)
+
+def named(policy: Policy, ask: Ask) -> Reading:
+    """The same of everybody whom the register names, whether or not there are data of theirs."""
+    return Reading({subject: judge(lines, ask) for subject, lines in read_register(ask.path).items()})
+
+
+def judge(lines: Sequence[Entry | None], ask: Ask) -> Judgement:
+    """What one subject's lines say to what is asked, now."""
+    if any(line is Unreadable for line in lines):
+        return Judgement(Answer.UNKNOWN, (Reason.UNREADABLE,))
+    spoken = [line for line in lines if line is not None and line.speaks_of(ask)]
+    grants = [e for e in spoken if not e.withdraws]
+    current = [e.first for e in grants if e.first <= ask.now <= e.until]
+    withdrawals = [e.last for e in spoken if e.withdraws]
+    if withdrawals and not (current and max(current) > max(withdrawals)):
+        return Judgement(Answer.DENY, (Reason.WITHDRAWN,))
+    if current:
+        return GRANTED
+    if grants:
+        over = any(e.until < ask.now for e in grants)
+        return Judgement(Answer.UNKNOWN, (Reason.EXPIRED if over else Reason.NOT_YET,))
+    return Judgement(Answer.UNKNOWN, (Reason.OTHER_USE,)) if lines else NO_RECORD
 
 
 def agrees(lines: Sequence[Entry | None], ask: Ask) -> bool:
     """Whether one subject's lines grant what is asked, now."""
-    if any(line is Unreadable for line in lines):
-        return False
-    spoken = [line for line in lines if line is not None and line.speaks_of(ask)]
-    grants = [e.first for e in spoken if not e.withdraws and e.first <= ask.now <= e.until]
-    withdrawals = [e.last for e in spoken if e.withdraws]
-    return bool(grants) and (not withdrawals or max(grants) > max(withdrawals))
+    return judge(lines, ask).granted
 
 
 def read_register(path: Path) -> Lines:
@@ -154,26 +163,31 @@ def _check_header(header: Sequence[str], where: str, mend: str) -> None:
 
 
 def _entry(cells: Mapping[str, str]) -> Entry | None:
-    start, end = _span(cells["from"]), _span(cells["until"])
+    start, end = span(cells["from"]), span(cells["until"])
     status = cells["status"]
-    if start is None or end is None or not cells["purpose"] or not cells["recipient"] or cells["purpose"] == ANY:
+    withdraws, everything = status == "withdrawn", cells["purpose"] == ANY
+    if start is None or end is None or not cells["purpose"] or not cells["recipient"]:
         return Unreadable
-    if status not in ("granted", "withdrawn"):
+    if status not in ("granted", "withdrawn") or (everything and not withdraws):
         return Unreadable
-    withdraws = status == "withdrawn"
+    if everything:
+        return Entry(ANY, ANY, withdraws, first=_END, last=_END, until=_END)
     return Entry(cells["purpose"], cells["recipient"], withdraws, first=start[0], last=start[1], until=end[1])
 
 
-def _span(text: str) -> tuple[datetime, datetime] | None:
-    """First and last moment of a date cell: all time where empty, None where it cannot be read."""
-    if not text:
+def span(text: str, *, zoned: bool = False) -> tuple[datetime, datetime] | None:
+    """First and last moment of a date cell: all time where empty, None where it cannot be read. ``zoned``: only a
+    moment with its zone can be read."""
+    if not text and not zoned:
         return _BEGINNING, _END
     try:
-        if _DAY.fullmatch(text):
+        if _DAY.fullmatch(text) and not zoned:
             day = date.fromisoformat(text)
             return datetime.combine(day, time.min, UTC), datetime.combine(day, time.max, UTC)
         if _MOMENT.fullmatch(text):
             moment = datetime.fromisoformat(text)
+            if zoned and moment.tzinfo is None:
+                return None
             moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
             return moment, moment
     except ValueError:

@@ -21,9 +21,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from privsynth.errors import UsageError
+from privsynth.privacy.dpsgd.between import added_up, from_first
 from privsynth.privacy.dpsgd.check import check_network
 from privsynth.privacy.dpsgd.clip import per_example
-from privsynth.privacy.dpsgd.memory import check_memory
+from privsynth.privacy.dpsgd.memory import fitting
 from privsynth.privacy.dpsgd.plan import Checkpoints, Lease, Loss, MakeBatch, Plan, Source, Trained
 from privsynth.privacy.dpsgd.state import State
 from privsynth.privacy.dpsgd.sums import Sums
@@ -47,6 +48,7 @@ def train(
     noise: TrainingNoise | None = None,
     rank: int = 0,
     world: int = 1,
+    sharing: int = 1,
     physical: int = 64,
     progress: Progress = SILENT,
 ) -> Trained:
@@ -65,12 +67,16 @@ def train(
         lease: which steps may run. Without one the training cannot be resumed.
         checkpoints: where the state is kept; needs a lease.
         noise: None for the operating system's secure source; anything else marks the result ``seeded``.
-        rank, world: this process among those of ``torch.distributed``, whose group must exist if world > 1.
-        physical: subjects whose gradients are held at once; a step's sum does not depend on it.
+        rank, world: this process among those of ``torch.distributed``, whose group, of gloo, must exist if world > 1.
+        sharing: how many of these processes share this device's memory.
+        physical: subjects whose gradients are held at once, at most: fewer where memory is short. The law of a step's
+            sum does not depend on it.
         progress: told of every step taken.
 
     Raises:
-        NetworkError: the network mixes examples, its gradients are not what they should be, or it does not fit.
+        NetworkError: the network mixes examples, or its gradients are not what they should be.
+        MemoryShort: not even one subject fits; nothing was leased.
+        RanksError: another process has ended, or is silent for too long.
         UsageError: checkpoints without a lease, or another rank and world than the process group's.
         PrivsynthError: a source or a loss that does not give what it should.
     """
@@ -84,24 +90,24 @@ def train(
     chunk = min(physical, _MOST_AT_ONCE, max(1, math.ceil(plan.divisor / world / 4)))
     check_network(network, loss, make_batch)
     network.to(device).train()
-    check_memory(network, loss, make_batch, physical=chunk, copies=plan.copies, device=device)
+    chunk = fitting(network, loss, make_batch, physical=chunk, copies=plan.copies, device=device, sharing=sharing)
     state = State.of(network)
     if checkpoints is not None and rank == 0 and (found := checkpoints.newest()) is not None:
         state.load(found[1])
-    _share(state, world)
+    for tensor in state.tensors().values():
+        from_first(tensor, world)
     sums = Sums.of(network, source, loss, plan, make_batch, chunk=chunk, device=device, noise=noise)
     unit = plan.clipping_norm / plan.grid_norm / plan.divisor
     progress.step("train privately", plan.steps)
     with per_example(network), ThreadPoolExecutor(1) as beside:
-        for step, last_of_block in _steps(plan, lease, rank, world, device):
+        for step, last_of_block in _steps(plan, lease, rank, world):
             drawn = beside.submit(_noise_of, noise, sums.size if rank == 0 else 0, plan)
             if provenance_of(noise) == "seeded":
                 drawn.result()  # so that a replay draws in the same order
             total = sums.over(poisson_sample(source.subjects, rate=plan.rate, source=noise))
             if rank == 0:
                 total += drawn.result().to(device)
-            if world > 1:
-                dist.all_reduce(total)
+            total = added_up(total, world)
             state.step((total.double() * unit).float(), learning_rate=plan.learning_rate, ema=plan.ema)
             if checkpoints is not None and rank == 0 and last_of_block:
                 checkpoints.save(step, state.tensors())
@@ -117,7 +123,7 @@ def train(
 # --- steps ---------------------------------------------------------------------------------------
 
 
-def _steps(plan: Plan, lease: Lease | None, rank: int, world: int, device: str) -> Iterator[tuple[int, bool]]:
+def _steps(plan: Plan, lease: Lease | None, rank: int, world: int) -> Iterator[tuple[int, bool]]:
     """(number, whether it is the last of its block) of each step that may run, each leased before it is given."""
     if lease is None:
         yield from ((step, step == plan.steps) for step in range(1, plan.steps + 1))
@@ -125,12 +131,10 @@ def _steps(plan: Plan, lease: Lease | None, rank: int, world: int, device: str) 
     block, step = math.ceil(plan.steps / _BLOCKS), 1
     while step <= plan.steps:
         through = min(plan.steps, step + block - 1)
-        first = torch.tensor([lease.take(through) if rank == 0 else 0], device=device)
-        if world > 1:
-            dist.broadcast(first, 0)
-        for step in range(int(first), through + 1):
+        first = int(from_first(torch.tensor([lease.take(through) if rank == 0 else 0]), world))
+        for step in range(first, through + 1):
             yield step, step == through
-        step = max(int(first), through + 1)
+        step = max(first, through + 1)
 
 
 # --- helpers -------------------------------------------------------------------------------------
@@ -139,10 +143,3 @@ def _steps(plan: Plan, lease: Lease | None, rank: int, world: int, device: str) 
 def _noise_of(noise: TrainingNoise, size: int, plan: Plan) -> Tensor:
     """(size,) noise of one step, in grid units: drawn beside the gradients, of which it knows nothing."""
     return torch.from_numpy(noise.add(np.zeros(size, dtype=np.int64), sigma=plan.grid_sigma))
-
-
-def _share(state: State, world: int) -> None:
-    """Give every rank the state of rank 0."""
-    if world > 1:
-        for tensor in state.tensors().values():
-            dist.broadcast(tensor, 0)

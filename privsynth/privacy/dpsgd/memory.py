@@ -1,7 +1,8 @@
-"""What a chunk of per-example gradients needs of the machine, asked before anything is paid."""
+"""What a chunk of per-example gradients needs of the machine: asked before anything is paid, and kept to after it."""
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from privsynth.errors import NetworkError
+from privsynth.errors import MemoryShort
 from privsynth.privacy.dpsgd.plan import Loss, MakeBatch
 
 _SPARE = 0.8  # of what is free now
 _MEMINFO = Path("/proc/meminfo")
+_SMALLER = "a smaller network, fewer copies, or a larger machine"
 
 
 def memory_needed(
@@ -33,39 +35,88 @@ def memory_needed(
 
 
 def check_memory(
-    network: nn.Module, loss: Loss, make_batch: MakeBatch, *, physical: int, copies: int = 1, device: str = "cpu"
+    network: nn.Module,
+    loss: Loss,
+    make_batch: MakeBatch,
+    *,
+    physical: int,
+    copies: int = 1,
+    device: str = "cpu",
+    ordinary: int = 0,
+    beside: int = 0,
+    sharing: int = 1,
 ) -> None:
-    """Refuse a chunk that does not fit in 80% of what the device has free now.
+    """Refuse a chunk that does not fit in 80% of what the device has free now: what a recipe asks before it pays.
+
+    Args:
+        ordinary: examples at once of the ordinary steps that come before the private ones, if any.
+        beside: bytes that the fit will hold besides, all the while.
+        sharing: how many processes ask this of the device at the same time, each for itself.
 
     Raises:
-        NetworkError: it does not fit; the mend names the ``physical`` that does.
+        MemoryShort: it does not fit; the mend names the ``physical`` that does.
     """
+    room = _SPARE * free_memory(device) / sharing - beside
+    if ordinary:
+        sizes = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        needed = 64 * sizes + 2 * ordinary * _kept_by_one(network, loss, make_batch, device)
+        if needed > room:
+            raise _too_little(f"{ordinary} examples at once", needed, room, device, mend=_SMALLER)
+    none, one = _linear(network, loss, make_batch, copies=copies, device=device)
+    if none + physical * one > room:
+        fits = math.floor((room - none) / one)
+        mend = f"physical={fits}" if fits >= 1 else _SMALLER
+        raise _too_little(f"{physical} subjects at once", none + physical * one, room, device, mend=mend)
 
-    def needed(rows: int) -> int:
-        return memory_needed(network, loss, make_batch, physical=rows, copies=copies, device=device)
 
-    free, none, one = _SPARE * free_memory(device), needed(0), needed(1)
-    if none + physical * (one - none) <= free:
-        return
-    fits = int((free - none) / (one - none))
-    raise NetworkError(
-        f"{physical} subjects at once need {(none + physical * (one - none)) / 2**30:.1f} GiB; "
-        f"{free / 2**30:.1f} GiB may be used",
-        where=f"device {device}",
-        mend=f"physical={fits}" if fits >= 1 else "a smaller network, fewer copies, or a larger machine",
-    )
+def fitting(
+    network: nn.Module,
+    loss: Loss,
+    make_batch: MakeBatch,
+    *,
+    physical: int,
+    copies: int = 1,
+    device: str = "cpu",
+    sharing: int = 1,
+) -> int:
+    """How many subjects at once fit in 80% of what the device has free now, at most ``physical``.
+
+    A training that was paid for asks this: fewer at once are slower and change nothing else.
+
+    Raises:
+        MemoryShort: not even one fits.
+    """
+    none, one = _linear(network, loss, make_batch, copies=copies, device=device)
+    room = _SPARE * free_memory(device) / sharing
+    if none + one > room:
+        raise _too_little("one subject at once", none + one, room, device, mend=_SMALLER)
+    return min(physical, math.floor((room - none) / one))
 
 
 def free_memory(device: str) -> int:
-    """Bytes that are free on ``device`` now."""
+    """Bytes that are free on ``device`` now; on a GPU with those that this process holds and does not use."""
     if device.startswith("cuda"):
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
+        return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if _MEMINFO.exists():
         for line in _MEMINFO.read_text("ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 return 1024 * int(line.split()[1])
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _linear(network: nn.Module, loss: Loss, make_batch: MakeBatch, *, copies: int, device: str) -> tuple[int, int]:
+    """Bytes for no subject, and for each one more."""
+    none, one = (memory_needed(network, loss, make_batch, physical=n, copies=copies, device=device) for n in (0, 1))
+    return none, one - none
+
+
+def _too_little(what: str, needed: float, room: float, device: str, *, mend: str) -> MemoryShort:
+    return MemoryShort(
+        f"{what} need {needed / 2**30:.1f} GiB; {max(0.0, room) / 2**30:.1f} GiB may be used",
+        where=f"device {device}",
+        mend=mend,
+    )
 
 
 def _kept_by_one(network: nn.Module, loss: Loss, make_batch: MakeBatch, device: str) -> int:

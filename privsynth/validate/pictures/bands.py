@@ -69,5 +69,5 @@ def band(plane: Floats, side: int, down: int = 0, right: int = 0) -> Floats:
 
 def parts(pixels: Pixels, chosen: Ints) -> Iterator[Ints]:
     """``chosen`` rows in parts of bounded memory."""
-    step = max(1, min(_ROWS, _PIXELS // max(1, pixels[:1].size)))
+    step = max(1, min(_ROWS, _PIXELS // max(1, int(np.prod(pixels.shape[1:])))))
     return (chosen[i : i + step] for i in range(0, len(chosen), step))

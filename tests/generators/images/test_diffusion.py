@@ -15,10 +15,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from privsynth.data import unrolled
 from privsynth.data.records import Granted, Split
 from privsynth.data.schema import Schema, parse_schema
 from privsynth.data.tables import read_images
-from privsynth.errors import BudgetError, ConditionError, HoldError, ModelError, NetworkError, SchemaError
+from privsynth.errors import BudgetError, ConditionError, HoldError, MemoryShort, ModelError, NetworkError, SchemaError
 from privsynth.generators.images.diffused import DiffusedModel
 from privsynth.generators.images.diffusion import ImageDiffusion
 from privsynth.generators.images.networks import drawn
@@ -32,6 +33,7 @@ from privsynth.policy.consent import filter_consent
 from privsynth.policy.document import load_policy
 from privsynth.privacy.accountant import mu_squared, share_out
 from privsynth.privacy.budget import Budget
+from privsynth.privacy.dpsgd import memory
 from privsynth.privacy.noise import SeededNoise
 from privsynth.privacy.sampled import dominating_mu
 from tests.release.test_gate import UNPAID
@@ -175,6 +177,21 @@ def test_a_picture_goes_with_its_row(model: DiffusedModel, how: Mapping[str, Any
     assert drawn_[bright].mean() - drawn_[~bright].mean() > 40
 
 
+@pytest.mark.parametrize("piece", [64, 1000, 2**25])
+def test_pixels_made_as_they_are_read_are_those_of_the_sample(
+    model: DiffusedModel, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit, in pieces of one, of fifteen and of all; of the statistics' model too."""
+    monkeypatch.setattr(unrolled, "PIECE", piece)
+    for drawing in (model, model.first):
+        whole, made = drawing.sample(200, seed=5, draw="independent"), drawing.unrolled(200, seed=5, draw="independent")
+        assert made.frame.equals(whole.frame)
+        assert (made.model_id, made.faint) == (whole.model_id, whole.faint)
+        pixels = made.pictures["scan"].pixels
+        read = [pixels[np.arange(i, min(200, i + 37))] for i in range(0, 200, 37)]
+        assert np.array_equal(np.concatenate(read), whole.pictures["scan"].pixels)
+
+
 def test_a_guidance_out_of_range(model: DiffusedModel) -> None:
     for guidance in (-1.0, 11.0, float("nan")):
         with pytest.raises(ConditionError):
@@ -295,10 +312,64 @@ def test_memory_that_runs_out_is_said_and_the_fit_goes_on(tmp_path: Path, monkey
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr("privsynth.generators.images.paid.train_privately", full)
-        with pytest.raises(NetworkError, match="ran out"):
+        patch.setattr("privsynth.generators.images.paid.train_together", full)
+        with pytest.raises(MemoryShort, match="ran out after the hold was opened") as caught:
             recipe.fit(desk.split.train, hold, checkpoints=kept)
+    assert "run the same command again" in str(caught.value)
     assert recipe.fit(desk.split.train, hold, checkpoints=kept).transcript.steps_run == 2
+
+
+def test_memory_that_becomes_short_after_paying_leaves_a_fit_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the hold is opened there is room, after the warm-up none for one subject; then there is again."""
+    desk = Desk(tmp_path / "desk")
+    recipe = desk.recipe(steps=2)
+    hold = desk.hold(recipe)
+    kept = CheckpointFiles(tmp_path / "kept", hold.id)
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "free_memory", lambda device: 2**33 if kept.newest() is None else 0)
+        with pytest.raises(MemoryShort, match="stays spent"):
+            recipe.fit(desk.split.train, hold, checkpoints=kept)
+        assert hold.leased == 0
+        with pytest.raises(MemoryShort, match="GiB") as caught:  # the second time it is told before the warm-up
+            recipe.fit(desk.split.train, hold, checkpoints=kept)
+        assert "after the hold" not in str(caught.value)
+    assert recipe.fit(desk.split.train, hold, checkpoints=kept).transcript.steps_run == 2
+
+
+def test_without_checkpoints_memory_that_runs_out_costs_the_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(tmp_path / "desk")
+    recipe = desk.recipe(steps=2)
+
+    def full(*given: Any, **more: Any) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("privsynth.generators.images.paid.warmed", full)
+    with pytest.raises(MemoryShort, match="this hold is lost"):
+        recipe.fit(desk.split.train, desk.hold(recipe))
+
+    def faulty(*given: Any, **more: Any) -> None:
+        raise RuntimeError("another fault")
+
+    monkeypatch.setattr("privsynth.generators.images.paid.warmed", faulty)
+    with pytest.raises(RuntimeError, match="another fault"):
+        recipe.fit(desk.split.train, desk.hold(recipe))
+
+
+def test_a_warm_up_that_does_not_fit_is_told_before_anything_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One subject at once fits in a megabyte, 256 examples and their pool of pictures do not."""
+    desk = Desk(tmp_path / "desk")
+    recipe = desk.recipe()
+    hold = desk.hold(recipe)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 2**20)
+    with pytest.raises(MemoryShort, match="256 examples"):
+        recipe.fit(desk.split.train, hold)
+    hold.open_fit(recipe=recipe.identity, source="lab/visits", purpose=PURPOSE, recipient=RECIPIENT)
 
 
 def test_checkpoints_of_another_fit_are_refused(tmp_path: Path) -> None:

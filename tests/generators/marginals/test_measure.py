@@ -15,7 +15,7 @@ from privsynth.generators.marginals.measure import _Stages
 from privsynth.generators.marginals.plan import MOST_CELLS
 from privsynth.generators.marginals.resolve import OneWays
 from privsynth.generators.marginals.workload import Workload
-from privsynth.ledger.store import MOST_BYTES
+from privsynth.ledger.log import MOST_BYTES
 from privsynth.privacy.accountant import share_out
 from privsynth.privacy.budget import Budget
 

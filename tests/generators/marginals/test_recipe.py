@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -232,7 +233,8 @@ def test_a_planted_exact_count_is_caught(tmp_path: Path) -> None:
     caught = False
     for person in singles[singles == 1].index[:12]:  # each is trained on with probability 3/4: all miss in 6e-8
         folder = _new(tmp_path / person)
-        (folder / "ledger.db").write_bytes((tmp_path / "a" / "ledger.db").read_bytes())
+        for name in ("ledger.db", "ledger.db.key"):
+            shutil.copy(tmp_path / "a" / name, folder / name)
         b = build(folder, frame=frame[frame["person"] != person].reset_index(drop=True))
         if _run(b, leaky, recorder.replay()) != first:
             caught = True

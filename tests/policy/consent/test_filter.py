@@ -22,7 +22,7 @@ from privsynth.policy.document import Policy, load_policy
 Edit = Callable[..., Policy]
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)
 HEAD = "subject,purpose,recipient,status,from,until\n"
-USE = {"purpose": "medical-research", "recipient": "university-hospital"}
+USE: dict[str, Any] = {"purpose": "medical-research", "recipient": "university-hospital"}
 
 
 def table(ids: list[str], **columns: list[Any]) -> Records:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, chi2, norm
 from torch import Tensor, nn
 
-from privsynth.errors import BudgetError, ModelError, NetworkError, UsageError
+from privsynth.errors import BudgetError, MemoryShort, ModelError, NetworkError, UsageError
 from privsynth.privacy import sampled
 from privsynth.privacy.dpsgd import Plan, Trained, check_memory, loop, memory, memory_needed, train
 from privsynth.privacy.dpsgd.state import State
@@ -374,11 +374,36 @@ def test_a_chunk_that_does_not_fit_is_refused_with_one_that_does(monkeypatch: py
     with pytest.raises(NetworkError) as caught:
         check_memory(small(), cross_entropy, random_rows, physical=64, copies=3)
     assert caught.value.mend == "physical=20"
+
+
+def test_ordinary_steps_and_what_is_held_beside_need_room_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda device: 2**20)
+    check_memory(small(), cross_entropy, random_rows, physical=20, ordinary=100)
+    with pytest.raises(MemoryShort, match="100000 examples at once"):
+        check_memory(small(), cross_entropy, random_rows, physical=20, ordinary=100_000)
+    with pytest.raises(MemoryShort, match="20 subjects at once"):
+        check_memory(small(), cross_entropy, random_rows, physical=20, beside=2**20)
+
+
+def test_a_paid_training_takes_fewer_at_once_where_memory_became_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for three subjects of 64: chunks of three, and the same whole sum; room for none: nothing is leased."""
+    needed = memory_needed(small(), cross_entropy, random_rows, physical=3)
+    monkeypatch.setattr(memory, "free_memory", lambda device: int(needed / 0.8) + 1)
+    rows = Rows.some(40)
+    run(rows, plan(rate=1.0, steps=1))
+    assert max(len(part) for part in rows.asked) == 3
+    assert sum(len(part) for part in rows.asked) == 40
     monkeypatch.setattr(memory, "free_memory", lambda device: 100)
     book = Book()
-    with pytest.raises(NetworkError, match="GiB"):
+    with pytest.raises(MemoryShort, match="one subject at once"):
         run(Rows.some(4), plan(), lease=book)
     assert book.ran == []
+
+
+def test_what_a_gpu_keeps_for_this_process_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, given in (("mem_get_info", (10, 100)), ("memory_reserved", 50), ("memory_allocated", 20)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, given=given: given)
+    assert memory.free_memory("cuda:0") == 40
 
 
 def test_this_machine_has_memory() -> None:

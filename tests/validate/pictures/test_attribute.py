@@ -12,8 +12,10 @@ from scipy.stats import chi2
 from privsynth.errors import UsageError
 from privsynth.privacy.noise import SeededNoise
 from privsynth.validate import paid
-from privsynth.validate.pictures.attribute import attribute
+from privsynth.validate.coded import Rows
+from privsynth.validate.pictures.attribute import _PENALTY, _Eye, _steps, _whole, attribute
 from privsynth.validate.pictures.bands import Album
+from privsynth.validate.utility import fit_classes
 from tests.validate.pictures.drawn import CODEC, album, drawn, pictures, without
 from tests.validate.pictures.test_copies import Tap
 
@@ -158,3 +160,93 @@ class Kept(Tap):
     def add(self, exact: npt.NDArray[np.int64], *, sigma: float) -> npt.NDArray[np.int64]:
         self.noisy.append(self._noise.add(super().add(exact, sigma=sigma), sigma=sigma))
         return self.noisy[-1]
+
+
+def test_the_classifier_computes_in_whole_numbers_below_2_to_the_53() -> None:
+    """So no order of adding, and no other row, can turn a guess."""
+    rng = np.random.default_rng(11)
+    seen = np.rint(rng.normal(size=(400, 132)) * 10.0 ** rng.integers(0, 5, 132))
+    labels = rng.integers(0, 3, 400)
+    eye = _Eye.taught(seen, labels)
+    steps = _steps(np.concatenate([seen, seen[:9] * 1e9]), eye.centre, eye.spread)
+    for whole in (steps, eye.weights, eye.offsets):
+        assert (whole == np.rint(whole)).all()
+    assert np.abs(steps).max() == 2**20
+    assert np.abs(_whole(np.array([1e9, -1e9]), 16)).max() == 2**24
+    most = 132 * 2**20 * 2**24 + 2**32
+    assert most < 2**53
+    exact = steps.astype(np.int64).astype(object) @ eye.weights.astype(np.int64).astype(object)
+    exact = exact + eye.offsets.astype(np.int64).astype(object)
+    assert np.array_equal(np.asarray(exact, dtype=np.float64), steps @ eye.weights + eye.offsets)
+    _, weights, offsets = fit_classes(steps[:400] / 256, labels, _PENALTY / 400)
+    assert np.allclose(eye.weights / 2**16, weights.T, atol=2.0**-16)
+    assert np.allclose(eye.offsets / 2**24, offsets, atol=2.0**-24)
+    wanted = (steps[:400] / 256) @ (eye.weights / 2**16) + eye.offsets / 2**24
+    assert np.array_equal(eye(seen), eye.labels[wanted.argmax(axis=1)])
+
+
+def test_each_row_is_guessed_by_itself() -> None:
+    holdout, synthetic = shown(90, seed=12), shown(300, seed=13)
+    whole, alone = Tap(), Tap()
+    judged(holdout, synthetic, by=[], noise=whole)
+    for subject in range(90):
+        keep = holdout.rows.group == subject
+        one = Album(
+            Rows.of(holdout.rows.codes[keep], np.array(["p"], dtype=object)),
+            {name: held.keep(keep) for name, held in holdout.pictures.items()},
+        )
+        judged(one, synthetic, by=[], noise=alone)
+    assert np.array_equal(sum(alone.tables), whole.tables[0])
+
+
+def test_a_row_with_one_of_two_pictures_is_asked() -> None:
+    held = shown(120, seed=14)
+    gone = np.arange(120) % 2 == 0
+    pixels = held.pictures["scan"].pixels
+    both = Album(held.rows, {"a": pictures(pixels, gone), "b": pictures(pixels, ~gone)})
+    tap = Tap()
+    judged(both, both, by=[], noise=tap)
+    assert tap.tables[0].sum() == 120
+
+
+def test_rows_without_the_value_teach_nothing() -> None:
+    """Synthetic rows whose kind is null show pictures of one kind only: nobody is guessed to be null."""
+    synthetic, tap = shown(400, seed=15, null=0.5), Tap()
+    judged(shown(200, seed=16), synthetic, by=[], noise=tap)
+    wrong, right = tap.tables[0].sum(axis=(0, 1))
+    assert right > 0.8 * (wrong + right)
+    assert _Eye.taught(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))(np.zeros((2, 3))).tolist() == [0, 0]
+
+
+def test_missing_pictures_teach_nothing() -> None:
+    """Of three drawn rows two have no picture, and what stands in its place is of another kind than the row's."""
+    synthetic, tap = shown(600, seed=15), Tap()
+    gone = np.arange(600) % 3 > 0
+    wrong = synthetic.rows.codes.astype(np.int32)
+    wrong[gone, KIND] = (wrong[gone, KIND] + 1) % 3
+    people = synthetic.rows.group.astype(object)
+    partly = Album(Rows.of(wrong, people), {"scan": pictures(synthetic.pictures["scan"].pixels, gone)})
+    judged(shown(200, seed=16), partly, by=[], noise=tap)
+    assert tap.tables[0].sum(axis=(0, 1))[1] > 160
+
+
+@pytest.mark.parametrize("by", [[], [LEFT], [LEFT, AGE]])
+def test_the_rule_s_noise_is_of_its_contribution_tables_and_price(by: list[int]) -> None:
+    """k = 3 at μ = 0.5: σ = 6·√tables, and what is added is of it."""
+    tap = Sigmas()
+    found = judged(shown(60, seed=17, each=3), shown(200, seed=18), by=by, contribution=3, mu=0.5, noise=tap)
+    tables = max(1, len(by))
+    assert 6 * tables**0.5 <= found.sigma <= 1.04 * 6 * tables**0.5
+    assert tap.sigmas == [found.sigma] * tables
+
+
+class Sigmas(Tap):
+    """Notes what noise was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sigmas: list[float] = []
+
+    def add(self, exact: npt.NDArray[np.int64], *, sigma: float) -> npt.NDArray[np.int64]:
+        self.sigmas.append(sigma)
+        return super().add(exact, sigma=sigma)

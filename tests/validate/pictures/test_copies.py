@@ -122,9 +122,11 @@ class Tap:
 
     def __init__(self) -> None:
         self.tables: list[npt.NDArray[np.int64]] = []
+        self.sigma = 0.0
 
     def add(self, exact: npt.NDArray[np.int64], *, sigma: float) -> npt.NDArray[np.int64]:
         self.tables.append(exact.copy())
+        self.sigma = sigma
         return exact
 
 
@@ -148,6 +150,7 @@ def test_one_subject_moves_one_cell_by_one() -> None:
         )
 
     ask(train, holdout)
+    assert 10.0 <= tap.sigma <= 10.4, "of a price of 0.1"
     for subject in range(0, 60, 7):
         ask(without(train, subject), holdout)
         ask(train, without(holdout, subject))
@@ -225,3 +228,144 @@ def test_tiny_pictures_are_compared_too(shape: tuple[int, int]) -> None:
     made = np.random.default_rng(0).integers(0, 256, (60, *shape), dtype=np.uint8)
     scores = Gallery.of(pictures(made), rng=np.random.default_rng(0)).closeness(pictures(made))
     assert np.isfinite(scores).all()
+
+
+def test_either_column_of_pictures_can_tell_and_either_can_be_there() -> None:
+    """Two columns. Of 40 training subjects ten have both pictures, ten only the first, ten only the second, ten none;
+    the first column's copies are of five of those with both, the second's of five others: ten are found, 30 looked at.
+    """
+    one, two = drawn(40, seed=21), drawn(40, seed=22)
+    gone_one, gone_two = np.arange(40) >= 20, ~((np.arange(40) < 10) | ((np.arange(40) >= 20) & (np.arange(40) < 30)))
+    rows = album(one).rows
+    real = Album(rows, {"a": pictures(one, gone_one), "b": pictures(two, gone_two)})
+    nobody = Album(rows, {"a": pictures(drawn(40, seed=23), gone_one), "b": pictures(drawn(40, seed=24), gone_two)})
+    near = {"a": np.concatenate([one[:5], drawn(195, seed=31)]), "b": np.concatenate([two[5:10], drawn(195, seed=32)])}
+    fresh = {"a": drawn(300, seed=41), "b": drawn(300, seed=42)}
+    for order in ("ab", "ba"):
+        tap = Tap()
+        membership(
+            real,
+            nobody,
+            near={c: pictures(near[c]) for c in order},
+            fresh={c: pictures(fresh[c]) for c in order},
+            repeats=0.1,
+            cut=0.995,
+            mu=0.5,
+            noise=tap,
+            rng=np.random.default_rng(0),
+        )
+        (above, below), (others, rest) = tap.tables[0].tolist()
+        assert (above + below, others + rest) == (30, 30)
+        assert 10 <= above <= 13
+        assert others <= 3
+
+
+def test_nothing_fresh_to_compare_with_shows_nothing() -> None:
+    real, gone = drawn(60, seed=1), np.ones(60, dtype=np.bool_)
+    for near, fresh in ((real, None), (None, real)):
+        found = membership(
+            album(real),
+            album(drawn(60, seed=2)),
+            near={"scan": pictures(real, None if near is not None else gone)},
+            fresh={"scan": pictures(real, None if fresh is not None else gone)},
+            repeats=1.0,
+            cut=0.9,
+            mu=0.5,
+            noise=SeededNoise(1),
+            rng=np.random.default_rng(0),
+        )
+        assert found.upper == 1.0
+
+
+def test_a_score_at_the_threshold_counts_as_a_copy() -> None:
+    """Where all drawn pictures are alike every score is the threshold: everybody is said to be copied."""
+    real, tap = np.repeat(drawn(1, seed=1), 60, axis=0), Tap()
+    membership(
+        album(real[:30]),
+        album(real[30:]),
+        near={"scan": pictures(real)},
+        fresh={"scan": pictures(real)},
+        repeats=1.0,
+        cut=0.9,
+        mu=0.5,
+        noise=tap,
+        rng=np.random.default_rng(0),
+    )
+    assert tap.tables[0].tolist() == [[30, 0], [30, 0]]
+
+
+def test_a_gallery_s_numbers_are_whole_and_its_scores_are_those_of_brute_force() -> None:
+    """Each mirror and shift tried by itself on the pixels, in whole numbers of any size."""
+    made, real = drawn(90, seed=3), drawn(25, seed=4)
+    real[:5] = made[:5]
+    gallery = Gallery.of(pictures(made), rng=np.random.default_rng(0))
+
+    def distances(pixels: Pixels, others: npt.NDArray[np.float32]) -> Floats:
+        near = others.astype(np.int64)
+        alone = gallery_vectors(gallery, pixels)
+        products = (alone @ near.T) / 4000.0**2
+        return np.asarray(np.sqrt(np.maximum(0, 2 - 2 * products.max(axis=1))))
+
+    padded = np.pad(real, ((0, 0), (2, 2), (2, 2)), mode="edge")
+    places = [padded[:, 2 + down : 22 + down, 2 + right : 22 + right] for down, right in SHIFTS]
+    both = [turned for place in places for turned in (place, place[:, :, ::-1])]
+    near = np.min([distances(place, gallery.near) for place in both], axis=0)
+    far = np.min([distances(place, gallery.reference) for place in both[:2]], axis=0)
+    wanted = (far + 0.02) / (near + 0.02)
+    assert np.allclose(gallery.closeness(pictures(real)), wanted, rtol=1e-6)
+    assert wanted[:5].min() > 5 > wanted[5:].max()
+
+
+def gallery_vectors(gallery: Gallery, pixels: Pixels) -> npt.NDArray[np.int64]:
+    """The vectors of pictures as they stand, by a gallery of theirs alone with another's centre and weight."""
+    from privsynth.validate.pictures.bands import planes
+    from privsynth.validate.pictures.copies import _contrasted, _vectors
+
+    shown = _contrasted(next(planes(np.ascontiguousarray(pixels))))
+    return _vectors(shown, gallery.centre, gallery.weight).astype(np.int64)
+
+
+def test_about_as_many_copies_are_passed_over_as_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a copier's own pictures; never more than a twentieth of all."""
+    gallery = Gallery.of(pictures(drawn(400, seed=3)), rng=np.random.default_rng(0))
+    asked: list[int] = []
+
+    def closeness(self: Gallery, shown: Pictures, *, passed_over: int = 0) -> Floats:
+        asked.append(passed_over)
+        return np.arange(len(shown), dtype=np.float64)
+
+    monkeypatch.setattr(Gallery, "closeness", closeness)
+    gone = np.arange(101) % 2 == 1
+    fresh = pictures(drawn(101, seed=4), gone)
+    assert [gallery.threshold(fresh, cut=cut, repeats=1.0) for cut in (0.5, 0.9)] == [50.0, 90.0]
+    gallery.threshold(fresh, cut=0.5, repeats=2.25)
+    gallery.threshold(fresh, cut=0.5, repeats=100.0)
+    assert asked == [5, 5, 9, 20]
+
+
+def test_those_passed_over_are_the_nearest() -> None:
+    """Of pictures that are there twice among the others, and of them themselves."""
+    made = drawn(60, seed=5)
+    twice = np.concatenate([made, made, drawn(1200, seed=6)])
+    gallery = Gallery.of(pictures(twice), rng=np.random.default_rng(0))
+    scores = [gallery.closeness(pictures(made), passed_over=n) for n in (0, 1, 2)]
+    assert (scores[0] == scores[1]).all()
+    assert (scores[2] < scores[1]).all()
+
+
+def test_flat_pictures_are_not_brought_to_the_contrast_of_others() -> None:
+    """Grain of one grey level is no likeness: two flat pictures lie together, whatever the grain."""
+    rng = np.random.default_rng(7)
+    flat = np.asarray(128 + rng.integers(0, 2, (80, 20, 20)), dtype=np.uint8)
+    gallery = Gallery.of(pictures(np.concatenate([flat[:40], drawn(300, seed=8)])), rng=rng)
+    lengths = np.sqrt((gallery_shown(flat) ** 2).sum(axis=1))
+    assert lengths.max() < 0.5
+    assert np.isfinite(gallery.closeness(pictures(flat[40:]))).all()
+    assert np.allclose(np.sqrt((gallery_shown(drawn(20, seed=9)) ** 2).sum(axis=1)), 1.0)
+
+
+def gallery_shown(pixels: Pixels) -> Floats:
+    from privsynth.validate.pictures.bands import planes
+    from privsynth.validate.pictures.copies import _contrasted
+
+    return _contrasted(next(planes(pixels)))

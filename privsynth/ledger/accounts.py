@@ -1,0 +1,176 @@
+"""The books as people read them: of each budget line what was bought when, by which source, and what the rest buys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from privsynth.errors import BudgetExhausted
+from privsynth.ledger.ledger import Ledger
+from privsynth.ledger.log import Session
+from privsynth.ledger.record import Bought, Over, bought_of
+from privsynth.privacy.events import decode
+from privsynth.privacy.filters import Filter
+
+MOST_MORE = 1000
+"""Further holds are counted up to so many."""
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """A hold on a budget line.
+
+    Attributes:
+        time: when it was bought, ISO 8601 UTC.
+        source, recipient, purpose: what for.
+        epsilon, delta: its whole price.
+        spent: share of the line's filter that was spent after it, 0 to 1.
+    """
+
+    time: str
+    source: str
+    recipient: str
+    purpose: str
+    epsilon: float
+    delta: float
+    spent: float
+
+
+@dataclass(frozen=True)
+class Account:
+    """A budget line with its history. Nothing in it depends on a record, on attempts or on verdicts.
+
+    Attributes:
+        over: ``population``, the guarantee, or ``recipient``, a limit of the policy.
+        name, population: whose.
+        epsilon, delta: the cap, for ever.
+        spent: share of the filter that is spent, 0 to 1: whatever became of the holds, it does not come back.
+        held: share that holds cost which have no model yet: they are part of ``spent``.
+        by_source: share of the filter spent through each source.
+        purchases: every hold, in the order of buying.
+        more: how many further holds at the price of the last one the line would pay for, up to ``MOST_MORE``; None
+            where nothing was bought yet.
+    """
+
+    over: Over
+    name: str
+    population: str
+    epsilon: float
+    delta: float
+    spent: float
+    held: float
+    by_source: dict[str, float]
+    purchases: tuple[Purchase, ...]
+    more: int | None
+
+    @property
+    def left(self) -> float:
+        """The share of the filter that is left."""
+        return max(0.0, 1.0 - self.spent)
+
+    @property
+    def words(self) -> str:
+        """What the rest buys, in words."""
+        if self.more is None:
+            return "nothing was bought yet"
+        many = f"more than {MOST_MORE}" if self.more > MOST_MORE else "no" if self.more == 0 else str(self.more)
+        last = self.purchases[-1]
+        what = "release" if self.more == 1 else "releases"
+        return f"{many} more {what} like the last (ε = {last.epsilon:g}, δ = {last.delta:g})"
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "over": self.over,
+            "name": self.name,
+            "population": self.population,
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "holds": len(self.purchases),
+            "spent_share": self.spent,
+            "held_share": self.held,
+            "left_share": self.left,
+            "by_source": self.by_source,
+            "more_like_the_last": self.more,
+            "purchases": [vars(purchase) for purchase in self.purchases],
+        }
+
+
+def accounts(ledger: Ledger) -> tuple[Account, ...]:
+    """Every budget line of a ledger with its history, the population's before its recipients'. Reads the whole log."""
+    with ledger.reading() as session:
+        sold = [bought_of(entry) for entry in session.main if entry.kind == "reserve"]
+        balance = session.balance()
+        open_ = {hold.id for hold in sold if not _has_model(session, hold)}
+        lines = balance.lines(recipients=ledger.policy.recipients)
+        fresh = {(line.population, line.over): balance.populations[line.population].fresh(line.over) for line in lines}
+    found = []
+    for line in lines:
+        mine = [hold for hold in sold if hold.population == line.population]
+        if line.over == "recipient":
+            mine = [hold for hold in mine if hold.terms.recipient == line.name]
+        start = fresh[line.population, line.over]
+        found.append(
+            Account(
+                over=line.over,
+                name=line.name,
+                population=line.population,
+                epsilon=line.epsilon,
+                delta=line.delta,
+                spent=line.spent_share(),
+                held=_share(start, [b for b in mine if b.id in open_]),
+                by_source={s: _share(start, [b for b in mine if b.terms.source == s]) for s in _sources(mine)},
+                purchases=_history(start, mine),
+                more=_more(line.filter, mine[-1]) if mine else None,
+            )
+        )
+    return tuple(found)
+
+
+def _has_model(session: Session, hold: Bought) -> bool:
+    return any(entry.kind == "measured" for entry in session.of_hold(hold.id))
+
+
+def _sources(holds: Sequence[Bought]) -> list[str]:
+    return list(dict.fromkeys(hold.terms.source for hold in holds))
+
+
+def _charged(start: Filter, hold: Bought) -> Filter:
+    return start.charge(decode(hold.event), delta=hold.prices.delta_own)
+
+
+def _share(start: Filter, holds: Sequence[Bought]) -> float:
+    for hold in holds:
+        start = _charged(start, hold)
+    return start.spent_share() if holds else 0.0
+
+
+def _history(start: Filter, holds: Sequence[Bought]) -> tuple[Purchase, ...]:
+    out = []
+    for hold in holds:
+        start = _charged(start, hold)
+        terms = hold.terms
+        out.append(
+            Purchase(
+                time=hold.reserved,
+                source=terms.source,
+                recipient=terms.recipient,
+                purpose=terms.purpose,
+                epsilon=terms.epsilon,
+                delta=terms.delta,
+                spent=start.spent_share(),
+            )
+        )
+    return tuple(out)
+
+
+def _more(spent: Filter, last: Bought) -> int:
+    count = 0
+    try:
+        while count <= MOST_MORE:
+            spent = _charged(spent, last)
+            count += 1
+    except BudgetExhausted:
+        pass
+    return count

@@ -1,0 +1,279 @@
+"""A witness: someone else who remembers how long the ledger was.
+
+An older copy of a ledger is a good ledger of an earlier day, with budget that was since spent; nothing in the
+file can show it. So after every writing transaction the new checkpoints go to a witness, which takes only what
+extends what it took before, and before a ledger is opened it must extend what its witness holds. Use a witness
+that whoever may write to the ledger cannot write to: a file of another account, a command that runs as one, a
+server. Both logs are witnessed, each by itself; the second one's checkpoints never leave the house either.
+
+What a witness is asked is the text of C2SP's tlog-witness: ``old SIZE``, the proof of consistency in base64, one
+hash a line, a blank line, the checkpoint.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import subprocess
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from privsynth.errors import LedgerError, StorageError, UsageError
+from privsynth.ledger.checkpoint import Checkpoint
+from privsynth.ledger.entry import LogName
+from privsynth.ledger.log import LOGS, Session
+from privsynth.ledger.merkle import extends
+
+TIMEOUT = 30.0  # seconds
+MOST = 64 * 1024
+_TRIES = 50
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+WRITTEN = "what was written stays written: ask again, with the same request id, when the witness answers"
+
+
+class Witness(Protocol):
+    """Who remembers the newest checkpoint of each log of one ledger."""
+
+    def head(self, log: LogName) -> str | None:
+        """The newest checkpoint that was taken, as a signed note; None before the first.
+
+        Raises:
+            StorageError: it cannot be asked.
+        """
+        ...
+
+    def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> None:
+        """Take a newer checkpoint, durably; ``proof`` shows that it extends the one of size ``old``, the newest.
+
+        Raises:
+            LedgerError: it does not extend the newest one.
+            StorageError: it cannot be asked, or could not keep it.
+        """
+        ...
+
+
+def show(witness: Witness, reading: Callable[[], AbstractContextManager[Session]]) -> None:
+    """Bring a witness up to what the ledger holds.
+
+    Args:
+        witness: who is asked first what it holds, so that a ledger read later is never shorter by chance.
+        reading: begins a session.
+
+    Raises:
+        LedgerError: the witness holds more than the ledger, or other entries: the ledger was set back or changed.
+        StorageError: the witness does not answer.
+    """
+    for log in LOGS:
+        seen = witness.head(log)
+        for _ in range(_TRIES):
+            with reading() as session:
+                step = _step(session, log, seen)
+            if step is None:
+                break
+            try:
+                witness.accept(log, step[1], old=step[0], proof=step[2])
+                break
+            except LedgerError:
+                before, seen = seen, witness.head(log)
+                if seen == before:
+                    raise
+        else:
+            raise StorageError("the witness is never free", where=f"the {log} log", mend=WRITTEN)
+
+
+def _step(session: Session, log: LogName, seen: str | None) -> tuple[int, str, tuple[bytes, ...]] | None:
+    """What to ask the witness that holds ``seen``: old size, note and proof; None where it holds what there is."""
+    now = session.checkpoint(log)
+    if seen is None:
+        return 0, session.signed(now), ()
+    held = Checkpoint.parse(seen, where="witness")
+    if held.origin != now.origin:
+        raise LedgerError(
+            f"the witness remembers another ledger: {held.origin}, not {now.origin}",
+            where="witness",
+            mend="put the ledger of which it knows back in its place; a new ledger takes a new witness",
+        )
+    Checkpoint.read(seen, origin=now.origin, public=session.public, where="witness")
+    proof = session.consistency(held.size, log) if held.size <= now.size else ()
+    if not extends(now.root, now.size, old_root=held.root, old=held.size, proof=proof):
+        raise LedgerError(
+            f"the ledger was set back or changed: its {log} log has {now.size} entries, and the witness remembers "
+            + (f"{held.size}" if held.size > now.size else f"other entries among the first {held.size}"),
+            where="witness",
+            mend="put the newest file back in its place; if it is lost, `privsynth ledger restore` books the gap",
+        )
+    return None if held.size == now.size else (held.size, session.signed(now), proof)
+
+
+def check_step(held: str | None, note: str, *, old: int, proof: Sequence[bytes]) -> bool:
+    """What every witness must check before it takes ``note``; whether it is new at all.
+
+    Raises:
+        LedgerError: another log, a smaller one, or not an extension of what is held.
+    """
+    after = Checkpoint.parse(note, where="witness")
+    if held is None:
+        fits = old == 0 and not proof
+    else:
+        before = Checkpoint.parse(held, where="witness")
+        same = before.origin == after.origin and old == before.size
+        fits = same and extends(after.root, after.size, old_root=before.root, old=before.size, proof=proof)
+    if not fits:
+        raise LedgerError(
+            "the witness refuses: the checkpoint does not extend the one that it holds",
+            where="witness",
+            mend="if another process wrote meanwhile, ask again; else the ledger was set back or changed",
+        )
+    return held is None or Checkpoint.parse(held).size < after.size
+
+
+def question(note: str, *, old: int, proof: Sequence[bytes]) -> str:
+    """What a witness is asked, as text."""
+    return "".join(f"{line}\n" for line in (f"old {old}", *(b64encode(step).decode() for step in proof), "")) + note
+
+
+def understood_question(text: str) -> tuple[str, int, tuple[bytes, ...]]:
+    """(note, old size, proof) of what :func:`question` wrote.
+
+    Raises:
+        UsageError: something else.
+    """
+    asked, gap, note = text.partition("\n\n")
+    first, *steps = asked.split("\n")
+    word, _, size = first.partition(" ")
+    try:
+        proof = tuple(b64decode(step, validate=True) for step in steps)
+    except ValueError:
+        proof = (b"",)
+    if word != "old" or not gap or not size.isdecimal() or any(len(step) != 32 for step in proof):
+        raise UsageError("not a question to a witness", where="witness", mend="old SIZE, proof, blank line, checkpoint")
+    return note, int(size), proof
+
+
+@dataclass(frozen=True)
+class FileWitness:
+    """A file for each log, of JSON lines that are only ever added: ``path``, and ``path.attempts``.
+
+    Its owner makes both, empty, once. It protects as far as whoever writes to the ledger cannot take lines away
+    again: let another account own it and run :class:`CommandWitness`, or mark it append-only (``chattr +a``).
+    """
+
+    path: Path
+
+    def head(self, log: LogName) -> str | None:
+        """See :meth:`Witness.head`."""
+        with self._opened(log, os.O_RDONLY) as file:
+            return self._last(file)[0]
+
+    def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> None:
+        """See :meth:`Witness.accept`."""
+        with self._opened(log, os.O_RDWR | os.O_APPEND) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            held, torn = self._last(file)
+            if not check_step(held, note, old=old, proof=proof):
+                return
+            line = json.dumps({"checkpoint": note, "old": old, "proof": [step.hex() for step in proof]})
+            try:
+                file.write((("\n" if torn else "") + line + "\n").encode())
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError as fault:
+                raise self._fault(f"the witness's file cannot be written ({fault.strerror})") from None
+
+    def _opened(self, log: LogName, flags: int) -> Any:
+        path = self.path if log == "main" else self.path.with_name(f"{self.path.name}.{log}")
+        try:
+            return os.fdopen(os.open(path, flags | os.O_CLOEXEC), "r+b" if flags & os.O_RDWR else "rb")
+        except OSError as fault:
+            raise StorageError(
+                f"the witness's file cannot be opened ({fault.strerror})",
+                where=str(path),
+                mend=f"its owner makes it once, empty, and lets it be added to: touch {path}",
+            ) from None
+
+    def _last(self, file: Any) -> tuple[str | None, bool]:
+        """The checkpoint of the last whole line, and whether a torn one follows it."""
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 2 * MOST))
+        *lines, rest = file.read().split(b"\n")
+        for line in reversed(lines):
+            try:
+                return str(json.loads(line)["checkpoint"]), bool(rest)
+            except (ValueError, KeyError, TypeError):
+                continue  # a line that was cut off by a crash: what followed it began a new one
+        if size:
+            raise self._fault("the witness's file holds no checkpoint")
+        return None, bool(rest)
+
+    def _fault(self, what: str) -> StorageError:
+        return StorageError(what, where=str(self.path), mend=WRITTEN)
+
+
+@dataclass(frozen=True)
+class CommandWitness:
+    """A command: ``argv head LOG`` prints the note; ``argv accept LOG`` reads the question and ends with 0.
+
+    For example ``sudo -u witness privsynth ledger witness /srv/witness/hospital``.
+    """
+
+    argv: tuple[str, ...]
+
+    def head(self, log: LogName) -> str | None:
+        """See :meth:`Witness.head`."""
+        code, out = self._run("head", log)
+        if code:
+            raise StorageError(f"the witness's command ended with {code}", where=self.argv[0], mend=WRITTEN)
+        return out or None
+
+    def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> None:
+        """See :meth:`Witness.accept`."""
+        code, _ = self._run("accept", log, question(note, old=old, proof=proof))
+        if code:
+            raise LedgerError(
+                f"the witness refuses: its command ended with {code}", where=self.argv[0], mend="see its own messages"
+            )
+
+    def _run(self, verb: str, log: LogName, said: str = "") -> tuple[int, str]:
+        try:
+            ran = subprocess.run(
+                [*self.argv, verb, log], input=said.encode(), stdout=subprocess.PIPE, timeout=TIMEOUT, check=False
+            )
+            return ran.returncode, ran.stdout[:MOST].decode()
+        except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as fault:
+            what = f"the witness's command does not answer ({type(fault).__name__})"
+            raise StorageError(what, where=self.argv[0], mend=WRITTEN) from None
+
+
+def witness_at(url: str) -> Witness:
+    """The witness at ``file:/path``, ``cmd:program argument ...`` or ``https://...``.
+
+    Raises:
+        UsageError: another address, or http to another machine.
+    """
+    from privsynth.ledger.witness_http import HttpWitness
+
+    kind, _, rest = url.partition(":") if isinstance(url, str) else ("", "", "")
+    try:
+        match kind:
+            case "file" if rest and not rest.startswith("//"):
+                return FileWitness(Path(rest).absolute())
+            case "cmd" if argv := tuple(shlex.split(rest)):
+                return CommandWitness(argv)
+            case "https" if urlsplit(url).hostname:
+                return HttpWitness(url)
+            case "http" if urlsplit(url).hostname in _LOOPBACK:
+                return HttpWitness(url)
+    except ValueError:
+        pass
+    raise UsageError(
+        f"witness {url!r} is not the address of one",
+        where="witness",
+        mend="use file:/path, cmd:program arguments, or https://host/path (http on this machine only)",
+    )

@@ -1,0 +1,37 @@
+"""The commitments of a run's subjects, kept beside its ledger, so that `consent impact` knows who was in which fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from privsynth.data.records import Train
+from privsynth.ledger.store import Hold, Ledger
+from privsynth.pipeline.study import Study
+from privsynth.policy.consent.impact import FolderShelf, fit_of
+
+SUFFIX = ".commitments"
+
+
+def shelf_beside(ledger: Path) -> FolderShelf:
+    """The shelf of a ledger that is a file: a folder beside it."""
+    return FolderShelf(ledger.with_name(ledger.name + SUFFIX))
+
+
+def keep_commitments(study: Study, train: Train, *, hold: Hold, ledger: Ledger) -> None:
+    """Keep who is about to be fitted, where the policy says what follows ``on withdrawal``. Called before the fit: a
+    fit of which nobody knows whom it held could never be found again.
+
+    A training that goes on keeps those of its earlier runs too; a hold that was fitted already is left as it is.
+
+    Raises:
+        StorageError: they cannot be written; nothing was fitted.
+    """
+    if study.policy.consent.on_withdrawal is None or hold.transcript() is not None:
+        return
+    key = ledger.coin_key(train.source).key
+    fit = fit_of(train, key=key, hold=hold.id, day=hold.reserved[:10], epsilon=study.recipe.budget.epsilon)
+    shelf = shelf_beside(study.ledger_path)
+    before = shelf.get(hold.id)
+    if before is not None:
+        fit = fit.model_copy(update={"commitments": tuple(sorted({*fit.commitments, *before.commitments}))})
+    shelf.put(fit)

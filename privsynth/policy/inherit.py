@@ -1,0 +1,264 @@
+"""Policies that extend others: a child may only tighten, leaf by leaf, and pins its parent by its hash.
+
+What a child does not state it inherits; what its parent does not state is no limit from there. A looser value is an
+error that names both lines: nothing is clamped in silence, and there are no exceptions. ``id``, ``version`` and
+``owner`` are each file's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path, PurePosixPath
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import pydantic
+
+from privsynth.documents import Document, build, load_yaml
+from privsynth.documents.reading import Place
+from privsynth.errors import PolicyError
+from privsynth.policy.directions import ABSENT, OWN, Keyed
+from privsynth.policy.form import PolicyFile
+from privsynth.policy.leaves import NAMES, fields_of, leaves, section_of
+from privsynth.policy.mends import MENDS
+from privsynth.policy.words import Part
+
+MOST_PARENTS = 4
+_OWN = ("privsynth-policy", "id", "version", "owner", "base", "extends", "tests")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def resolved(document: Document) -> Document:
+    """The values of a policy file with those that it inherits, each with its own file and line.
+
+    Raises:
+        PolicyError: a parent that is not there, not the pinned one, outside the folder, in a circle or too far; or a
+            leaf that is looser than its parent's.
+    """
+    folder = Path(document.path).parent.resolve()
+    return _resolved(document, folder, (Path(document.path).resolve(),))
+
+
+def partial_of(document: Document) -> pydantic.BaseModel:
+    """A file read as a base: every key that it states has the right form; none is demanded.
+
+    Raises:
+        PolicyError: a key that is not known, or a value of the wrong form.
+    """
+    return build(_partial(PolicyFile), document, error=PolicyError, mends=MENDS)
+
+
+def _resolved(document: Document, folder: Path, seen: tuple[Path, ...]) -> Document:
+    if "extends" not in document.data:
+        return document
+    path = _parent(document, folder, seen)
+    parent = load_yaml(path, error=PolicyError, kind="policy")
+    pinned = document.data["extends"]["sha256"]
+    if parent.sha256 != pinned:
+        raise PolicyError(
+            f"{parent.path} is not the parent that was pinned: its SHA-256 is {parent.sha256}",
+            where=document.where("extends", "sha256"),
+            mend="put the pinned parent back; or review what changed (`privsynth policy diff`), and pin the new one",
+        )
+    parent = _resolved(parent, folder, (*seen, path.resolve()))
+    _only_tighter(parent, document)
+    return _Merge(parent, document).document()
+
+
+def _parent(document: Document, folder: Path, seen: tuple[Path, ...]) -> Path:
+    """Where the parent lies."""
+    asked = document.data["extends"]
+    where = document.where("extends")
+    if not isinstance(asked, dict) or set(asked) != {"file", "sha256"}:
+        raise PolicyError("`extends` names a file and its hash", where=where, mend="{file: base.yaml, sha256: ...}")
+    name, pin = asked["file"], asked["sha256"]
+    if not isinstance(pin, str) or not _SHA256.fullmatch(pin):
+        raise PolicyError(
+            "the pin is not a SHA-256",
+            where=document.where("extends", "sha256"),
+            mend="64 lower-case hex digits in quotes: `sha256sum` of the parent's file",
+        )
+    where = document.where("extends", "file")
+    pure = PurePosixPath(name) if isinstance(name, str) and name and "\0" not in name and "\\" not in name else None
+    path = None if pure is None else Path(document.path).parent / pure
+    if pure is None or path is None or pure.is_absolute() or ".." in pure.parts:
+        raise PolicyError("a parent lies in the folder of the policy", where=where, mend="a relative path without ..")
+    real = path.resolve()
+    if not real.is_relative_to(folder):
+        raise PolicyError("the parent's path leads out of the folder", where=where, mend="put it into the folder")
+    if real in seen:
+        circle = " → ".join(p.name for p in (*seen[seen.index(real) :], real))
+        raise PolicyError(f"policies extend each other in a circle: {circle}", where=where, mend="remove one")
+    if len(seen) > MOST_PARENTS:
+        raise PolicyError(f"more than {MOST_PARENTS} parents in a row", where=where, mend="fewer layers")
+    return path
+
+
+def _only_tighter(parent: Document, child: Document) -> None:
+    """Refuse a child that states a looser value. A parent that is a policy by itself means its defaults too, and what
+    its silence means (``public help`` that is not stated is refused) binds the child like a line of it."""
+    whole = parent.data.get("base") is not True
+    file = build(PolicyFile, parent, error=PolicyError, mends=MENDS) if whole else partial_of(parent)
+    above, below = leaves(file), leaves(partial_of(child))
+    for path, leaf in below.items():
+        if any((*path[:depth], NAMES) in below.keys() - above.keys() for depth in range(1, len(path))):
+            continue  # part of a mapping of which the parent says nothing
+        held = above.get(path)
+        value, place = (ABSENT, leaf.place) if held is None else (held.value, held.place)
+        if leaf.direction.order(value, leaf.value) not in ("same", "tighter"):
+            raise PolicyError(
+                f"{leaf.name}: {_told(leaf.value)} is looser than the parent's {_told(value)} at "
+                f"{parent.where(*place)}, and a child may only tighten",
+                where=child.where(*leaf.place),
+                mend=f"at most as loose as {_told(value)}; or leave it out, and it is inherited",
+            )
+
+
+def _told(value: Any) -> str:
+    if value is ABSENT:
+        return "silence"
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
+
+
+# --- a form in which nothing is demanded ------------------------------------------------------------
+
+
+_GENERIC: Mapping[Any, Any] = {Mapping: Mapping, tuple: tuple}  # whose parameters are known at run time only
+
+
+@cache
+def _partial(model: type[pydantic.BaseModel]) -> type[pydantic.BaseModel]:
+    """``model`` with every field optional, its sections too, and no default but None."""
+    found: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        inner = _loosened(info.annotation)
+        annotation: Any = Annotated[(inner | None, *info.metadata)] if info.metadata else inner | None
+        found[name] = (annotation, pydantic.Field(default=None, alias=str(info.alias or name)))
+    return pydantic.create_model(f"Partial{model.__name__}", __base__=Part, **found)
+
+
+def _loosened(annotation: Any) -> Any:
+    """An annotation with the models in it made partial; a mapping's and a list's too."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return _partial(annotation)
+    if origin is Annotated:
+        return Annotated[(_loosened(inner[0]), *inner[1:])]
+    if origin in (Union, UnionType):
+        return Union[tuple(_loosened(part) for part in inner)]  # noqa: UP007 - of parts that are known at run time only
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        return _GENERIC[Mapping][inner[0], _loosened(inner[1])]
+    if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis and section_of(inner[0]) is not None:
+        return _GENERIC[tuple][_loosened(inner[0]), ...]
+    return annotation
+
+
+# --- merging ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Merge:
+    """A parent's values under a child's, with the file and line of each."""
+
+    parent: Document
+    child: Document
+    lines: dict[Place, int] = field(default_factory=dict)
+    files: dict[Place, str] = field(default_factory=dict)
+
+    def document(self) -> Document:
+        """The child with what it inherits."""
+        above = {key: part for key, part in self.parent.data.items() if key not in _OWN}
+        data = self._model(PolicyFile, above, self.child.data, (), (), ())
+        self.lines[()] = 1
+        self.files[()] = self.child.path
+        return replace(self.child, data=data, lines=self.lines, files=self.files)
+
+    def _model(
+        self, model: type[pydantic.BaseModel], above: Any, below: Any, old: Place, new: Place, at: Place
+    ) -> dict[str, Any]:
+        """Merge two mappings that one model describes; ``old`` and ``new`` are their places, ``at`` is the result's."""
+        out: dict[str, Any] = {}
+        known = {f.key: (f, model.model_fields[f.attribute].annotation) for f in fields_of(model)}
+        for key in dict.fromkeys((*above, *below)):
+            if key not in below and key in known and known[key][0].mark == OWN:
+                continue  # each file's own: the reason for asking nobody, where the child says how it asks
+            if key not in below:
+                out[key] = self._take(self.parent, above[key], (*old, key), (*at, key))
+            elif key not in above or key not in known:
+                out[key] = self._take(self.child, below[key], (*new, key), (*at, key))
+            else:
+                found, annotation = known[key]
+                places = (*old, key), (*new, key), (*at, key)
+                out[key] = self._field(found.mark, annotation, above[key], below[key], *places)
+        return out
+
+    def _field(self, mark: Any, annotation: Any, above: Any, below: Any, old: Place, new: Place, at: Place) -> Any:
+        inner = section_of(annotation) if mark is None else _part_of(annotation) if isinstance(mark, Keyed) else None
+        if inner is None:
+            return self._take(self.child, below, new, at)
+        self._note(self.child, new, at)
+        if mark is None:
+            return self._model(inner, above, below, old, new, at)
+        if not mark.by:
+            out: dict[str, Any] = {}
+            for key, part in below.items():
+                places = (*old, key), (*new, key), (*at, key)
+                both = key in above
+                self._note(self.child, places[1], places[2])
+                out[key] = (
+                    self._model(inner, above[key], part, *places) if both else self._take(self.child, part, *places[1:])
+                )
+            return out
+        return self._lines_of(mark.by, inner, above, below, old, new, at)
+
+    def _lines_of(
+        self,
+        by: str,
+        inner: type[pydantic.BaseModel],
+        above: Sequence[Any],
+        below: Sequence[Any],
+        old: Place,
+        new: Place,
+        at: Place,
+    ) -> list[Any]:
+        held = {part[by]: i for i, part in enumerate(above)}
+        out: list[Any] = []
+        for i, part in enumerate(below):
+            where = (*at, len(out))
+            self._note(self.child, (*new, i), where)
+            j = held.pop(part[by], None)
+            out.append(
+                self._take(self.child, part, (*new, i), where)
+                if j is None
+                else self._model(inner, above[j], part, (*old, j), (*new, i), where)
+            )
+        for j in held.values():
+            out.append(self._take(self.parent, above[j], (*old, j), (*at, len(out))))
+        return out
+
+    def _take(self, document: Document, value: Any, place: Place, at: Place) -> Any:
+        """A value as one file has it."""
+        for known in document.lines:
+            if known[: len(place)] == place:
+                self._note(document, known, (*at, *known[len(place) :]))
+        return value
+
+    def _note(self, document: Document, place: Place, at: Place) -> None:
+        if place in document.lines:
+            self.lines[at] = document.lines[place]
+            self.files[at] = document.file_of(place)
+
+
+def _part_of(annotation: Any) -> type[pydantic.BaseModel] | None:
+    """The model of a mapping's values or a list's parts."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return next((found for part in inner if (found := _part_of(part)) is not None), None)
+    if origin is Annotated:
+        return _part_of(inner[0])
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return section_of(inner[1])
+    return section_of(inner[0]) if origin is tuple and inner else None

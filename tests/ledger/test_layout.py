@@ -1,0 +1,162 @@
+"""Ledgers of earlier layouts are brought to the present one once, whole or not at all; later ones are refused."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from privsynth.errors import HoldError, LedgerError
+from privsynth.ledger.entry import Entry, read_chain
+from privsynth.ledger.layout import ADDED, LAYOUT, TABLES
+from privsynth.ledger.sqlite import SqliteTransaction
+from privsynth.ledger.steps import Status
+from privsynth.ledger.store import look_at_ledger
+from tests.ledger.test_state import whole
+from tests.ledger.world import ANALYST, USE, Hands, kinds, lines, opened, policy, recipe
+
+GOLDEN = Path(__file__).parent / "golden" / "format_1.ledger"
+"""Made by the first version: five holds, of which one was approved, one refused, one is in training."""
+
+
+def later() -> Hands:
+    clock = Hands()
+    clock.move(days=3)
+    return clock
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    shutil.copy(GOLDEN, tmp_path / "l.db")
+    return tmp_path
+
+
+def test_an_old_ledger_keeps_every_entry_and_goes_on(old: Path) -> None:
+    before = lines(old), lines(old, "attempts")
+    ledger = opened(old, clock=later())
+    after = lines(old), lines(old, "attempts")
+    assert after[0][:-1] == before[0]
+    assert after[1] == before[1]
+    assert kinds(ledger)[-1] == "key"
+    status = {request: hold.id for request in ("monday", "tuesday", "wednesday", "thursday")
+              if (hold := ledger.find(request)) is not None}  # fmt: skip
+    assert {request: ledger.status(hold) for request, hold in status.items()} == {
+        "monday": Status.APPROVED,
+        "tuesday": Status.REFUSED,
+        "wednesday": Status.OPENED,
+        "thursday": Status.RESERVED,
+    }
+    spent = {(line.over, line.name): line.holds for line in ledger.balances()}
+    assert spent == {("population", "patients"): 5, ("recipient", "university"): 4, ("recipient", "institute"): 1}
+    training = ledger.hold(status["wednesday"])
+    assert training.leased == 40
+    assert training.lease(50) == 41
+    training.deposit(b"weights")
+    with pytest.raises(HoldError, match="trains no more"):
+        training.lease(60)
+    assert ledger.hold(status["monday"]).transcript() == b"noisy counts"
+    assert ledger.attempts("patients") == 2
+    for _ in range(20):
+        ledger.reserve(recipe(0.01), **USE)
+    with ledger.reading() as session:
+        assert session.balance().openers == {"patients": {"q.lee@st-anna.example"}}
+    ledger.verify()
+    with ledger.reading() as session:
+        assert session.balance() == whole(session).balance
+    assert opened(old, clock=later()).id == ledger.id
+
+
+def test_the_sums_are_those_of_the_old_version(old: Path) -> None:
+    from tests.ledger.world import spent
+
+    sums = {line.name: str(spent(line)) for line in opened(old, clock=later()).balances()}
+    assert {name: total[:39] for name, total in sums.items()} == {
+        "patients": "322659165352699944300446532222063560758",
+        "university": "320914685791226340928825862294476964997",
+        "institute": "436119890368400842905167481896648940175",
+    }
+
+
+def test_asking_writes_nothing_and_tells_how_to_migrate(old: Path) -> None:
+    before = (old / "l.db").read_bytes()
+    with pytest.raises(LedgerError, match="layout 1") as caught:
+        look_at_ledger(f"sqlite:///{old / 'l.db'}", policy(), actor=ANALYST)
+    assert "ledger migrate" in caught.value.mend
+    assert (old / "l.db").read_bytes() == before
+    assert [p.name for p in old.iterdir()] == ["l.db"]
+
+
+def flipped(folder: Path) -> None:
+    spoil(folder, "UPDATE entries SET leaf = CAST(replace(leaf, 'university', 'universitx') AS BLOB) WHERE seq = 3")
+
+
+def lost(folder: Path) -> None:
+    spoil(folder, "DELETE FROM transcripts")
+
+
+def spoil(folder: Path, statement: str) -> None:
+    """Change a file of layout 1, leaving its triggers as they were."""
+    with sqlite3.connect(folder / "l.db") as connection:
+        triggers = [sql for sql in TABLES[1] if sql.startswith("CREATE TRIGGER")]
+        for sql in triggers:
+            connection.execute(f"DROP TRIGGER {sql.split()[2]}")
+        connection.execute(statement)
+        for sql in triggers:
+            connection.execute(sql)
+
+
+@pytest.mark.parametrize("harm", [flipped, lost])
+def test_an_old_ledger_that_is_not_whole_stays_as_it_is(old: Path, harm: Callable[[Path], None]) -> None:
+    harm(old)
+    before = (old / "l.db").read_bytes()
+    with pytest.raises(LedgerError):
+        opened(old, clock=later())
+    assert (old / "l.db").read_bytes() == before
+
+
+class Crash(BaseException):
+    """What a power cut looks like from inside."""
+
+
+def test_a_migration_cut_short_leaves_the_old_ledger(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = lines(old)
+
+    def crash(self: SqliteTransaction, entry: Entry) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteTransaction, "add", crash)
+        with pytest.raises(Crash):
+            opened(old, clock=later())
+    assert lines(old) == before
+    assert opened(old, clock=later()).verify().entries == len(before) + 1
+
+
+def test_a_later_layout_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path)
+    with sqlite3.connect(tmp_path / "l.db") as connection:
+        connection.execute(f"PRAGMA user_version = {LAYOUT + 1}")
+        connection.execute("CREATE TABLE novelty (x)")
+    with pytest.raises(LedgerError, match=f"layout {LAYOUT + 1}, of a later version") as caught:
+        opened(tmp_path)
+    assert "later" in caught.value.mend
+
+
+def test_a_later_kind_of_entry_is_refused(tmp_path: Path) -> None:
+    ledger = opened(tmp_path)
+    with pytest.raises(LedgerError, match="later version"), ledger.writing() as session:
+        session.append("novelty", {})
+        session.balance()
+    ledger.verify()
+
+
+def test_the_golden_ledger_is_of_layout_1() -> None:
+    with sqlite3.connect(GOLDEN) as connection:
+        made = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+        rows = connection.execute("SELECT seq, leaf, hash FROM entries ORDER BY seq").fetchall()
+    assert made == set(TABLES[1])
+    assert set(ADDED) == {LAYOUT}
+    assert [entry.kind for entry in read_chain("main", rows)][:3] == ["genesis", "register", "source"]

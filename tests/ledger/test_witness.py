@@ -1,0 +1,410 @@
+"""Witnesses: what was acknowledged cannot be set back, and no hold is given before it was acknowledged."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sqlite3
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from privsynth.errors import LedgerError, StorageError, UsageError
+from privsynth.ledger.checkpoint import Checkpoint
+from privsynth.ledger.entry import LogName
+from privsynth.ledger.steps import Status
+from privsynth.ledger.witness import (
+    CommandWitness,
+    FileWitness,
+    Witness,
+    check_step,
+    question,
+    understood_question,
+    witness_at,
+)
+from privsynth.ledger.witness_http import HttpWitness
+from tests.desk import cli
+from tests.ledger.test_store import python
+from tests.ledger.world import USE, fit, gate, kinds, opened, recipe
+
+COMMAND = """
+import sys
+from pathlib import Path
+
+own = Path(f"{sys.argv[1]}.{sys.argv[3]}.kept")
+held = own.read_text("utf-8") if own.exists() else ""
+if sys.argv[2] == "head":
+    sys.stdout.buffer.write(held.encode())
+else:
+    asked, _, note = sys.stdin.buffer.read().decode().partition("\\n\\n")
+    if asked.split("\\n")[0] != "old " + (held.split("\\n")[1] if held else "0"):
+        sys.exit(9)
+    own.write_text(note, "utf-8")
+"""
+
+
+def files_of(folder: Path) -> FileWitness:
+    """A new file witness."""
+    for name in ("w", "w.attempts"):
+        (folder / name).touch()
+    return FileWitness(folder / "w")
+
+
+class Server(ThreadingHTTPServer):
+    """A witness on loopback, over a file witness."""
+
+    daemon_threads = True
+    own: FileWitness
+    answer: int = 0
+    """Where not 0: the code that it answers whatever it is asked."""
+
+
+class Asked(BaseHTTPRequestHandler):
+    """Answers as a witness does."""
+
+    server: Server
+
+    def do_GET(self) -> None:
+        note = self.server.own.head(self._log())
+        self._say(self.server.answer or (200 if note else 404), note or "")
+
+    def do_POST(self) -> None:
+        text = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        note, old, proof = understood_question(text)
+        try:
+            self.server.own.accept(self._log(), note, old=old, proof=proof)
+            self._say(self.server.answer or 200)
+        except LedgerError:
+            self._say(409)
+
+    def _log(self) -> LogName:
+        return "attempts" if self.path.endswith("attempts") else "main"
+
+    def _say(self, code: int, text: str = "") -> None:
+        self.send_response(code)
+        if 300 <= code < 400:
+            self.send_header("Location", "http://127.0.0.1:9/other")
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    (tmp_path / "there").mkdir()
+    server = Server(("127.0.0.1", 0), Asked)
+    server.own = files_of(tmp_path / "there")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(params=["file", "command", "http"])
+def witness(request: pytest.FixtureRequest, tmp_path: Path) -> Witness:
+    """One of each kind."""
+    match request.param:
+        case "file":
+            return files_of(tmp_path)
+        case "command":
+            return CommandWitness((sys.executable, "-S", "-E", "-c", COMMAND, str(tmp_path / "w")))
+    server: Server = request.getfixturevalue("server")
+    return HttpWitness(f"http://127.0.0.1:{server.server_port}/")
+
+
+def sizes(witness: Witness) -> tuple[int, int]:
+    """How long the witness knows both logs to be."""
+    main, attempts = witness.head("main"), witness.head("attempts")
+    assert main is not None
+    assert attempts is not None
+    return Checkpoint.parse(main).size, Checkpoint.parse(attempts).size
+
+
+def test_each_step_is_acknowledged_and_yesterdays_copy_is_refused(tmp_path: Path, witness: Witness) -> None:
+    ledger = opened(tmp_path, witness=witness)
+    assert sizes(witness) == (3, 1)
+    shutil.copy(tmp_path / "l.db", tmp_path / "yesterday")
+    gate(fit(ledger.reserve(recipe(0.5), **USE)))
+    assert sizes(witness) == (6, 2)
+    shutil.copy(tmp_path / "l.db", tmp_path / "today")
+    shutil.copy(tmp_path / "yesterday", tmp_path / "l.db")
+    before = (tmp_path / "l.db").read_bytes()
+    with pytest.raises(LedgerError, match=r"set back.*3 entries.*remembers 6") as caught:
+        opened(tmp_path, witness=witness)
+    assert caught.value.exit_code == 4
+    assert (tmp_path / "l.db").read_bytes() == before
+    opened(tmp_path).reserve(recipe(1.0), **USE)  # without its witness nobody can tell
+    for _ in range(4):
+        opened(tmp_path).reserve(recipe(0.01), **USE)
+    with pytest.raises(LedgerError, match="other entries among the first 6"):
+        opened(tmp_path, witness=witness)
+    shutil.copy(tmp_path / "today", tmp_path / "l.db")
+    opened(tmp_path, witness=witness).verify()
+
+
+def test_the_second_log_alone_cannot_be_set_back(tmp_path: Path) -> None:
+    """A gate attempt writes nothing into the main log: its witness is the second log's."""
+    witness = files_of(tmp_path)
+    hold = fit(opened(tmp_path, witness=witness).reserve(recipe(0.5), **USE))
+    shutil.copy(tmp_path / "l.db", tmp_path / "before")
+    gate(hold)
+    hold.refuse(["PS-GATE-MEM"])
+    shutil.copy(tmp_path / "before", tmp_path / "l.db")
+    with pytest.raises(LedgerError, match="set back or changed: its attempts log"):
+        opened(tmp_path, witness=witness)
+
+
+def test_the_published_checkpoint_does_not_depend_on_attempts(tmp_path: Path) -> None:
+    witness = files_of(tmp_path)
+    hold = fit(opened(tmp_path, witness=witness).reserve(recipe(0.5), **USE))
+    before = witness.head("main")
+    gate(hold)
+    hold.refuse(["PS-GATE-MEM"])
+    assert witness.head("main") == before
+
+
+def test_a_copy_without_its_wal_is_refused(tmp_path: Path) -> None:
+    """Someone put the file into another journal mode, and copied it while its newest pages lay beside it."""
+    witness = files_of(tmp_path)
+    opened(tmp_path, witness=witness)
+    shutil.copy(tmp_path / "l.db", tmp_path / "copy.db")
+    opened(tmp_path, witness=witness).reserve(recipe(0.5), **USE)
+    keeper = sqlite3.connect(tmp_path / "copy.db")
+    keeper.execute("PRAGMA journal_mode = WAL")
+    keeper.execute("PRAGMA wal_autocheckpoint = 0")
+    keeper.execute("ATTACH ? AS newer", (str(tmp_path / "l.db"),))
+    for table in ("entries", "found"):
+        keeper.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM newer.{table}")
+    keeper.execute("INSERT OR REPLACE INTO cells SELECT * FROM newer.cells")
+    keeper.commit()
+    shutil.copy(tmp_path / "copy.db", tmp_path / "l.db")
+    keeper.close()
+    with pytest.raises(LedgerError, match="set back"):
+        opened(tmp_path, witness=witness)
+    shutil.copy(tmp_path / "copy.db", tmp_path / "l.db")
+    assert kinds(opened(tmp_path, witness=witness))[-1] == "reserve"
+
+
+class Deaf(FileWitness):
+    """Takes nothing any more."""
+
+    def accept(self, log: LogName, note: str, *, old: int, proof: object) -> None:
+        """Never."""
+        raise StorageError("the witness does not answer")
+
+
+def test_no_hold_without_an_acknowledgement_and_what_was_paid_is_found_again(tmp_path: Path) -> None:
+    witness = files_of(tmp_path)
+    opened(tmp_path, witness=witness)
+    deaf = opened(tmp_path)
+    deaf = type(deaf)(deaf.policy, deaf.actor, deaf.id, deaf.store, deaf.seal, deaf.clock, Deaf(witness.path))
+    with pytest.raises(StorageError, match="does not answer"):
+        deaf.reserve(recipe(0.5), **USE, request="monday")
+    with pytest.raises(StorageError, match="does not answer"):
+        deaf.find("monday")
+    with pytest.raises(StorageError, match="does not answer"):
+        deaf.sold(recipe(0.5), **USE, request="monday")
+    assert kinds(deaf).count("reserve") == 1
+    assert sizes(witness) == (3, 1)
+    hold = opened(tmp_path, witness=witness).reserve(recipe(0.5), **USE, request="monday")
+    assert sizes(witness) == (4, 1)
+    assert deaf.balances()[0].holds == 1
+    with pytest.raises(StorageError, match="does not answer"):
+        fit(deaf.hold(hold.id))
+    assert deaf.status(hold.id) is Status.OPENED
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from privsynth.ledger.witness import FileWitness
+from tests.ledger.world import *
+
+class Mortal(FileWitness):
+    def accept(self, *args, **named):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+folder = Path(sys.argv[1])
+ledger = opened(folder)
+type(ledger)(ledger.policy, ledger.actor, ledger.id, ledger.store, ledger.seal, ledger.clock,
+             Mortal(folder / "w")).reserve(recipe(0.5), **USE, request="monday")
+print("given")
+"""
+
+
+def test_a_death_between_commit_and_acknowledgement_spends_and_loses_nothing(tmp_path: Path) -> None:
+    witness = files_of(tmp_path)
+    opened(tmp_path, witness=witness)
+    run = python(KILLED, str(tmp_path))
+    out, err = run.communicate(timeout=120)
+    assert (run.returncode, out) == (-9, ""), err
+    ledger = opened(tmp_path, witness=witness)
+    assert ledger.balances()[0].holds == 1
+    assert ledger.reserve(recipe(0.5), **USE, request="monday").id
+    assert ledger.balances()[0].holds == 1
+
+
+BUSY = """
+import os, sys
+from pathlib import Path
+from privsynth.ledger.witness import FileWitness
+from tests.ledger.world import *
+
+folder = Path(sys.argv[1])
+witness = FileWitness(folder / "w")
+opened(folder, witness=witness).quote(recipe(0.001), **USE)
+children = []
+for _ in range(4):
+    child = os.fork()
+    if child:
+        children.append(child)
+        continue
+    ledger = opened(folder, witness=witness)
+    for _ in range(6):
+        ledger.reserve(recipe(0.001), **USE)
+    os._exit(0)
+print([os.waitpid(child, 0)[1] for child in children])
+"""
+
+
+def test_several_at_once_are_witnessed_in_order(tmp_path: Path) -> None:
+    witness = files_of(tmp_path)
+    run = python(BUSY, str(tmp_path))
+    out, err = run.communicate(timeout=120)
+    assert out == "[0, 0, 0, 0]\n", err
+    lines = (tmp_path / "w").read_text().splitlines()
+    told = [Checkpoint.parse(json.loads(line)["checkpoint"]).size for line in lines]
+    assert told == sorted(set(told))
+    assert sizes(witness)[0] == 3 + 24
+    opened(tmp_path, witness=witness).verify()
+
+
+def test_a_ledger_that_is_gone_or_another_is_refused(tmp_path: Path) -> None:
+    witness = files_of(tmp_path)
+    opened(tmp_path, witness=witness)
+    (tmp_path / "l.db").unlink()
+    with pytest.raises(LedgerError, match="no ledger, but its witness remembers one"):
+        opened(tmp_path, witness=witness)
+    assert not (tmp_path / "l.db").exists()
+    opened(tmp_path)
+    with pytest.raises(LedgerError, match="remembers another ledger"):
+        opened(tmp_path, witness=witness)
+
+
+def test_a_checkpoint_of_another_key_is_refused(tmp_path: Path) -> None:
+    witness = files_of(tmp_path)
+    opened(tmp_path, witness=witness)
+    opened(tmp_path, name="other.db")
+    own = (tmp_path / "w").read_text()
+    with opened(tmp_path).reading() as session:
+        forged = session.checkpoint().sign(opened(tmp_path, name="other.db").seal.key())
+    (tmp_path / "w").write_text(own + json.dumps({"checkpoint": forged}) + "\n")
+    with pytest.raises(LedgerError, match="not signed"):
+        opened(tmp_path, witness=witness)
+
+
+def test_a_file_witness_takes_only_what_extends_and_mends_a_torn_line(tmp_path: Path) -> None:
+    witness = files_of(tmp_path)
+    ledger = opened(tmp_path, witness=witness)
+    old = witness.head("main")
+    assert old is not None
+    ledger.reserve(recipe(0.1), **USE)
+    new = witness.head("main")
+    assert new is not None
+    with ledger.reading() as session:
+        proof = session.consistency(3)
+    before = (tmp_path / "w").read_bytes()
+    for note, at, steps in ((old, 4, ()), (old, 3, ()), (new, 3, proof), (new.replace("4\n", "5\n"), 4, ())):
+        with pytest.raises(LedgerError, match="refuses"):
+            witness.accept("main", note, old=at, proof=steps)
+    witness.accept("main", new, old=4, proof=())  # the same again changes nothing
+    assert (tmp_path / "w").read_bytes() == before
+    (tmp_path / "w").write_bytes(before + before[:60])  # a crash in the middle of a line
+    assert witness.head("main") == new
+    ledger.reserve(recipe(0.1), **USE)
+    assert sizes(witness)[0] == 5
+    ledger.reserve(recipe(0.1), **USE)
+    assert sizes(witness)[0] == 6
+    assert check_step(None, new, old=0, proof=())
+
+
+def test_a_witness_that_is_missing_or_unreadable_shuts_the_ledger(tmp_path: Path, server: Server) -> None:
+    opened(tmp_path)
+    with pytest.raises(StorageError, match="cannot be opened") as caught:
+        opened(tmp_path, witness="file:" + str(tmp_path / "nowhere"))
+    assert "touch" in caught.value.mend
+    (tmp_path / "x").write_text("something else\n")
+    for witness in ("file:" + str(tmp_path / "x"), "cmd:false", "cmd:/no/such/program", "http://127.0.0.1:9/"):
+        with pytest.raises(StorageError, match="witness"):
+            opened(tmp_path, witness=witness)
+    for code in (302, 500):
+        server.answer = code
+        with pytest.raises(StorageError, match=f"answers {code}"):
+            opened(tmp_path, witness=f"http://127.0.0.1:{server.server_port}/")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root may write to every file")
+def test_a_witness_that_takes_nothing_is_told(tmp_path: Path) -> None:
+    witness = files_of(tmp_path)
+    opened(tmp_path, witness=witness)
+    (tmp_path / "w").unlink()
+    (tmp_path / "w").mkdir()
+    with pytest.raises(StorageError, match="cannot be opened"):
+        opened(tmp_path, witness=witness)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "file:", "file://host/x", "cmd:", "cmd:'", "http://example.org/", "ftp://x", "/path", "https://", 7]
+)
+def test_other_addresses_are_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="not the address"):
+        witness_at(url)
+
+
+def test_addresses(tmp_path: Path) -> None:
+    assert witness_at("file:/srv/w") == FileWitness(Path("/srv/w"))
+    assert witness_at("cmd:sudo -u w 'a b'") == CommandWitness(("sudo", "-u", "w", "a b"))
+    assert witness_at("https://w.example/x") == HttpWitness("https://w.example/x")
+    assert witness_at("http://[::1]:8080/x") == HttpWitness("http://[::1]:8080/x")
+
+
+def test_a_question_is_understood() -> None:
+    proof = (bytes(32), b"x" * 32)
+    assert understood_question(question("note\n\n— sig\n", old=7, proof=proof)) == ("note\n\n— sig\n", 7, proof)
+    for text in ("", "old 7\n", "old x\n\nnote", "new 7\n\nnote", "old 7\nAAAA\n\nnote", "old 7\n*\n\nnote"):
+        with pytest.raises(UsageError, match="not a question"):
+            understood_question(text)
+
+
+def test_the_command_line_answers_as_a_witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, asked = files_of(tmp_path), opened(tmp_path)
+    with asked.reading() as session:
+        old, step = session.signed(session.checkpoint()), session.checkpoint().size
+    asked.reserve(recipe(0.1), **USE)
+    with asked.reading() as session:
+        new, proof = session.signed(session.checkpoint()), session.consistency(step)
+
+    def said(verb: str, text: str = "") -> tuple[int, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        answer = cli("ledger", "witness", tmp_path / "w", verb, "main")
+        return answer.code, answer.out
+
+    assert said("head") == (0, "")
+    assert said("accept", question(old, old=0, proof=())) == (0, "")
+    assert said("head") == (0, old)
+    assert said("accept", question(new, old=step, proof=proof[:-1]))[0] == 4
+    assert said("accept", question(new, old=step, proof=proof)) == (0, "")
+    assert kept.head("main") == new
+    assert said("accept", question(old, old=step + 1, proof=()))[0] == 4
+    assert said("accept", "something else")[0] == 2
+    assert said("forget")[0] == 2
