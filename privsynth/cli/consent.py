@@ -128,7 +128,7 @@ def consent_impact(
     Example:  privsynth consent impact policy.yaml --ledger sqlite:///ledger.db --source ehr/encounters
     --actor a.kim@st-anna.example --register consent.csv
     """
-    from privsynth.ledger.store import open_ledger
+    from privsynth.ledger.store import look_at_ledger
     from privsynth.pipeline.withdrawals import shelf_beside
     from privsynth.policy.consent import judge_named
     from privsynth.policy.consent.impact import FEWEST, FolderShelf, gone, impact
@@ -149,7 +149,7 @@ def consent_impact(
             where=str(kept.folder),
             mend="runs keep them where the policy states `on withdrawal`; name another folder with --shelf",
         )
-    key = open_ledger(ledger, loaded, actor=actor).coin_key(source)
+    key = look_at_ledger(ledger, loaded, actor=actor).coin_key(source)
     rung = loaded.consent.rung
     found = impact(kept.fits(key.population), key=key.key, withdrawn=withdrawn, rung=rung)
     told = [

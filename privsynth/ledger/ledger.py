@@ -126,8 +126,10 @@ class Ledger:
         """
         terms = terms_of(recipe, self.policy, purpose=purpose, recipient=recipient, actor=self.actor, consent=consent)
         name = secrets.token_hex(16) if request is None else one_line(request, name="request")
-        if valid_for is not None and valid_for <= timedelta():
-            raise UsageError("a hold that is never valid", where="valid_for", mend="e.g. timedelta(days=30), or None")
+        if valid_for is not None and not timedelta() < valid_for <= timedelta(days=36_525):
+            raise UsageError(
+                "a hold is valid for some time, at most 100 years", where="valid_for", mend="e.g. timedelta(days=30)"
+            )
         with self.writing() as session:
             sold = sell(session, self.policy, recipe, terms, request=name, valid_for=valid_for)
         if isinstance(sold, PrivsynthError):

@@ -95,7 +95,7 @@ def quote(policy: Policy, balance: Balance, terms: Terms, *, today: date) -> Quo
 
     prices = _prices(policy, terms)
     population = balance.sources.get(terms.source)
-    request = _request(balance, terms, today=today)
+    request = request_of(balance, terms, today=today)
     decision = decide(policy, request)
     lines = () if population is None else balance.lines_of(population, terms.recipient)
     quoted = tuple(_after(line, prices) for line in lines)
@@ -134,7 +134,7 @@ def sell(
         return same_terms(before, terms)
     asked = {"request": request, "terms": terms.to_json(), "policy": policy.sha256}
     try:
-        decide(policy, _request(balance, terms, today=session.now.date())).refuse()
+        decide(policy, request_of(balance, terms, today=session.now.date())).refuse()
     except RequestDenied as denied:
         session.append("denied", {**asked, "step": "reserve", "rules": list(denied.rules)}, log="attempts")
         return denied
@@ -181,7 +181,7 @@ def event_of(prices: Prices) -> DpEvent:
     return dpa.ComposedDpEvent([prices.fit, prices.gate])
 
 
-def _request(balance: Balance, terms: Terms, *, today: date) -> Request:
+def request_of(balance: Balance, terms: Terms, *, today: date) -> Request:
     """What the policy is asked, with what the ledger knows of who asks."""
     population = balance.sources.get(terms.source, "")
     opened = terms.actor in balance.openers.get(population, frozenset())

@@ -42,6 +42,30 @@ class Seal:
             place()
         return self.key()
 
+    def first(self, ledger: str) -> SigningKey:
+        """A new key for a ledger of the first form, which had none. Until :meth:`migrated` a mark lies beside it.
+
+        Raises:
+            LedgerError: a key is there that no migration left: it has signed this ledger, which then is not of the
+                first form any more.
+        """
+        if self.path.exists() and not self._mark.exists():
+            raise LedgerError(
+                "a ledger of the first form beside a key: what a key has signed is never of that form",
+                where=ledger,
+                mend="restore the ledger with its owner: this is not the one that the key signed",
+            )
+        self._mark.touch(mode=0o600)
+        return self.made()
+
+    def migrated(self) -> None:
+        """The ledger is of today's form, durably."""
+        self._mark.unlink(missing_ok=True)
+
+    @property
+    def _mark(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.migrating")
+
     @contextmanager
     def drafted(self) -> Iterator[tuple[SigningKey, Callable[[], None]]]:
         """A key for a ledger in the making, and how to bring it to its place; the one that is there, if one is.
@@ -61,6 +85,11 @@ class Seal:
     def _place(self, draft: Path) -> None:
         try:
             os.link(draft, self.path)
+            handle = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
         except FileExistsError:
             raise
         except OSError as fault:

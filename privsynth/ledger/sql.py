@@ -59,7 +59,10 @@ class SqlTransaction(ABC):
 
     def found(self, name: str) -> Sequence[int]:
         """The places that are indexed under ``name``."""
-        return [int(place) for (place,) in self.ask("SELECT seq FROM found WHERE name = ? ORDER BY seq", name)]
+        rows = list(self.ask("SELECT seq FROM found WHERE name = ? ORDER BY seq", name))
+        if not all(isinstance(place, int) for (place,) in rows):
+            raise LedgerError("the index leads to no place", where="the main log", mend=MEND)
+        return [place for (place,) in rows]
 
     def index(self, name: str, place: int) -> None:
         """Index a place."""

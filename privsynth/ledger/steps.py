@@ -192,10 +192,11 @@ def open_gate(session: Session, bought: Bought, policy: Policy) -> int | Request
 
 
 def _denied(session: Session, bought: Bought, policy: Policy) -> RequestDenied | None:
+    from privsynth.ledger.sale import request_of
     from privsynth.policy.decide import decide
 
     try:
-        decide(policy, bought.terms.request(today=session.now.date())).refuse()
+        decide(policy, request_of(session.balance(), bought.terms, today=session.now.date())).refuse()
     except RequestDenied as denied:
         return denied
     return None

@@ -113,7 +113,8 @@ def open_ledger(
         with seal.drafted() as (drafted, place):
             begin = partial(_begin, policy=policy, actor=who, clock=time, key=drafted)
             store.create(begin, place=place)
-    store.migrate(lambda tx: fill(Session(tx, actor=who, clock=time, key=seal.made(), new=True)))
+    store.migrate(lambda tx: fill(Session(tx, actor=who, clock=time, key=seal.first(store.where), new=True)))
+    seal.migrated()
     return enter(store, policy, actor=who, clock=time, seal=seal, witness=watched)
 
 

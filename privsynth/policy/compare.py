@@ -52,6 +52,8 @@ def compare(before: Policy, after: Policy, *, show: bool = True) -> tuple[Change
         if leaf is None or _under_a_name_of_one(path, old, new):
             continue
         order = leaf.direction.order(ABSENT if was is None else was.value, ABSENT if now is None else now.value)
+        if path == ("id",) and before.id != after.id:
+            order = "incomparable"  # another id opens another ledger, of which nothing is spent
         if order == "same":
             continue
         loosens = order in ("looser", "incomparable")

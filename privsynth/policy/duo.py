@@ -42,7 +42,7 @@ TERMS = (
     Term("NMDS", 15, "no general methods research", "modifier"),
     Term("GSO", 16, "genetic studies only", "modifier", attested=True),
     Term("DUM", 17, "data use modifier", "group"),
-    Term("NPUNCU", 18, "not for profit, non commercial use only", "modifier"),
+    Term("NPUNCU", 18, "not for profit, non commercial use only", "modifier", attested=True),
     Term("PUB", 19, "publication required", "modifier", attested=True),
     Term("COL", 20, "collaboration required", "modifier", attested=True),
     Term("IRB", 21, "ethics approval required", "modifier", attested=True),
@@ -54,9 +54,9 @@ TERMS = (
     Term("IS", 28, "institution specific restriction", "modifier", attested=True),
     Term("RTN", 29, "return to database or resource", "modifier", attested=True),
     Term("GRU", 42, "general research use", "permission"),
-    Term("CC", 43, "clinical care use", "modifier"),
+    Term("CC", 43, "clinical care use", "modifier", attested=True),
     Term("NPOA", 44, "population origins or ancestry research prohibited", "modifier"),
-    Term("NPU", 45, "not for profit organisation use only", "modifier"),
+    Term("NPU", 45, "not for profit organisation use only", "modifier", attested=True),
     Term("NCU", 46, "non-commercial use only", "modifier"),
 )
 _BY_CODE = {term.code: term for term in TERMS}

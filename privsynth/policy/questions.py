@@ -12,6 +12,7 @@ from privsynth.policy.asks import Ask, CarryAsk, ConsentAsk, Earlier, GateAsk, H
 from privsynth.policy.consent_asks import EvidenceAsk, RecordAsk, Then, WithdrawnAsk
 from privsynth.policy.consent_rules import Age, seconds
 from privsynth.policy.request import Request
+from privsynth.policy.thresholds import FIGURES, GAPS
 from privsynth.policy.words import Count, Day, Line, Number, Part, Scalar
 
 Figure = Annotated[Number, pydantic.Field(ge=0)]
@@ -78,6 +79,15 @@ class GateForm(Part):
 
     attempt: Count = 1
     figures: Mapping[Line, Figure] = {}
+
+    @pydantic.field_validator("figures")
+    @classmethod
+    def _known(cls, value: Mapping[str, float]) -> Mapping[str, float]:
+        """A figure that no rule reads would say nothing."""
+        for name in value:
+            if name not in FIGURES and not name.startswith(GAPS):
+                raise ValueError(f"{name!r} is no figure of the gate: {', '.join(FIGURES)}, {'..., '.join(GAPS)}...")
+        return value
 
     def ask(self) -> GateAsk:
         """The question."""

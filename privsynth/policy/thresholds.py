@@ -13,6 +13,21 @@ from privsynth.policy.gate_rules import Predicted
 UTILITY, ATTRIBUTE = ("PS-GATE-UTI", "PS-GATE-GAP"), ("PS-GATE-PIA", "PS-GATE-PIG")
 
 
+FIGURES = (
+    "broken rows",
+    "training rows",
+    "held-back marginals",
+    "membership advantage",
+    "utility accuracy",
+    "utility balanced accuracy",
+    "pictures membership advantage",
+    "pictures attribute accuracy",
+    "pictures attribute balanced accuracy",
+)
+GAPS = ("utility gap ", "pictures attribute gap ")
+"""The names of all figures that a gate can ask for; of gaps, with a group after them."""
+
+
 @dataclass(frozen=True)
 class Threshold:
     """One limit of the gate.

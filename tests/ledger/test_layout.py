@@ -160,3 +160,12 @@ def test_the_golden_ledger_is_of_layout_1() -> None:
     assert made == set(TABLES[1])
     assert set(ADDED) == {LAYOUT}
     assert [entry.kind for entry in read_chain("main", rows)][:3] == ["genesis", "register", "source"]
+
+
+def test_a_log_of_the_old_form_beside_a_key_is_not_signed(old: Path, tmp_path: Path) -> None:
+    """Who may write the database but has no key would else have whatever they write signed."""
+    opened(old, clock=later())
+    shutil.copy(GOLDEN, tmp_path / "l.db")
+    with pytest.raises(LedgerError, match="first form beside a key"):
+        opened(old, clock=later())
+    assert not list(tmp_path.glob("*.migrating"))

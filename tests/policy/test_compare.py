@@ -142,3 +142,10 @@ def test_verdicts_never_disagree_with_answers() -> None:
     assert seen.counts["pairs looser"] > 3 and seen.counts["pairs not looser"] > 3
     assert seen.counts["denied → allowed (looser)"] > 10
     assert seen.counts["denied → allowed (not looser)"] == 0
+
+
+def test_another_id_is_no_small_change(edited: Edit) -> None:
+    """It opens another ledger, of which nothing is spent."""
+    one, other = edited(), edited(("id: st-anna/encounters-research", "id: st-anna/encounters-again"))
+    [change] = compare(one, other)
+    assert change.leaf.path == ("id",) and change.loosens

@@ -102,7 +102,7 @@ def test_every_term_can_be_used_or_is_a_group() -> None:
 
 def test_what_a_person_attests() -> None:
     codes = ["GRU", "IRB", "GS:DE", "NPU", "PUB", "CC"]
-    assert to_attest(codes) == ("IRB", "GS:DE", "PUB")
+    assert to_attest(codes) == ("IRB", "GS:DE", "NPU", "PUB", "CC")
 
 
 # --- in a policy ---------------------------------------------------------------------------------
@@ -167,7 +167,8 @@ def test_attestation(edited: Edit, tmp_path: object) -> None:
         ({}, False),
         ({"GS": "x"}, False),
         ({"GS:DE": " "}, False),
-        ({"GS:DE": "Kim, 3 May"}, True),
+        ({"GS:DE": "Kim, 3 May"}, False),
+        ({"GS:DE": "Kim, 3 May", "NPU": "Kim, 3 May: a public body"}, True),
     ):
         if allowed:
             granted = filter_consent(records, policy, register=register, attest=attest, now=NOW, **USE)

@@ -193,3 +193,8 @@ def test_every_verdict_of_every_question_is_whole(policies: Path) -> None:
                 assert isinstance(verdict, RuleVerdict)
                 assert all((verdict.id, verdict.what, verdict.limit, verdict.mend))
                 assert verdict.where.rpartition(":")[2].isdigit()
+
+
+def test_a_figure_that_no_rule_reads_is_refused(written: Any) -> None:
+    with pytest.raises(PolicyError, match="no figure of the gate"):
+        written("cases:\n  misspelt: {gate: {figures: {trainnig rows: 0}}, expect: allow}\n")

@@ -148,6 +148,7 @@ def judge(said: list[Said], ask: Ask, basis: frozenset[str]) -> Judgement:
         for one in spoken
         for state, time in one.events
         if state == "given" and time <= ask.now and _holds(one, ask.now) and _lawful(one, basis)
+        if one.receipt is not None and ask.purpose in one.receipt.purposes  # a grant names its purpose
     ]
     if against and not (given and max(given) > max(against)[0]):
         return _AGAINST[max(against)[1]]
@@ -165,7 +166,8 @@ _AGAINST: Mapping[str, Judgement] = {
 
 
 def _about(receipt: Receipt, ask: Ask) -> bool:
-    return ask.purpose in receipt.purposes and (ask.recipient in receipt.recipients or ANY in receipt.recipients)
+    named = ask.purpose in receipt.purposes or ANY in receipt.purposes
+    return named and (ask.recipient in receipt.recipients or ANY in receipt.recipients)
 
 
 def _holds(one: Said, now: datetime) -> bool:

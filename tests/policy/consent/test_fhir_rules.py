@@ -369,7 +369,8 @@ OLD = "2025-03-01T10:00:00Z"
         # withdrawn, and renewed
         ([r4(), r4(status="inactive", dateTime="2026-03-01")], R.WITHDRAWN),
         ([r4(), r4(status="inactive", dateTime="2026-01-10T08:00:00Z")], R.WITHDRAWN),
-        ([r4(), r4(status="inactive", dateTime=OLD)], None),
+        ([r4(), r4(status="inactive", dateTime=OLD)], R.WITHDRAWN),  # when it was given is not when it ended
+        ([r4(), r4(status="inactive", dateTime=OLD, meta={"lastUpdated": OLD})], None),
         ([r4(), r4(status="inactive", dateTime=OLD, meta={"lastUpdated": "2026-05-01T00:00:00Z"})], R.WITHDRAWN),
         ([r4(), edited(r4(status="inactive"), put("dateTime", None))], R.WITHDRAWN),
         ([r4(), r4(status="rejected", dateTime="2026-03-01")], R.WITHDRAWN),

@@ -177,9 +177,12 @@ _SHAPELESS = frozenset({Reason.UNTYPED_PROVISION})
 
 
 def _end(record: Record) -> When | None:
-    """When an ended record ended at the latest that it tells; None where it tells nothing that can be read."""
+    """When an ended record ended at the latest that it tells; None where it does not tell. When it was given
+    (``dateTime``) is not when it ended."""
+    if record.updated is None or not record.dated_readable:
+        return None
     known = [when for when in (record.dated, record.updated) if when is not None]
-    return max(known, key=lambda when: when.ends.late) if known and record.dated_readable else None
+    return max(known, key=lambda when: when.ends.late)
 
 
 def _in_force(record: Record, now: dt.datetime) -> tuple[Reason, Match] | None:
