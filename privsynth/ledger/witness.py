@@ -161,9 +161,8 @@ def understood_question(text: str) -> tuple[str, int, tuple[bytes, ...]]:
 class FileWitness:
     """A file for each log, of JSON lines that are only ever added: ``path``, and ``path.attempts``.
 
-    Its owner makes both, empty, once. It protects as far as whoever writes to the ledger cannot write to it by other
-    ways: let another account own it and run :class:`CommandWitness`. That a file can only be added to (``chattr +a``)
-    is not enough: who may add older lines again could make it forget.
+    Its owner makes both, empty, once. It protects as far as whoever writes to the ledger cannot take lines away
+    again: let another account own it and run :class:`CommandWitness`, or mark it append-only (``chattr +a``).
     """
 
     path: Path
@@ -200,19 +199,15 @@ class FileWitness:
             ) from None
 
     def _last(self, file: Any) -> tuple[str | None, bool]:
-        """The newest checkpoint among the last whole lines, and whether a torn one follows them."""
+        """The checkpoint of the last whole line, and whether a torn one follows it."""
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 2 * MOST))
         *lines, rest = file.read().split(b"\n")
-        found: list[tuple[int, int, str]] = []
-        for place, line in enumerate(lines):
+        for line in reversed(lines):
             try:
-                note = str(json.loads(line)["checkpoint"])
-                found.append((int(note.split("\n")[1]), place, note))
-            except (ValueError, KeyError, TypeError, IndexError):
+                return str(json.loads(line)["checkpoint"]), bool(rest)
+            except (ValueError, KeyError, TypeError):
                 continue  # a line that was cut off by a crash: what followed it began a new one
-        if found:
-            return max(found)[2], bool(rest)
         if size:
             raise self._fault("the witness's file holds no checkpoint")
         return None, bool(rest)
