@@ -34,7 +34,6 @@ from benchmarks.records import Record, keep
 from privsynth.errors import BudgetExhausted, HoldError
 from privsynth.ledger.entry import Entry
 from privsynth.ledger.ledger import Ledger
-from privsynth.ledger.sale import event_of
 from privsynth.ledger.store import open_ledger
 from privsynth.privacy.accountant import mu_squared, share_out
 from privsynth.privacy.budget import Budget
@@ -116,7 +115,7 @@ def fresh() -> GdpFilter:
 def pays_for(epsilon: float) -> int:
     """How many holds at this price that line pays for, from the exact cost of one."""
     prices, line = share_out(Budget(epsilon, DELTA), gate_share=policy().gate.budget.share), fresh()
-    one = line.charge(event_of(prices), delta=prices.delta_own)
+    one = line.charge(prices.event, delta=prices.delta_own)
     by_delta = [int(Fraction(line.delta_a) // one.spent_delta)] if one.spent_delta else []
     return min(int(line.cap // one.spent), *by_delta, sys.maxsize)
 

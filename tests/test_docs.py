@@ -31,7 +31,6 @@ from privsynth.generators.marginals.workload import (
     TARGET_WEIGHT,
     Workload,
 )
-from privsynth.ledger.sale import event_of
 from privsynth.pipeline.study import StudyFile
 from privsynth.pipeline.study_generator import MarginalsSpec, WorkloadSpec
 from privsynth.policy.document import load_policy
@@ -273,9 +272,9 @@ def test_how_many_releases_a_budget_pays_for() -> None:
         line = next(x for x in policy.privacy.budget if x.over == over)
         left: Filter = make_filter("gdp", epsilon=line.epsilon, delta=line.delta)
         for spent in range(most):
-            left = left.charge(event_of(prices), delta=prices.delta_own)
+            left = left.charge(prices.event, delta=prices.delta_own)
             assert spent or f"{left.spent_share():.1%}" == share
-        assert not left.admits(event_of(prices), delta=prices.delta_own)
+        assert not left.admits(prices.event, delta=prices.delta_own)
 
 
 def test_what_a_contribution_bound_costs() -> None:

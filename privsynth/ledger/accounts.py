@@ -8,7 +8,6 @@ from typing import Any
 
 from privsynth.errors import BudgetExhausted
 from privsynth.ledger.ledger import Ledger
-from privsynth.ledger.log import Session
 from privsynth.ledger.record import Bought, Over, bought_of
 from privsynth.privacy.events import decode
 from privsynth.privacy.filters import Filter
@@ -100,11 +99,11 @@ class Account:
 def accounts(ledger: Ledger) -> tuple[Account, ...]:
     """Every budget line of a ledger with its history, the population's before its recipients'. Reads the whole log."""
     with ledger.reading() as session:
-        sold = [bought_of(entry) for entry in session.main if entry.kind == "reserve"]
-        balance = session.balance()
-        open_ = {hold.id for hold in sold if not _has_model(session, hold)}
+        entries, balance = session.main, session.balance()
         lines = balance.lines(recipients=ledger.policy.recipients)
         fresh = {(line.population, line.over): balance.populations[line.population].fresh(line.over) for line in lines}
+    sold = [bought_of(entry) for entry in entries if entry.kind == "reserve"]
+    open_ = {hold.id for hold in sold} - {entry.body["hold"] for entry in entries if entry.kind == "measured"}
     found = []
     for line in lines:
         mine = [hold for hold in sold if hold.population == line.population]
@@ -126,10 +125,6 @@ def accounts(ledger: Ledger) -> tuple[Account, ...]:
             )
         )
     return tuple(found)
-
-
-def _has_model(session: Session, hold: Bought) -> bool:
-    return any(entry.kind == "measured" for entry in session.of_hold(hold.id))
 
 
 def _sources(holds: Sequence[Bought]) -> list[str]:

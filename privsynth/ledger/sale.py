@@ -23,8 +23,6 @@ from privsynth.ledger.terms import Terms
 from privsynth.privacy.events import encode
 
 if TYPE_CHECKING:
-    from dp_accounting import DpEvent
-
     from privsynth.policy.decide import Decision
     from privsynth.policy.document import Policy
     from privsynth.policy.nearest import Nearest
@@ -163,7 +161,7 @@ def sell(
             "delta noise": prices.delta_noise,
             "delta open": prices.delta_open,
             "delta steps": prices.delta_steps,
-            "event": encode(event_of(prices)),
+            "event": encode(prices.event),
             "first of population": not lines[0].holds,
             "chosen after report": _read_before_asking(policy, balance, population, terms.actor),
             "accountant": accountant_version(),
@@ -172,13 +170,6 @@ def sell(
     )
     session.balance()
     return bought_of(sold)
-
-
-def event_of(prices: Prices) -> DpEvent:
-    """Fit, then gate: the one event that a hold charges."""
-    import dp_accounting as dpa
-
-    return dpa.ComposedDpEvent([prices.fit, prices.gate])
 
 
 def request_of(balance: Balance, terms: Terms, *, today: date) -> Request:
@@ -195,13 +186,13 @@ def _prices(policy: Policy, terms: Terms) -> Prices:
 
 
 def _admits(line: Line, prices: Prices) -> bool:
-    return line.filter.admits(event_of(prices), delta=prices.delta_own)
+    return line.filter.admits(prices.event, delta=prices.delta_own)
 
 
 def _after(line: Line, prices: Prices) -> QuoteLine:
     after: float | None = None
     if _admits(line, prices):
-        after = line.filter.charge(event_of(prices), delta=prices.delta_own).spent_share()
+        after = line.filter.charge(prices.event, delta=prices.delta_own).spent_share()
     return QuoteLine(
         over=line.over,
         name=line.name,

@@ -23,7 +23,6 @@ from benchmarks.ledger import (
     requests_of,
 )
 from privsynth.ledger.entry import Entry, follow
-from privsynth.ledger.sale import event_of
 from privsynth.privacy.accountant import share_out
 from privsynth.privacy.budget import Budget
 from privsynth.privacy.events import encode
@@ -63,7 +62,7 @@ def test_the_budget_pays_for_all_but_the_last_few() -> None:
 def log(*, holds: int, fits: tuple[int, ...] = (0,)) -> list[Entry]:
     """A main log that sold so many holds at the contest's price, with fits of the holds of these numbers."""
     prices = share_out(Budget(price_for(SOME.reservations), 1e-12), gate_share=policy().gate.budget.share)
-    body = {"event": encode(event_of(prices)), "delta noise": prices.delta_noise, "delta open": 0.0, "delta steps": 0.0}
+    body = {"event": encode(prices.event), "delta noise": prices.delta_noise, "delta open": 0.0, "delta steps": 0.0}
     bodies = [("reserve", {**body, "hold": f"h{n}", "request": name}) for n, name in enumerate(requests_of(SOME))]
     fitted: list[tuple[str, dict[str, Any]]] = [("fit", {"hold": f"h{number}"}) for number in fits]
     entries: list[Entry] = []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from privsynth.data.schema import parse_schema
 from privsynth.errors import BudgetError, BudgetExhausted, HoldError, LedgerError, RequestDenied, UsageError
 from privsynth.ledger.ledger import Ledger, quote_unopened
-from privsynth.ledger.sale import event_of, largest
+from privsynth.ledger.sale import largest
 from privsynth.privacy.accountant import Prices, mu_squared, share_out
 from privsynth.privacy.filters import make_filter
 from tests.ledger.world import (
@@ -48,7 +48,7 @@ def test_a_hold_says_what_it_was_bought_for(ledger: Ledger, clock: Hands) -> Non
     assert hold.reserved == "2026-11-21T13:00:00.000000+00:00"
     assert len(hold.id) == 32
     assert hold.prices == share_out(recipe(1.0).budget, gate_share=0.15)
-    assert mu_squared(event_of(hold.prices)) <= Fraction(hold.prices.mu) ** 2
+    assert mu_squared(hold.prices.event) <= Fraction(hold.prices.mu) ** 2
     with ledger.reading() as session:
         body = session.main[-1].body
     assert body["terms"]["recipe"] == hold.recipe
@@ -225,8 +225,8 @@ def test_the_filter_grants_exactly_up_to_its_cap(tmp_path: Path) -> None:
     ledger = opened(tmp_path, policy(("epsilon: 3.0, delta: 2e-8", "epsilon: 6.0, delta: 2e-8")))
     prices = share_out(recipe(2.0).budget, gate_share=0.15)
     by_hand = make_filter("gdp", epsilon=6.0, delta=2e-8)
-    while by_hand.admits(event_of(prices), delta=prices.delta_own):
-        by_hand = by_hand.charge(event_of(prices), delta=prices.delta_own)
+    while by_hand.admits(prices.event, delta=prices.delta_own):
+        by_hand = by_hand.charge(prices.event, delta=prices.delta_own)
         ledger.reserve(recipe(2.0), **USE)
     with pytest.raises(BudgetExhausted):
         ledger.reserve(recipe(2.0), **USE)

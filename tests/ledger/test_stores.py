@@ -15,7 +15,6 @@ from privsynth.errors import LedgerError, PrivsynthError, StorageError
 from privsynth.ledger.entry import Entry, follow, read_chain
 from privsynth.ledger.ledger import Ledger
 from privsynth.ledger.log import SHELVES, Store, Transaction
-from privsynth.ledger.sale import event_of
 from privsynth.privacy.accountant import share_out
 from privsynth.privacy.filters import GdpFilter
 from tests.ledger.anywhere import PROCESSES, contest, opened_at
@@ -242,8 +241,8 @@ def test_four_processes_buy_exactly_what_the_cap_pays_for(url: str, key: Path) -
     granted = [hold for _, _, *holds in answers for hold in holds]
     prices, by_hand = share_out(recipe(0.7).budget, gate_share=0.15), GdpFilter(3.0, 2e-8, 2e-10)
     exactly = 0
-    while by_hand.admits(event_of(prices), delta=prices.delta_own):
-        by_hand, exactly = by_hand.charge(event_of(prices), delta=prices.delta_own), exactly + 1
+    while by_hand.admits(prices.event, delta=prices.delta_own):
+        by_hand, exactly = by_hand.charge(prices.event, delta=prices.delta_own), exactly + 1
     ledger = opened_at(url, key)
     ledger.verify()
     assert len(granted) == len(set(granted)) == exactly > PROCESSES
