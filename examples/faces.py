@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pictures
+from asked import folder_asked
 
 from privsynth.errors import PrivsynthError
 
@@ -28,7 +29,7 @@ SIGNED = 0.97
 
 def main() -> None:
     """Lay out, then release."""
-    folder = pictures.folder_asked()
+    folder = folder_asked(__doc__ or "")
     if FACES.exists():
         faces = pd.read_parquet(FACES)
         faces.to_parquet(folder / "faces.parquet", index=False)

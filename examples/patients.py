@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from asked import folder_asked
 
 import privsynth as ps
 from privsynth.errors import PrivsynthError
@@ -77,10 +77,7 @@ out: release/
 
 def main() -> None:
     """Make up a hospital, then release from it."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="privsynth-"))
-    if folder.exists() and any(folder.iterdir()):
-        sys.exit(f"{folder} is not empty: name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder_asked(__doc__ or "")
     make_up(folder)
     release(folder)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +26,6 @@ SHARED = HERE.parents[1] / "shared" / "data"
 GAP, ACROSS = 2, 16
 
 Pixels = npt.NDArray[np.uint8]
-
-
-def folder_asked() -> Path:
-    """The folder that the command line names: new or empty; a temporary one where it names none."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="privsynth-"))
-    if folder.exists() and any(folder.iterdir()):
-        sys.exit(f"{folder} is not empty: name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def lay_out(name: str, folder: Path) -> Study:

@@ -15,6 +15,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pictures
+from asked import folder_asked
 
 from privsynth.errors import PrivsynthError
 
@@ -23,7 +24,7 @@ XRAYS = pictures.SHARED / "pneumoniamnist" / "pneumoniamnist.npz"
 
 def main() -> None:
     """Lay out, then release."""
-    folder = pictures.folder_asked()
+    folder = folder_asked(__doc__ or "")
     if XRAYS.exists():
         xrays().to_parquet(folder / "xrays.parquet", index=False)
         pictures.release(pictures.lay_out("xrays", folder), "pneumonia")

@@ -101,3 +101,19 @@ def test_pictures(script: str, tmp_path: Path) -> None:
     for sheet in (folder / "sheet.png", found.folder / "pictures.png"):
         assert sheet.stat().st_size > 1000
     assert planned(folder / "study.yaml")["allowed"]
+
+
+@pytest.mark.parametrize("script", ["patients.py", "fraud.py", "xrays.py", "faces.py"])
+def test_help_teaches_and_makes_nothing(script: str, tmp_path: Path) -> None:
+    (tmp_path / "cwd").mkdir()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / script), "--help"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=tmp_path / "cwd",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "FOLDER" in done.stdout
+    assert not list((tmp_path / "cwd").iterdir())
