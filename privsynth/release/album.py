@@ -2,7 +2,7 @@
 
 A zip file and no tree: 100,000 files would each be synced, listed and hashed; packed they are one file that every
 system unpacks beside the table. Members are stored, with fixed times and rights: the same rows give the same bytes.
-A PNG file carries one text, that it is synthetic, and no other metadata.
+A PNG file says that it is synthetic, in words and in XMP, and carries no other metadata.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from privsynth.data.pictures import Pictures, Pixels, shape_of
 from privsynth.errors import MissingExtra, ModelError
 from privsynth.release.archive import TIME, pictures_told
 from privsynth.release.manifest import check_names
+from privsynth.release.png import KEYWORD, SOURCE, XMP
 from privsynth.release.predicate import PictureFile
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from privsynth.data.records import Synthetic
     from privsynth.data.schema import Schema
 
-SOURCE = ("Source", "synthetic, privsynth")
 ACROSS, DOWN = 12, 8
 """Pictures of the sheet, at most."""
 CELL, LARGEST = 96, 256
@@ -106,6 +106,7 @@ def png(pixels: Pixels) -> bytes:
         raise MissingExtra("pictures need Pillow", mend="pip install 'privsynth[images]'") from None
     said, sink = PngInfo(), io.BytesIO()
     said.add_text(*SOURCE)
+    said.add_itxt(KEYWORD, XMP)
     Image.fromarray(np.ascontiguousarray(pixels)).save(sink, "PNG", pnginfo=said)
     return sink.getvalue()
 

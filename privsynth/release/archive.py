@@ -13,6 +13,7 @@ from typing import Any
 from privsynth.data.album import archive_of
 from privsynth.errors import BundleError
 from privsynth.release.manifest import check_names
+from privsynth.release.png import CHANNELS, check_png
 from privsynth.release.predicate import CSV, PictureFile
 
 TIME = (1980, 1, 1, 0, 0, 0)
@@ -64,7 +65,7 @@ def check_archives(root: Path, told: tuple[PictureFile, ...], *, rows: int) -> N
         check_names(["table.csv", "table.parquet", *wanted], where=where)
         if len(wanted) != file.pictures:
             raise BundleError("the table names another number of pictures", where=where, mend=_ASK)
-        _check_members(root / file.file, wanted)
+        _check_members(root / file.file, wanted, file)
 
 
 def _named(path: Path, columns: list[str], *, rows: int) -> dict[str, list[str]]:
@@ -86,8 +87,11 @@ def _named(path: Path, columns: list[str], *, rows: int) -> dict[str, list[str]]
     return out
 
 
-def _check_members(path: Path, wanted: list[str]) -> None:
-    """Whether the file is these members in this order, stored one behind the other, and nothing else."""
+def _check_members(path: Path, wanted: list[str], told: PictureFile) -> None:
+    """Whether the file is these members in this order, stored one behind the other, and nothing else; and each of them
+    a picture as told. Memory: one picture at a time."""
+    width, height = told.size
+    most = 4096 + 2 * CHANNELS[told.mode] * (width + 1) * (height + 1)
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as raw:
             members, end = archive.infolist(), archive.start_dir
@@ -98,7 +102,14 @@ def _check_members(path: Path, wanted: list[str]) -> None:
                 member.extra, member.extract_version = b"", _VERSION  # a far place changes the directory alone
                 head = member.FileHeader(zip64=False)
                 raw.seek(at)
-                whole = whole and raw.read(len(head)) == head
+                whole = whole and raw.read(len(head)) == head and member.file_size <= most
+                if whole:
+                    check_png(
+                        raw.read(member.file_size),
+                        size=(width, height),
+                        mode=told.mode,
+                        where=f"{path}: {member.filename}",
+                    )
                 at += len(head) + member.file_size
             raw.seek(-_END, os.SEEK_END)
             whole = whole and at == end and raw.read(4) == b"PK\x05\x06"

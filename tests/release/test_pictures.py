@@ -129,13 +129,16 @@ def test_an_unpacked_bundle_reads_back(world: Any, bundle: Path, tmp_path: Path,
 
 def test_a_picture_says_that_it_is_synthetic_and_nothing_else(world: Any, bundle: Path) -> None:
     for raw in (member((bundle / ZIPS[0]).read_bytes(), "scan/07.png"), (bundle / SHEET).read_bytes()):
-        assert Image.open(io.BytesIO(raw)).info == {"Source": "synthetic, privsynth"}
+        seen = Image.open(io.BytesIO(raw)).info
+        assert seen.pop("Source") == "synthetic, privsynth"
+        assert "digitalsourcetype/trainedAlgorithmicMedia" in seen.pop("XML:com.adobe.xmp")
+        assert set(seen) <= {"xmp"}
         at, chunks = 8, []
         while at < len(raw):
             (size,) = struct.unpack(">I", raw[at : at + 4])
             chunks.append(raw[at + 4 : at + 8])
             at += 12 + size
-        assert sorted(set(chunks)) == [b"IDAT", b"IEND", b"IHDR", b"tEXt"] and chunks.count(b"tEXt") == 1
+        assert sorted(set(chunks)) == [b"IDAT", b"IEND", b"IHDR", b"iTXt", b"tEXt"] and chunks.count(b"tEXt") == 1
 
 
 def test_the_same_rows_are_the_same_bytes(world: Any) -> None:
