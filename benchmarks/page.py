@@ -91,6 +91,34 @@ on one core. tvd and AUC as above, of the drawn rows; seconds of the fit with al
 said before it spent that noise would drown it; `autoregressive-drowned` is the same one fitted all the same. The
 epsilon of mostlyai-engine is its own statement, and it had minutes.
 """
+DIFFUSION = """\
+## Noisy steps, beside their own warm-up
+
+`python -m benchmarks.bench_diffusion`, on a CPU: ImageDiffusion's small network in the waves of the statistics, before
+and after its steps of DP-SGD. Accuracy as above, of 10,000 drawn pictures; `frechet` and `coverage` beside 5,000 test
+pictures; `loss`: the network's own on test pictures. The network is no default on a CPU: statistics with the whole
+budget are above it.
+"""
+LEDGER = """\
+## The ledger, under contention
+
+`python -m benchmarks.ledger`: 8 processes buy from one budget that pays for all but the last of 10,000 requests, and
+each is killed (SIGKILL) at random and started again. `reservations`: holds sold; `overspent`: sold beyond the cap;
+`lost`: entries that were acknowledged and are not in the log; `used_twice`: holds fitted twice; requests answered
+`per_second`. What is asserted of a server: docs/postgres.md.
+"""
+ADVERSARIES = """\
+## Adversaries of the filters
+
+`python -m benchmarks.bench_adversaries`: the δ that the best two-step strategy found reaches, over the cap's: above 1
+the cap is broken. `gdp` and `rdp auto` are the rules of the ledger, `tight conversion` is the second with the tightest
+conversion known: of these the upper ends of brackets, narrower than a thousandth. What a ledger must not do, the lower
+ends: `natural` compares the privacy loss of the past with the cap, the others do not split δ over orders. Why:
+docs/proofs/filters.md.
+"""
+OF_STAGES = ("accuracy", "frechet", "coverage", "loss", "fit")
+OF_LEDGER = ("reservations", "overspent", "lost", "used_twice", "per_second")
+REACHED = ("delta reached over the cap",)
 SHOWN = (
     "accuracy",
     "accuracy_sex",
@@ -128,6 +156,15 @@ def written() -> str:
         parts.append(AUTOREGRESSIVE)
         for data in dict.fromkeys(f.data for f in rows):
             parts.append(f"### {data}, from the file\n\n{_systems([f for f in rows if f.data == data], OF_ROWS)}")
+    for name, text, shown in (
+        ("diffusion", DIFFUSION, OF_STAGES),
+        ("ledger", LEDGER, OF_LEDGER),
+        ("adversaries", ADVERSARIES, REACHED),
+    ):
+        if found := figures(name):
+            parts.append(text)
+            for data in dict.fromkeys(f.data for f in found):
+                parts.append(f"### {data}\n\n{_systems([f for f in found if f.data == data], shown)}")
     for name, title, command in (
         ("sampling", "Sampling", "python -m benchmarks.bench_sampling"),
         ("columns", "Columns as they are", "python -m benchmarks.bench_columns"),

@@ -1,8 +1,9 @@
 """Random pairs of policies and random requests: does what ``compare`` says of a pair ever disagree with the answers?
 
-A pair is a shipped policy (or one with FHIR records) and the same with some leaves loosened, tightened, added or left
-out. Where ``compare`` finds nothing looser, no request that the first denies may be allowed by the second; and the
-second, written as a child of the first, must load. Where it finds something, a child that states it must be refused.
+A pair is a shipped policy (or one with FHIR records, or with receipts and a pace) and the same with some leaves
+loosened, tightened, added or left out, or with another owner, who may then not approve. Where ``compare`` finds nothing
+looser, no request that the first denies may be allowed by the second; and the second, written as a child of the first,
+must load. Where it finds something, a child that states it must be refused.
 ``python -m benchmarks.policy_pairs 100000``.
 
 The evidence of consent that a request brings is what the policy at hand asks for, or none: that two policies ask for
@@ -11,6 +12,7 @@ evidence in different forms makes neither looser.
 
 from __future__ import annotations
 
+import base64
 import copy
 import datetime as dt
 import json
@@ -18,21 +20,25 @@ import random
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
 from privsynth.documents import sha256
 from privsynth.errors import PolicyError
+from privsynth.policy.approval_asks import ChangeAsk, SignedAsk
 from privsynth.policy.asks import Ask, CarryAsk, ConsentAsk, Earlier, GateAsk, HoldAsk, KeepAsk, ReportAsk, answer
 from privsynth.policy.compare import Change, compare
-from privsynth.policy.consent_asks import EvidenceAsk, RecordAsk, Then, WithdrawnAsk
+from privsynth.policy.consent_asks import EvidenceAsk, ReceiptAsk, RecordAsk, SubjectAsk, Then, WithdrawnAsk
 from privsynth.policy.consent_rules import Within
 from privsynth.policy.directions import ABSENT, Choice, Ladder, Limit, Members
 from privsynth.policy.document import Policy, load_policy, policy_of
 from privsynth.policy.leaves import NAMES, Leaf, leaves
+from privsynth.policy.ledger_asks import OpenAsk
+from privsynth.policy.pace import Portion
 from privsynth.policy.request import Request
 from privsynth.policy.thresholds import thresholds
 
@@ -48,6 +54,8 @@ BY_FHIR = {
     "on withdrawal": "retire-models",
 }
 """The evidence of one more policy: healthcare.yaml with FHIR records."""
+BY_RECEIPTS = {"default": "deny", "by": "iso-27560", "max age of export": "24h", "on withdrawal": "stop-new-use"}
+"""And of one with receipts."""
 EACH = 200
 """Requests for one pair."""
 
@@ -141,19 +149,58 @@ def _by_fhir() -> Policy:
     data = {**_plain(policy), "consent": BY_FHIR}
     data["purposes"]["medical-research"]["fhir"] = ["BIORCH"]
     data["recipients"]["university-hospital"]["fhir"] = ["Organization/uh"]
+    data["sources"]["ehr/encounters"]["minors"] = {"column": "band", "values": [16, True, "child"]}
     return policy_of(replace(policy.document, data=data))
+
+
+@cache
+def _by_receipts() -> Policy:
+    policy = _shipped("healthcare")
+    data = {**_plain(policy), "consent": BY_RECEIPTS}
+    data["purposes"]["medical-research"]["legal basis"] += ["45CFR164.508"]
+    data |= {"regions": ["EU", "CH"]}
+    data["recipients"]["university-hospital"]["region"] = "EU"
+    data["recipients"]["elsewhere"] = {"purposes": ["medical-research"], "region": "US-CA"}
+    data["data"]["min subjects per group"] = 200
+    data["privacy"]["pace"] = [{"over": "population", "per": "month", "share": "1/10"}]
+    data["sources"]["other/rows"] = {**data["sources"]["ehr/encounters"]}
+    del data["sources"]["other/rows"]["categories"]
+    data["sources"]["other/rows"]["minors"] = {"column": "age", "below": 18}
+    return policy_of(replace(policy.document, data=data))
+
+
+@cache
+def _by_several() -> Policy:
+    policy = _shipped("finance")
+    data = _plain(policy)
+    for n, roles in enumerate((["dpo"], ["security"], ["dpo", "security"], ["board"])):
+        key = f"ed25519:{base64.b64encode(bytes([n + 1]) * 32).decode()}"
+        data["people"][f"approver-{n}@people.example"] = {"roles": roles, "key": key}
+    change = {"people": 2, "roles": ["dpo", "security", "board"], "not author": True}
+    data["approval"] = {"policy change": change, "release": {"people": 3}}
+    data["ledger"] = {"witness": "required"}
+    return policy_of(replace(policy.document, data=data))
+
+
+_MADE: Mapping[str, Callable[[], Policy]] = {
+    "by fhir": _by_fhir,
+    "by receipts": _by_receipts,
+    "by several": _by_several,
+}
 
 
 def _pair(rng: random.Random) -> tuple[Policy, Policy]:
     """A shipped policy, and it with one to four leaves changed, all tighter in half of the pairs."""
     while True:
-        name = rng.choice([*SHIPPED, "by fhir"])
-        policy = _by_fhir() if name == "by fhir" else _shipped(name)
+        name = rng.choice([*SHIPPED, *_MADE])
+        policy = _MADE[name]() if name in _MADE else _shipped(name)
         data, only_tighter = _plain(policy), rng.random() < 0.5
         for leaf in rng.sample(list(leaves(policy.file).values()), rng.randint(1, 4)):
             value = _tighter(leaf, rng) if only_tighter or rng.random() < 0.4 else _looser(leaf, rng)
             if value is not None:
                 _put(data, leaf, value)
+        if "approval" in data and rng.random() < 0.3:
+            data["owner"] = rng.choice(list(data["people"]))
         try:
             changed = policy_of(replace(policy.document, data=data))
         except PolicyError:
@@ -175,6 +222,7 @@ _NAMES: Mapping[tuple[str, str], Sequence[str]] = {
     ("purposes", "legal basis"): ("new basis",),
     ("recipients", NAMES): ("new-recipient",),
     ("people", NAMES): ("new@people.example",),
+    ("regions", "regions"): ("US-CA", "JP"),
     ("consent", "granted"): ("perhaps",),
     ("recipients", "fhir"): ("Organization/new",),
 }
@@ -194,13 +242,15 @@ def _tighter(leaf: Leaf, rng: random.Random) -> Any:
         case Members(tighter="subset"):
             return [part for part in value if part != rng.choice(value)] or None
         case Members(tighter="superset"):
-            return [*value, "age"] if leaf.path[-1] == "by" else None
+            return [*value, "age"] if leaf.path[-1] in ("by", "values") else None
         case Ladder(rungs=rungs):
             return rungs[0]
         case Choice():
             return "register" if value == "not-required" else None
         case Within():
             return "7h"
+        case Portion():
+            return str(Fraction(value) * Fraction(2, 3))
         case _:
             return None
 
@@ -233,10 +283,10 @@ def _put(data: dict[str, Any], leaf: Leaf, value: Any) -> None:
 
 def _asks(a: Policy, b: Policy, rng: random.Random, count: int) -> Iterator[Ask]:
     for _ in range(count):
-        yield rng.choices(_KINDS, weights=[60, 1, 20, 8, 5, 2, 4, 4, 6, 4])[0](a, b, rng)
+        yield rng.choices(_KINDS, weights=[60, 3, 20, 8, 5, 2, 4, 4, 6, 4, 12, 8, 12, 2, 2])[0](a, b, rng)
 
 
-def _both(a: Sequence[Any], b: Sequence[Any], *more: Any) -> list[Any]:
+def _both(a: Sequence[Any], b: Sequence[Any] = (), *more: Any) -> list[Any]:
     return list(dict.fromkeys((*a, *b, *more)))
 
 
@@ -291,6 +341,11 @@ def _after(a: Policy, b: Policy, rng: random.Random) -> HoldAsk:
     fits = max(1, round(rng.uniform(0.3, 1.6) * (line.epsilon / epsilon) ** 1.5))
     delta = min(ask.request.delta, 1e-6)
     earlier = Earlier(epsilon=epsilon, delta=delta, recipient=ask.request.recipient, times=min(fits, 60))
+    rules = [*(a.privacy.pace or ()), *(b.privacy.pace or ())]
+    if rules and rng.random() < 0.8:
+        rule = rng.choice(rules)
+        times = max(1, round(earlier.times * float(Fraction(rule.share)) * rng.uniform(0.5, 1.5)))
+        earlier = replace(earlier, times=times, ago=rng.choice([dt.timedelta(), rule.window]))
     return replace(ask, after=(earlier,))
 
 
@@ -316,8 +371,24 @@ def _carry(a: Policy, b: Policy, rng: random.Random) -> CarryAsk:
     return CarryAsk(what="transcript")
 
 
+def _change(a: Policy, b: Policy, rng: random.Random) -> ChangeAsk:
+    people = [name for name in _both(list(a.people), list(b.people)) if name.startswith("approver")]
+    chosen = tuple(rng.sample(people, rng.randint(0, len(people))))
+    held = [p.people[name].key for p in (a, b) for name in chosen if name in p.people]
+    other = {rng.choice(chosen): rng.choice(held)} if chosen and None not in held and rng.random() < 0.2 else {}
+    return ChangeAsk(approved_by=chosen, brought_by=rng.choice([*chosen, ""]), keys=other)  # type: ignore[arg-type]
+
+
+def _signed(a: Policy, b: Policy, rng: random.Random) -> SignedAsk:
+    return SignedAsk(people=rng.randint(1, 5))
+
+
 def _keep(a: Policy, b: Policy, rng: random.Random) -> KeepAsk:
     return KeepAsk(age=dt.timedelta(days=rng.choice([1, 300, 364, 365, 366, 400, 4000])))
+
+
+def _open(a: Policy, b: Policy, rng: random.Random) -> OpenAsk:
+    return OpenAsk(witness=rng.random() < 0.5)
 
 
 def _evidence(a: Policy, b: Policy, rng: random.Random) -> EvidenceAsk:
@@ -342,11 +413,32 @@ def _record(a: Policy, b: Policy, rng: random.Random) -> RecordAsk:
     )
 
 
+def _receipt(a: Policy, b: Policy, rng: random.Random) -> ReceiptAsk:
+    one = rng.choice([a, b])
+    purpose = rng.choice(list(one.purposes))
+    listed = _both(
+        [x for p in (a, b) if purpose in p.purposes for x in p.purposes[purpose].legal_basis], ["other basis"]
+    )
+    return ReceiptAsk(
+        source=rng.choice(list(one.sources)),
+        purpose=purpose,
+        recipient=rng.choice(list(one.recipients)),
+        legal_basis=tuple(rng.sample(listed, rng.randint(1, len(listed)))),
+    )
+
+
+def _subject(a: Policy, b: Policy, rng: random.Random) -> SubjectAsk:
+    values = [x for p in (a, b) for source in p.sources.values() if source.minors for x in source.minors.values or ()]
+    ages = [0, 1, 16.0, 17, 17.5, 18, 19, "16", "016", "True", "false", "CHILD", "Age", "old", None, *values]
+    return SubjectAsk(source=rng.choice(list(a.sources)), value=rng.choice(ages))
+
+
 def _withdrawn(a: Policy, b: Policy, rng: random.Random) -> WithdrawnAsk:
     return WithdrawnAsk(then=rng.choice(get_args(Then)))
 
 
-_KINDS = (_hold, _after, _gate, _consent, _report, _carry, _keep, _evidence, _record, _withdrawn)
+_KINDS = (_hold, _after, _gate, _consent, _report, _carry, _keep, _evidence, _record, _withdrawn, _receipt, _subject,
+          _change, _signed, _open)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -169,10 +169,14 @@ class BundleError(IntegrityError):
     """A release bundle whose bytes, files, signatures or trust do not hold."""
 
 
-# --- exit 5: approvals (reserved for the issue on policy) --------------------------------------
+# --- exit 5: approvals -------------------------------------------------------------------------
 
 
 class ApprovalMissing(PrivsynthError):
-    """A distinct person has yet to approve."""
+    """A distinct person has yet to approve. ``rules`` are the ids of the rules that ask for her."""
 
     exit_code = 5
+
+    def __init__(self, what: str, *, rules: Sequence[str] = (), where: str = "", mend: str = "") -> None:
+        self.rules = tuple(rules)
+        super().__init__(what, where=where, mend=mend)

@@ -8,7 +8,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+from base64 import b64encode
 from contextlib import closing, redirect_stderr
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,12 @@ from typing import Any
 import pytest
 
 from privsynth.cli.screen import Screen
+from privsynth.documents import sha256
 from privsynth.errors import MissingExtra
+from privsynth.policy.approval import approve, folder_of
+from privsynth.policy.document import load_policy
 from privsynth.release.verify import verify
+from privsynth.signing import Trust, load_key, load_trust, new_key, write_trust
 from tests.bad_input import altered
 from tests.cli_page import PAGE, commands, help_text, up_to_date, written
 from tests.desk import AUDITOR, SECRET, Desk, Said, cli
@@ -40,12 +46,13 @@ def outside(*args: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
 def test_the_commands_are_those_of_the_issue() -> None:
     assert {name.removeprefix("privsynth").strip() for name in HELPS} == {
         "", "init", "schema check", "data check", "policy check", "policy test",
-        "policy diff", "policy explain", "policy show", "policy schema", "policy approve",
+        "policy diff", "policy explain", "policy show", "policy schema", "policy approve", "policy approved",
         "plan", "run", "sample", "inspect", "transcript",
         "report", "budget", "explain-budget", "ledger verify", "ledger backup", "ledger restore",
-        "ledger export", "ledger check", "ledger import", "ledger checkpoint", "ledger migrate", "ledger witness",
-        "keys new", "verify", "demo",
-        "consent check", "consent withdraw", "consent impact", "consent recall",
+        "ledger export", "ledger check", "ledger import", "ledger answer", "ledger checkpoint", "ledger migrate",
+        "ledger witness",
+        "keys new", "sign", "verify", "demo",
+        "consent check", "consent withdraw", "consent impact", "consent audit", "consent recall",
     }  # fmt: skip
 
 
@@ -144,16 +151,36 @@ cases:
 """
 
 
+def _approved(at: Path) -> Path:
+    """A trust file of two people who have approved the policy."""
+    policy, trusted = load_policy(at / "policy.yaml"), []
+    for person in ("d.po@lab.example", "s.ec@lab.example"):
+        trusted.append(new_key(at / f"{person}.key", name=person, roles=("policy",)))
+        signing = load_key(at / f"{person}.key")
+        today = datetime.now(UTC).date()
+        approve(policy, folder_of(at / "policy.yaml"), signing, before=None, person=person, today=today)
+    write_trust(at / "approvers.json", Trust.of(*trusted))
+    return at / "approvers.json"
+
+
 def every(desk: Desk) -> dict[str, list[str | Path]]:
     """Each command with arguments that succeed on a finished desk."""
     at = desk.folder
     desk.edit("study.yaml", ("out: release/", "out: second/"))
     (at / "policy.test.yaml").write_text(TESTS_OF_THE_POLICY)
-    (at / "w").write_text('{"checkpoint": "a note"}\n')
+    note = f"privsynth.dev/ledger/x\n1\n{b64encode(bytes(32)).decode()}\n"
+    (at / "w").write_text(json.dumps({"checkpoint": note, "old": 0, "proof": []}) + "\n")
     books = ["--ledger", f"sqlite:///{at}/ledger.db"]
+    first: list[str | Path] = [at / "policy.yaml", "--replaces", "none"]
     (at / "register.csv").write_bytes((at / "consent.csv").read_bytes())
     (at / "ids.txt").write_text("somebody\n")
     (at / "shelf").mkdir()
+    (at / "receipts").write_bytes(b'{"hold":"h","nonce":"n","privsynth-decisions":1}\n')
+    bought = desk.ledger().find(desk.load().request)
+    assert bought is not None
+    bought.decide(sha256((at / "receipts").read_bytes()))
+    second = new_key(at / "second.key", name="B. Lee")
+    write_trust(at / "both.json", Trust.of(*load_trust(at / "trust.json").keys, second))
     (at / "ask.yaml").write_text("privsynth-policy-request: 1\ngate: {attempt: 5}\n")
     return {
         "init": ["init", at / "data.parquet", "--into", at],
@@ -165,7 +192,8 @@ def every(desk: Desk) -> dict[str, list[str | Path]]:
         "policy explain": ["policy", "explain", at / "ask.yaml", "--policy", at / "policy.yaml"],
         "policy show": ["policy", "show", at / "policy.yaml", "--prose"],
         "policy schema": ["policy", "schema"],
-        "policy approve": ["policy", "approve", at / "policy.yaml", "--key", at / "release.key", "--person", "b@c.de"],
+        "policy approve": ["policy", "approve", *first, "--key", at / "release.key", "--person", "b@c.de"],
+        "policy approved": ["policy", "approved", *first, "--trust", _approved(at)],
         "plan": ["plan", at / "study.yaml"],
         "run": ["run", at / "study.yaml"],
         "sample": ["sample", at / "study.yaml", "--rows", "20", "--out", at / "third"],
@@ -178,13 +206,14 @@ def every(desk: Desk) -> dict[str, list[str | Path]]:
         "ledger backup": ["ledger", "backup", at / "policy.yaml", at / "b.db", *books],
         "ledger restore": [
             "ledger", "restore", at / "policy.yaml", at / "b.db", "--ledger", f"sqlite:///{at}/restored.db",
-            "--key", at / "ledger.db.key", "--accept-loss", "--by", ACTOR, "--by", AUDITOR,
+            "--key", at / "ledger.db.key", "--answers", at / "answers",
         ],
+        "ledger answer": ["ledger", "answer", at / "answers", "--key", at / "release.key", "--person", ACTOR],
         "ledger export": ["ledger", "export", at / "policy.yaml", at / "e.jsonl", *books, "--inside"],
         "ledger check": ["ledger", "check", at / "e.jsonl"],
         "ledger import": [
             "ledger", "import", at / "policy.yaml", at / "e.jsonl", "--ledger", f"sqlite:///{at}/imported.db",
-            "--key", at / "ledger.db.key",
+            "--key", at / "ledger.db.key", "--answers", at / "moved",
         ],
         "ledger checkpoint": ["ledger", "checkpoint", at / "policy.yaml", *books],
         "ledger migrate": ["ledger", "migrate", at / "policy.yaml", *books],
@@ -195,10 +224,12 @@ def every(desk: Desk) -> dict[str, list[str | Path]]:
             "consent", "impact", at / "policy.yaml", *books, "--source", "lab/visits", "--actor", ACTOR,
             "--register", at / "register.csv", "--shelf", at / "shelf",
         ],
+        "consent audit": ["consent", "audit", at / "policy.yaml", at / "receipts", *books],
         "consent recall": [
             "consent", "recall", at / "recalls.json", "--key", at / "release.key", "--next", "2099-01-01",
         ],
         "keys new": ["keys", "new", at / "other.key", "--trust", at / "other.json", "--name", "B"],
+        "sign": ["sign", "--add", at / "second", "--key", at / "second.key", "--trust", at / "both.json"],
         "verify": ["verify", at / "release"],
     }  # fmt: skip
 
@@ -210,11 +241,11 @@ def test_every_command_answers_machines_with_one_object(finished: Desk) -> None:
     assert {said.err for said in answered.values()} == {""}
     assert set(answered) | {"", "demo"} == {name.removeprefix("privsynth").strip() for name in HELPS}
     keys = {name: set(said.json) - {"privsynth", "command"} for name, said in answered.items()}
-    assert keys["run"] == {"release", "model", "rows", "hold", "findings"}
+    assert keys["run"] == {"release", "model", "rows", "hold", "findings", "people", "lacking"}
     assert keys["budget"] == {"lines"}
     assert keys["plan"] == {
         "allowed", "admitted", "paid", "status", "missing", "rules", "mu", "training", "noise", "lines", "buys",
-        "nearest", "false_refusal", "outlook",
+        "nearest", "false_refusal", "outlook", "pace",
     }  # fmt: skip
     told = answered["ledger verify"].json
     assert told["verified"] is True

@@ -60,7 +60,7 @@ def test_impact(desk: Desk, tmp_path: Path, people: int, told: str) -> None:
     shelf = tmp_path / "shelf"
     FolderShelf(shelf).put(fit_of(train, key=key, hold="h1", day="2026-05-01", epsilon=1.0))
     register = desk.folder / "consent.csv"
-    start = ("consent", "impact", desk.folder / "policy.yaml", "--ledger", desk.load().ledger_url, "--shelf", shelf)
+    start = ("consent", "impact", desk.folder / "policy.yaml", "--ledger", desk.load().ledger.url, "--shelf", shelf)
     arguments = (*start, "--source", "lab/visits", "--actor", world.ACTOR, "--register", register)
     ids = sorted(set(train.records.subjects.tolist()))[:people]
     (tmp_path / "ids.txt").write_text("\n".join(ids))
@@ -113,7 +113,7 @@ def test_a_run_keeps_who_was_in(desk: Desk, tmp_path: Path) -> None:
     register = desk.folder / "consent.csv"
     (tmp_path / "ids.txt").write_text("\n".join(sorted(read_register(register))))
     assert cli("consent", "withdraw", register, "--subjects", tmp_path / "ids.txt").code == 0
-    told = cli("consent", "impact", desk.folder / "policy.yaml", "--ledger", desk.load().ledger_url, "--source",
+    told = cli("consent", "impact", desk.folder / "policy.yaml", "--ledger", desk.load().ledger.url, "--source",
                "lab/visits", "--actor", world.ACTOR, "--register", register, "--json").json  # fmt: skip
     [found] = told["fits"]
     assert (told["rung"], found["hold"], found["recipient"]) == ("retire-models", kept.stem, world.RECIPIENT)

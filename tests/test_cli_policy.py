@@ -114,7 +114,8 @@ def test_a_folder_without_tests_is_no_pass(tmp_path: Path) -> None:
 
 def test_diff_of_the_same_is_the_same() -> None:
     said = cli("policy", "diff", HEALTH, HEALTH)
-    assert (said.code, said.out) == (0, "the same\n")
+    own = load_policy(HEALTH).sha256
+    assert (said.code, said.out) == (0, f"before: {own}\nafter:  {own}\nthe same\n")
 
 
 def test_diff_of_something_tighter_is_allowed(folder: Path) -> None:
@@ -135,6 +136,7 @@ def test_diff_of_something_looser_shows_lines_and_a_request(folder: Path) -> Non
     assert f"denied before by {HEALTH}:{line} (PS-BUD-001); allowed after" in said.out
     told = cli("policy", "diff", HEALTH, later, "--json").json
     assert (told["error"], told["exit_code"]) == ("PolicyLooser", 1)
+    assert (told["before"], told["after"]) == (load_policy(HEALTH).sha256, load_policy(later).sha256)
     [change] = told["changes"]
     assert (change["order"], change["before"], change["after"]) == ("looser", 1.0, 1.5)
     assert change["shown_by"]["request"]["hold"]["epsilon"] == 1.5
@@ -229,7 +231,7 @@ def test_approve_signs_beside_the_policy(folder: Path) -> None:
     key, person = folder / "ito.key", "k.ito@st-anna.example"
     assert cli("keys", "new", key, "--name", person, "--role", "policy").code == 0
     assert json.loads((folder / "trust.json").read_text())["keys"][0]["roles"] == ["policy"]
-    args = ("policy", "approve", folder / "healthcare.yaml", "--key", key, "--person", person)
+    args = ("policy", "approve", folder / "healthcare.yaml", "--replaces", "none", "--key", key, "--person", person)
     told = cli(*args, "--json").json
     assert told["sha256"] == load_policy(folder / "healthcare.yaml").sha256
     assert Path(told["approval"]).parent == folder / "healthcare.approvals"

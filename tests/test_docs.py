@@ -163,9 +163,17 @@ def test_the_example_of_a_study_loads() -> None:
     assert (file.generator.epsilon, file.sample.rows, file.out) == (1.0, 50_000, "release/")
 
 
+def test_the_ledger_of_the_study_page_is_a_study_s() -> None:
+    text, server, _ = re.findall(r"```yaml\n(.*?)```", page("study.md"), re.DOTALL)
+    text = re.sub(r"^ledger:.*\n", server, text, flags=re.MULTILINE)
+    document = parse_yaml(text.encode(), path="docs/study.md", error=StudyError)
+    ledger = build(StudyFile, document, error=StudyError).ledger
+    assert (ledger.key, ledger.witness) == ("/etc/privsynth/ledger.key", "file:/srv/witness/hospital")
+
+
 def examples_of_studies() -> tuple[Document, Document]:
     """The whole study, and the same with the generator that has a workload."""
-    whole, generator = re.findall(r"```yaml\n(.*?)```", page("study.md"), re.DOTALL)
+    whole, _, generator = re.findall(r"```yaml\n(.*?)```", page("study.md"), re.DOTALL)
     other = re.sub(r"^generator:.*\n", generator, whole, flags=re.MULTILINE)
     texts = (whole, other)
     first, second = (parse_yaml(text.encode(), path="docs/study.md", error=StudyError) for text in texts)

@@ -30,6 +30,7 @@ from privsynth.documents import (
     sha256,
 )
 from privsynth.errors import PolicyError, StudyError, UsageError
+from tests.pipes import not_waiting, pipe
 
 
 def read(raw: bytes | str) -> dict[str, Any]:
@@ -174,8 +175,19 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, name: str, what: str) -> 
 def test_no_more_than_the_limit_is_read() -> None:
     """/dev/zero has no end."""
     with pytest.raises(PolicyError, match=f"larger than {MAX_BYTES} bytes"):
-        load_yaml("/dev/zero", error=PolicyError, kind="policy")
-    assert read_bytes(os.devnull, error=PolicyError, kind="policy") == b""
+        read_bytes("/dev/zero", error=PolicyError, kind="policy", limit=MAX_BYTES, pipe=True)
+    assert read_bytes(os.devnull, error=PolicyError, kind="policy", pipe=True) == b""
+
+
+def test_a_pipe_is_waited_for_only_where_one_is_meant(tmp_path: Path) -> None:
+    for path in (pipe(tmp_path / "p.yaml"), "/dev/zero"):
+        with not_waiting(), pytest.raises(PolicyError, match="cannot be read \\(not a file\\)"):
+            load_yaml(path, error=PolicyError, kind="policy")
+    out, into = os.pipe()
+    os.write(into, b"her id")
+    os.close(into)
+    assert read_bytes(f"/dev/fd/{out}", error=PolicyError, kind="subjects", pipe=True) == b"her id"
+    os.close(out)
 
 
 def test_a_draft_is_refused_at_its_first_todo() -> None:

@@ -32,7 +32,10 @@ def load(modules: list[str], absent: set[str]) -> subprocess.CompletedProcess[st
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        (["privsynth", "privsynth.release.verify", "privsynth.signing"], TENSORS_AND_FRAMES | NUMBERS),
+        (
+            ["privsynth", "privsynth.release.verify", "privsynth.release.cosign", "privsynth.signing"],
+            TENSORS_AND_FRAMES | NUMBERS,
+        ),
         (["privsynth.release.manifest"], TENSORS_AND_FRAMES),
         (["privsynth.policy.document", "privsynth.policy.decide"], TENSORS_AND_FRAMES),
         (["privsynth.ledger.store"], TENSORS_AND_FRAMES),

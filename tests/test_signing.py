@@ -30,6 +30,7 @@ from privsynth.signing import (
     load_trust,
     new_key,
     parse_canonical,
+    same_person,
     sign_envelope,
     verify_envelope,
     write_trust,
@@ -346,6 +347,22 @@ def test_two_keys_of_one_person_are_one_person(kim: SigningKey, lee: SigningKey)
     third = lee.public(name="Kim"), kim.public(name="Kim")
     with pytest.raises(ValueError, match="number of people"):
         Trust.of(*third, threshold=2)
+
+
+@pytest.mark.parametrize("name", ["a. kim", "A.  KIM", "A.\u00a0Kim", "\uff21. Kim",
+                                  "A.\u200b Kim"])  # fmt: skip
+def test_names_that_look_alike_are_one_person(kim: SigningKey, lee: SigningKey, name: str) -> None:
+    raw = sign_envelope(TYPE, b"x", kim, lee)
+    assert same_person("A. Kim", name)
+    assert len(opens(raw, Trust.of(kim.public(name="A. Kim"), lee.public(name=name)))) == 1
+    with pytest.raises(ValueError, match="number of people"):
+        Trust.of(kim.public(name="A. Kim"), lee.public(name=name), threshold=2)
+
+
+@pytest.mark.parametrize("name", ["A. Kin", "A Kim", "B. Kim", "A. K\u00edm"])
+def test_other_names_are_other_people(kim: SigningKey, lee: SigningKey, name: str) -> None:
+    trust = Trust.of(kim.public(name="A. Kim"), lee.public(name=name), threshold=2)
+    assert len(opens(sign_envelope(TYPE, b"x", kim, lee), trust)) == 2
 
 
 def test_a_key_counts_to_the_end_of_its_last_day(kim: SigningKey) -> None:

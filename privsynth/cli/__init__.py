@@ -1,7 +1,7 @@
 """The command line: parse and print, nothing else.
 
 Exit codes: 0 allowed, 1 refused by policy or gate, 2 usage or bad file, 3 budget exhausted,
-4 integrity, 5 approval missing (reserved), 70 internal, 130 interrupted.
+4 integrity, 5 approval missing, 70 internal, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from privsynth import __version__
-from privsynth.cli.bundles import keys_new, verify
+from privsynth.cli.bundles import keys_new, sign, verify
 from privsynth.cli.consent import CONSENT
 from privsynth.cli.door import INTERRUPTED, end, flush, leave, let_go
 from privsynth.cli.drafts import data_check, init, schema_check
 from privsynth.cli.ledger import LEDGER_COMMANDS
 from privsynth.cli.meaning import explain_budget
 from privsynth.cli.models import inspect, transcript
-from privsynth.cli.officer import policy_approve, policy_explain, policy_schema, policy_show
+from privsynth.cli.officer import policy_approve, policy_approved, policy_explain, policy_schema, policy_show
 from privsynth.cli.policies import policy_check, policy_diff, policy_test
 from privsynth.cli.road import budget, demo, plan, report, run, sample
 
@@ -41,7 +41,7 @@ app = typer.Typer(
     "`privsynth keys new` makes the signing key; `privsynth plan STUDY` tells decision, cost and noise and reads "
     "no data; `privsynth run STUDY` makes the release.\n\n"
     "Exit codes: 0 allowed, 1 refused by policy or gate, 2 usage or bad file, 3 budget exhausted, "
-    "4 integrity, 70 internal fault, 130 interrupted.",
+    "4 integrity, 5 approval missing, 70 internal fault, 130 interrupted.",
 )
 
 _COMMANDS: tuple[Callable[..., None], ...] = (
@@ -54,6 +54,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     report,
     budget,
     explain_budget,
+    sign,
     verify,
     demo,
 )
@@ -71,6 +72,7 @@ _GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
             "show": policy_show,
             "schema": policy_schema,
             "approve": policy_approve,
+            "approved": policy_approved,
         },
     ),
     ("consent", "Consent: who agrees, who withdrew, and which fits held them. Inside only.", CONSENT),

@@ -1,4 +1,4 @@
-"""What signer and receiver do: `keys new`, `verify`."""
+"""What signer and receiver do: `keys new`, `sign`, `verify`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from privsynth.cli.screen import Screen
-from privsynth.cli.words import JSON, QUIET, who
+from privsynth.cli.words import JSON, QUIET, receivers, who
 
 
 def keys_new(
@@ -41,9 +41,49 @@ def keys_new(
 
     screen = Screen(json_, quiet)
     pair = make_keys(path, name=name or who(None), trust=trust, passphrase_file=passphrase_file, roles=(role,))
-    screen.answer("keys new", {"key": str(pair.key), "trust": str(pair.trust), "keyid": pair.keyid})
+    told = {"key": str(pair.key), "trust": str(pair.trust), "keyid": pair.keyid, "public": pair.public}
+    screen.answer("keys new", told)
     screen.say(f"key: {pair.key} (keep it secret)")
+    screen.say(f"public: {pair.public} (stands under `people` in a policy, where you approve its changes)")
     screen.say(f"trust: {pair.trust} (give it to verifiers by another way than the bundle)")
+
+
+def sign(
+    add: Annotated[Path, typer.Option(metavar="RELEASE", help="The release's folder, signed by somebody else.")],
+    key: Annotated[Path, typer.Option(metavar="KEY", help="Your own key, of role release.")],
+    trust: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The trust file of its receivers. Default: trust.json beside the folder."),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The key's passphrase, in the file's first line.")
+    ] = None,
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Add your signature to a release that others signed.
+
+    Offline, on a machine of your own: read privacy.md and card.md first, for you answer for them too. Everything but
+    the number of signatures is verified; nothing else in the release changes. Send statement.dsse.json back.
+
+    Example:  privsynth sign --add release/ --key second.key --trust trust.json
+    """
+    from privsynth.release.cosign import add_signature
+
+    screen, passphrase = Screen(json_, quiet), None
+    if passphrase_file is not None:
+        from privsynth.pipeline.places import first_line
+
+        passphrase = first_line(passphrase_file)
+    found = add_signature(add, key, passphrase=passphrase, trust=trust)
+    told = {"release": str(found.folder), "signers": list(found.signers), "people": found.people}
+    lacking = max(0, found.people - len(found.signers))
+    screen.answer("sign", {**told, "lacking": lacking})
+    screen.say(f"signed: {found.folder} is now signed by {', '.join(found.signers)}")
+    if lacking:
+        screen.say(f"{lacking} more must sign before anybody verifies it")
+    if found.people > 1:
+        screen.say(receivers(found.people))
 
 
 def verify(

@@ -1,4 +1,4 @@
-"""Consent, inside: `consent check`, `consent withdraw`, `consent impact`, `consent recall`."""
+"""Consent, inside: `consent check`, `withdraw`, `impact`, `audit`, `recall`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from privsynth.cli.books import Books, on_books
 from privsynth.cli.screen import Screen
-from privsynth.cli.words import JSON, POLICY, QUIET, STUDY
+from privsynth.cli.words import JSON, KEY, POLICY, QUIET, STUDY, WITNESS
 from privsynth.errors import ConsentError, UsageError
 
 INTERNAL = "INTERNAL: this tells of single people. It must not leave."
@@ -90,7 +91,7 @@ def consent_withdraw(
     from privsynth.policy.consent.withdrawal import withdraw
 
     screen = Screen(json_, quiet)
-    raw = read_bytes(subjects, error=UsageError, kind="subjects", limit=2**24)
+    raw = read_bytes(subjects, error=UsageError, kind="subjects", limit=2**24, pipe=True)
     try:
         named = list(dict.fromkeys(line.strip() for line in raw.decode("utf-8-sig").splitlines() if line.strip()))
     except UnicodeDecodeError:
@@ -117,6 +118,8 @@ def consent_impact(
             metavar="FOLDER", help="The commitments of fits. Default: the folder that runs keep by the ledger."
         ),
     ] = None,
+    key: KEY = None,
+    witness: WITNESS = None,
     json_: JSON = False,
     quiet: QUIET = False,
 ) -> None:
@@ -128,8 +131,7 @@ def consent_impact(
     Example:  privsynth consent impact policy.yaml --ledger sqlite:///ledger.db --source ehr/encounters
     --actor a.kim@st-anna.example --register consent.csv
     """
-    from privsynth.ledger.store import look_at_ledger
-    from privsynth.pipeline.withdrawals import shelf_beside
+    from privsynth.pipeline.study_ledger import LedgerPlace
     from privsynth.policy.consent import judge_named
     from privsynth.policy.consent.impact import FEWEST, FolderShelf, gone, impact
     from privsynth.policy.document import load_policy
@@ -142,16 +144,17 @@ def consent_impact(
     def withdrawn(purpose: str, recipient: str) -> frozenset[str]:
         return gone(judge_named(loaded, files=files, purpose=purpose, recipient=recipient, now=now).judged)
 
-    kept = shelf_beside(Path(ledger.removeprefix("sqlite:///"))) if shelf is None else FolderShelf(shelf)
+    place = LedgerPlace(ledger, key, witness)
+    kept = place.shelf if shelf is None else FolderShelf(shelf)
     if not kept.folder.is_dir():
         raise ConsentError(
             "no commitments of fits are kept there",
             where=str(kept.folder),
             mend="runs keep them where the policy states `on withdrawal`; name another folder with --shelf",
         )
-    key = look_at_ledger(ledger, loaded, actor=actor).coin_key(source)
+    coins = place.look(loaded, actor=actor).coin_key(source)
     rung = loaded.consent.rung
-    found = impact(kept.fits(key.population), key=key.key, withdrawn=withdrawn, rung=rung)
+    found = impact(kept.fits(coins.population), key=coins.key, withdrawn=withdrawn, rung=rung)
     told = [
         {"hold": f.hold, "source": f.source, "purpose": f.purpose, "recipient": f.recipient, "day": f.day,
          "epsilon": f.epsilon, "action": f.action, "people": f.people}
@@ -168,6 +171,26 @@ def consent_impact(
         [(f.hold, f.recipient, f.day, f"{f.epsilon:g}", few if f.people is None else str(f.people)) for f in found],
     )
     screen.say(f"\n{rung}: {found[0].action}")
+
+
+@on_books
+def consent_audit(
+    books: Books,
+    file: Annotated[Path, typer.Argument(metavar="RECEIPTS", help="A file that a run kept.")],
+) -> None:
+    """Check that a run's receipts are as they were. INTERNAL.
+
+    A run whose study says `consent: {decisions: FOLDER}` keeps a receipt of every decision there, and the ledger's
+    second log notes a commitment to the file before the fit. A file that was changed since ends in exit code 4.
+
+    Example:  privsynth consent audit policy.yaml decisions/RECEIPTS.ndjson --ledger sqlite:///ledger.db
+    """
+    from privsynth.pipeline.decisions import check_decisions
+
+    found = check_decisions(file, books.look())
+    told = {"hold": found.hold, "time": found.time, "sha256": found.sha256}
+    books.screen.answer("consent audit", {"internal": True, "unchanged": True, **told})
+    books.screen.say(f"unchanged: as noted for hold {found.hold} at {found.time}")
 
 
 def consent_recall(
@@ -214,6 +237,7 @@ CONSENT: Mapping[str, Any] = {
     "check": consent_check,
     "withdraw": consent_withdraw,
     "impact": consent_impact,
+    "audit": consent_audit,
     "recall": consent_recall,
 }
 

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 from typer.exceptions import TyperException
 
 from privsynth.cli.screen import Answered, print_json
-from privsynth.errors import MissingExtra, PrivsynthError, Refused, StorageError, UsageError
+from privsynth.errors import ApprovalMissing, MissingExtra, PrivsynthError, Refused, StorageError, UsageError
+from privsynth.ledger.address import without_secrets
 
 INTERRUPTED = 130
 
@@ -21,10 +22,11 @@ def end(fault: BaseException, *, as_json: bool) -> NoReturn:
     """Tell what went wrong, in one line and for machines in one object, and leave with its exit code."""
     answer: Mapping[str, Any] = fault.answer if isinstance(fault, Answered) else {}
     error = _in_words(fault)
+    error.what, error.where = without_secrets(error.what), without_secrets(error.where)
     kind = "Interrupted" if isinstance(fault, KeyboardInterrupt) else type(error).__name__
     code = INTERRUPTED if isinstance(fault, KeyboardInterrupt) else error.exit_code
     told = {"error": kind, "what": error.what, "where": error.where, "mend": error.mend, "exit_code": code}
-    refused = {"refused_by": list(error.rules)} if isinstance(error, Refused) else {}
+    refused = {"refused_by": list(error.rules)} if isinstance(error, Refused | ApprovalMissing) else {}
     with suppress(OSError):
         print(f"privsynth: {error}", file=sys.stderr)
     try:

@@ -1,9 +1,10 @@
-"""What the person does who answers for a policy: `policy explain`, `policy show`, `policy schema`, `policy approve`."""
+"""What the person does who answers for a policy: `policy explain`, `show`, `schema`, `approve`, `approved`."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +14,20 @@ import typer
 
 from privsynth.cli.screen import Answered, Screen
 from privsynth.cli.words import JSON, POLICY, QUIET
-from privsynth.errors import RequestDenied
+from privsynth.errors import ApprovalMissing, RequestDenied
 
 if TYPE_CHECKING:
     from privsynth.policy.document import Policy
 
 WIDTH = 100
+REPLACES = Annotated[
+    str,
+    typer.Option(
+        metavar="POLICY",
+        help="The policy in use, whose place it takes: its file, or the SHA-256 that a refusal of `plan` names; `none` "
+        "where the ledger worked by none that asks for approvals yet.",
+    ),
+]
 
 
 def policy_explain(
@@ -120,6 +129,7 @@ def policy_approve(
     policy: POLICY,
     key: Annotated[Path, typer.Option(metavar="KEY", help="Your own key (`privsynth keys new --role policy`).")],
     person: Annotated[str, typer.Option(metavar="ADDRESS", help="Who you are, as trust files name you.")],
+    replaces: REPLACES,
     passphrase_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The key's passphrase is its first line (/dev/stdin for a pipe)."),
@@ -129,10 +139,11 @@ def policy_approve(
 ) -> None:
     """Sign a policy: its meaning, not its file.
 
-    A detached signature over the resolved hash is put beside the policy, in NAME.approvals/. It stands until the
-    policy means something else. Read `policy show --prose` first; nobody approves a policy that she owns.
+    A detached signature over the resolved hash, and that of the policy which it replaces, is put beside the policy, in
+    NAME.approvals/. It stands until either is another one: the policy means something else, or the ledger works by a
+    third. Read `policy show --prose` and `policy diff` first; nobody approves a policy that she owns.
 
-    Example:  privsynth policy approve policies/healthcare.yaml --key ito.key --person k.ito@st-anna.example
+    Example:  privsynth policy approve policy.yaml --replaces in-use.yaml --key ito.key --person k.ito@st-anna.example
     """
     from privsynth.pipeline.places import first_line
     from privsynth.policy.approval import approve, folder_of
@@ -142,6 +153,73 @@ def policy_approve(
     screen = Screen(json_, quiet)
     loaded = load_policy(policy)
     signing = load_key(key, passphrase=None if passphrase_file is None else first_line(passphrase_file))
-    path = approve(loaded, folder_of(policy), signing, person=person, today=dt.datetime.now(dt.UTC).date())
-    screen.answer("policy approve", {"approval": str(path), "sha256": loaded.sha256, "keyid": signing.keyid})
-    screen.say(f"{person} approves {loaded.id} version {loaded.version}\n  {loaded.sha256}\n  {path}")
+    before, today = _replaced(replaces), dt.datetime.now(dt.UTC).date()
+    path = approve(loaded, folder_of(policy), signing, before=before, person=person, today=today)
+    told = {"approval": str(path), "sha256": loaded.sha256, "before": before, "keyid": signing.keyid}
+    screen.answer("policy approve", told)
+    screen.say(f"{person} approves {loaded.id} version {loaded.version}\n  {loaded.sha256}")
+    screen.say(f"in the place of\n  {before or 'none: the first that asks for approvals'}\n  {path}")
+
+
+def _replaced(text: str) -> str | None:
+    """The SHA-256 of the policy that ``--replaces`` names; None for ``none``."""
+    from privsynth.policy.document import load_policy
+
+    if text == "none":
+        return None
+    return text if re.fullmatch(r"[0-9a-f]{64}", text) else load_policy(text).sha256
+
+
+def policy_approved(
+    policy: POLICY,
+    trust: Annotated[
+        Path, typer.Option(metavar="FILE", help="Whose keys count: a trust file with keys of role policy.")
+    ],
+    replaces: REPLACES,
+    people: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=2, help="How many distinct people, if more than the policy says itself; at least 2."
+        ),
+    ] = None,
+    author: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Who wrote the change: her approval does not count. May be repeated."),
+    ] = None,
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Tell whether enough people have approved a policy; for CI.
+
+    Counts the signatures in NAME.approvals/ over the resolved hash, and that of the policy which it replaces, by keys
+    of the trust file, which must not come with the change. Exit code 5 if they are too few. A ledger asks again, by
+    the keys of the policy that it works by.
+
+    Example:  privsynth policy approved policy.yaml --replaces main/policy.yaml --trust trust.json --people 2
+    """
+    from privsynth.policy.approval import approvals, folder_of
+    from privsynth.policy.document import load_policy
+    from privsynth.policy.quorum import least_people
+    from privsynth.signing import load_trust
+
+    screen = Screen(json_, quiet)
+    loaded = load_policy(policy)
+    needed = max(people or 0, least_people(loaded.file))
+    now, before = dt.datetime.now(dt.UTC), _replaced(replaces)
+    found = approvals(loaded, folder_of(policy), load_trust(trust), before=before, now=now, excluded=author or [])
+    told = {
+        "sha256": loaded.sha256,
+        "before": before,
+        "people": list(found.people),
+        "needed": needed,
+        "passed_over": [{"file": file, "why": why} for file, why in found.passed_over],
+    }
+    for file, why in found.passed_over:
+        screen.say(f"not counted: {file}: {why}")
+    try:
+        found.demand(needed, policy=loaded)
+    except ApprovalMissing as missing:
+        raise Answered(missing, {"command": "policy approved", **told}) from None
+    screen.answer("policy approved", told)
+    screen.say(f"{loaded.id} version {loaded.version} is approved by {len(found.people)}: {', '.join(found.people)}")
+    screen.say(f"  {loaded.sha256}")

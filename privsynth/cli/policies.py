@@ -184,8 +184,10 @@ def _unseen(where: str, mutant: Mutant) -> str:
 
 def _step(mutant: Mutant) -> str:
     """What a leaf was loosened to; of a list, by what."""
+    from privsynth.policy.directions import ABSENT
+
     if not isinstance(mutant.value, list):
-        return f"loosened to {_value(mutant.value)}"
+        return "left out" if mutant.value is ABSENT else f"loosened to {_value(mutant.value)}"
     more = [part for part in mutant.value if part not in mutant.leaf.value]
     less = [part for part in mutant.leaf.value if part not in mutant.value]
     return f"with {_value(more)}" if more else f"without {_value(less)}"
@@ -214,8 +216,10 @@ def policy_diff(before: BEFORE, after: AFTER, json_: JSON = False, quiet: QUIET 
     from privsynth.policy.document import load_policy
 
     screen = Screen(json_, quiet)
-    changes = compare(load_policy(before), load_policy(after))
-    answer = {"changes": [_as_json(change) for change in changes]}
+    old, new = load_policy(before), load_policy(after)
+    changes = compare(old, new)
+    answer = {"before": old.sha256, "after": new.sha256, "changes": [_as_json(change) for change in changes]}
+    screen.say(f"before: {old.sha256}\nafter:  {new.sha256}")
     for change in changes:
         screen.say(f"{change.order}: {change.leaf.name}: {_value(change.before)} → {_value(change.after)}")
         screen.say(f"  {change.where_before} → {change.where_after}")
@@ -229,7 +233,8 @@ def policy_diff(before: BEFORE, after: AFTER, json_: JSON = False, quiet: QUIET 
                 f"{after} is looser than {before}, or not to be compared, in {len(loose)} of {len(changes)} leaves: "
                 f"{names}",
                 where=loose[0].where_after,
-                mend="have it approved (`privsynth policy approve`), or tighten it again",
+                mend="have it approved by two people (`privsynth policy approve`) and let CI hold that: "
+                f"`privsynth policy approved {after} --replaces {before} --trust trust.json`; or tighten it again",
             ),
             {"command": "policy diff", **answer},
         )

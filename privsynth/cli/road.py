@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privsynth.cli.screen import Answered, Screen
-from privsynth.cli.words import ACTOR, JSON, LEDGER, POLICY, QUIET, STUDY, who
+from privsynth.cli.screen import Answered, Screen, not_approved, tell_not_approved
+from privsynth.cli.words import ACTOR, JSON, KEY, LEDGER, POLICY, QUIET, STUDY, WITNESS, receivers, who
 from privsynth.errors import PrivsynthError
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ def plan(study: STUDY, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = 
     """Tell a study's decision, cost and noise; reads no data.
 
     Every rule of the policy is consulted and shown with its line. Spends nothing and creates nothing. Exit code:
-    as `privsynth run` would refuse (1 policy or gate, 3 budget, 4 an earlier run cut off in its fit or gate), else 0.
+    as `privsynth run` would refuse (1 policy or gate, 3 budget, 4 an earlier run cut off in its fit or gate, 5 a policy
+    that is not approved), else 0.
     A missing table or register is named; it, keys and folders are checked by the run.
 
     Example:  privsynth plan study.yaml
@@ -56,6 +57,8 @@ def _print_plan(screen: Screen, planned: StudyPlan) -> None:
         after = planned.spent_after(line)
         told = "it cannot pay for this" if after is None else f"after a run {after:.1%}"
         screen.say(f"{line.over} {line.name}: {line.spent_before:.1%} spent, {told}")
+    for slow in quote.paces if planned.paid is None else ():
+        screen.say(f"pace of {slow.rule.over} {slow.name}: {slow.rule.words}; passes {slow.since}")
     if planned.false_refusal is not None:
         chance = "less than 1 in a million" if planned.false_refusal < 1e-6 else f"{planned.false_refusal:.2g}"
         screen.say(f"chance that the membership rule refuses a perfect generator: {chance}")
@@ -93,7 +96,16 @@ def _print_noise(screen: Screen, planned: StudyPlan) -> None:
         screen.say(told)
 
 
-def run(study: STUDY, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = False) -> None:
+def run(
+    study: STUDY,
+    processes: Annotated[
+        int,
+        typer.Option(metavar="N", help="Train a network in so many processes of this machine; one a GPU."),
+    ] = 1,
+    actor: ACTOR = None,
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
     """Make a study's signed release, or refuse and say why.
 
     Everything that can be refused without data is refused first; the hold is paid before the first count.
@@ -113,13 +125,24 @@ def run(study: STUDY, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = F
     from privsynth.pipeline.study import load_study
 
     screen = Screen(json_, quiet)
-    with together(ranks) as joined, screen.progress() as progress:
+    with together(ranks, processes=processes) as joined, screen.progress() as progress:
         loaded = load_study(study)
         outcome = run_study(loaded, actor=who(actor, loaded), ranks=joined, progress=progress)
     screen.answer("run", outcome.to_json())
     _print_findings(screen, outcome.approved.claims.published())
     screen.say(f"\nsigned release: {outcome.release} ({outcome.rows:,} rows)")
+    _tell_lacking(screen, outcome.people, outcome.release)
     screen.say(f"model, kept inside: {outcome.model_folder}")
+
+
+def _tell_lacking(screen: Screen, people: int, release: Path) -> None:
+    """Who must sign besides the one who has."""
+    if people > 1:
+        screen.say(
+            f"not yet releasable: 1 of {people} people have signed, and nobody verifies it before the others have:"
+        )
+        screen.say(f"  privsynth sign --add {release} --key KEY")
+        screen.say(receivers(people))
 
 
 def _print_findings(screen: Screen, findings: list[dict[str, Any]]) -> None:
@@ -157,6 +180,13 @@ def sample(
             help="Rows that keep the model's shares closely, or independent rows; each row is as likely either way.",
         ),
     ] = "even",
+    guidance: Annotated[
+        float,
+        typer.Option(
+            metavar="W",
+            help="Push the pictures of image-diffusion to look like their row's values, 0 (as was learned) to 3.",
+        ),
+    ] = 0.0,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Makes the draw repeatable.")] = None,
     actor: ACTOR = None,
     json_: JSON = False,
@@ -170,6 +200,7 @@ def sample(
     """
     from privsynth.pipeline.resample import sample_study
     from privsynth.pipeline.study import load_study
+    from privsynth.policy.approval_asks import needed_signatures
 
     screen = Screen(json_, quiet)
     loaded = load_study(study)
@@ -180,11 +211,14 @@ def sample(
         seed=seed,
         balance=balance or [],
         draw=draw,  # type: ignore[arg-type]  # the model refuses any other word
+        guidance=guidance,
         out=out,
         actor=who(actor, loaded),
     )
-    screen.answer("sample", {"release": str(out), "rows": written})
+    people = needed_signatures(loaded.policy)
+    screen.answer("sample", {"release": str(out), "rows": written, "people": people, "lacking": people - 1})
     screen.say(f"signed release: {out} ({written:,} rows)")
+    _tell_lacking(screen, people, out)
 
 
 def report(
@@ -219,6 +253,8 @@ def budget(
         Path | None,
         typer.Option(metavar="FILE", help="Write it as one self-contained page too, with a plot over time."),
     ] = None,
+    key: KEY = None,
+    witness: WITNESS = None,
     actor: ACTOR = None,
     json_: JSON = False,
     quiet: QUIET = False,
@@ -236,12 +272,13 @@ def budget(
     from privsynth.policy.document import load_policy
 
     screen, loaded = Screen(json_, quiet), load_policy(policy)
-    found = accounts(look_at_ledger(ledger, loaded, actor=who(actor)))
+    looked = look_at_ledger(ledger, loaded, actor=who(actor), key=key, witness=witness)
+    found, unapproved = accounts(looked), looked.standing().missing()
     if html is not None:
         from privsynth.pipeline.books import write_budget_page
 
         write_budget_page(html, found, policy=f"{loaded.id} version {loaded.version}")
-    screen.answer("budget", {"lines": [account.to_json() for account in found]})
+    screen.answer("budget", {"lines": [account.to_json() for account in found], **not_approved(unapproved)})
     rows: list[tuple[str, ...]] = []
     for x in found:
         cap = f"ε = {x.epsilon:g}, δ = {x.delta:g}"
@@ -249,6 +286,7 @@ def budget(
         if len(x.by_source) > 1:
             rows += [("  source", source, "", "", f"{share:.1%}", "", "") for source, share in x.by_source.items()]
     screen.table(("budget of", "name", "cap", "holds", "spent", "left", "what the rest buys"), rows)
+    tell_not_approved(screen, unapproved)
     if html is not None:
         screen.say(f"\nwrote {html}")
 

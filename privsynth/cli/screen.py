@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from privsynth.errors import PrivsynthError
+from privsynth.errors import ApprovalMissing, PrivsynthError
 
 if TYPE_CHECKING:
     from privsynth.progress import Progress
@@ -77,6 +77,17 @@ class _Bars:
 
     def advance(self, parts: int = 1) -> None:
         self._bars.advance(self._task, parts)
+
+
+def not_approved(why: ApprovalMissing | None) -> dict[str, Any]:
+    """For machines: that the policy may not be worked by yet; nothing where it may."""
+    return {} if why is None else {"not_approved": {"what": why.what, "where": why.where, "mend": why.mend}}
+
+
+def tell_not_approved(screen: Screen, why: ApprovalMissing | None) -> None:
+    """For people: the same."""
+    if why is not None:
+        screen.say(f"\nnot approved yet: {why}")
 
 
 def print_json(value: Mapping[str, Any]) -> None:

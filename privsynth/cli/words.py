@@ -27,6 +27,16 @@ ACTOR = Annotated[
 STUDY = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (docs/study.md).")]
 POLICY = Annotated[Path, typer.Argument(metavar="POLICY", help="The policy file (docs/policy.md).")]
 LEDGER = Annotated[str, typer.Option(metavar="URL", help="Its ledger, for example sqlite:///ledger.db.")]
+KEY = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The ledger's own key file. Default: beside it, its name and .key."),
+]
+WITNESS = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="Who remembers how long the ledger was: file:/path, cmd:program arguments, https://host."
+    ),
+]
 DATA = Annotated[Path, typer.Argument(metavar="DATA", help="A .parquet or .csv file.")]
 
 
@@ -42,3 +52,11 @@ def who(given: str | None, study: Study | None = None) -> str:
         return known or getpass.getuser()
     except (KeyError, OSError):  # a container without a name for its user
         raise UsageError("it is not known who asks", where="--actor", mend="give --actor ADDRESS") from None
+
+
+def receivers(people: int) -> str:
+    """What a release of several signers asks of the trust files of its receivers."""
+    return (
+        f"receivers need `threshold: {people}` in their trust file, or the ledger's key: else one signer alone can "
+        "take the rule out of the bundle and sign it again"
+    )

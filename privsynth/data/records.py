@@ -266,6 +266,7 @@ class Synthetic:
         where, seed: the same and the seed as given to ``sample``, so that the rows can be drawn again.
         balance: the ``balance=`` that was asked, as JSON values, which ``sample`` takes as well.
         draw: how the rows hang together: ``even`` or ``independent``.
+        guidance: how hard pictures were pushed to look like their row's values; 0: as was learned.
         pictures: of each column that holds them; in ``frame`` stands the name of each one's file in a release.
         faint: by column the values of which noise left too little to draw pictures of their own.
     """
@@ -279,6 +280,7 @@ class Synthetic:
     seed: int | None = None
     balance: Mapping[str, Any] = field(default_factory=dict)
     draw: Draw = "independent"
+    guidance: float = 0.0
     pictures: Mapping[str, Pictures] = field(default_factory=dict)
     faint: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -374,8 +376,13 @@ class Model(Protocol):
         seed: int | None = None,
         balance: Mapping[str, Any] | None = None,
         draw: Draw = "even",
+        guidance: float = 0.0,
     ) -> Synthetic:
-        """``n`` rows; free. What each argument means: :meth:`privsynth.generators.marginals.MarginalModel.sample`."""
+        """``n`` rows; free. What each argument means: :meth:`privsynth.generators.marginals.MarginalModel.sample`.
+
+        Raises:
+            ConditionError: a guidance (:mod:`privsynth.data.guidance`) of what draws no pictures by a network.
+        """
         ...
 
     def held_back_error(self) -> HeldBack | None:

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from privsynth.documents.canonical import Json, canonical, identity, join, sha256
 from privsynth.documents.models import Strict, build, fault, plain
-from privsynth.documents.reading import MAX_BYTES, Document, load_yaml, parse_yaml, read_bytes, refuse_todo, unseen
+from privsynth.documents.reading import (
+    MAX_BYTES,
+    Document,
+    load_yaml,
+    open_regular,
+    parse_yaml,
+    read_bytes,
+    refuse_todo,
+    unseen,
+)
 
 __all__ = [
     "MAX_BYTES",
@@ -22,6 +31,7 @@ __all__ = [
     "identity",
     "join",
     "load_yaml",
+    "open_regular",
     "parse_yaml",
     "plain",
     "read_bytes",

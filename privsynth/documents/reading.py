@@ -10,8 +10,11 @@ and ``off`` are text. A byte order mark at the start is passed over.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
+import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -76,10 +79,33 @@ def unseen(text: str) -> str:
     return found[0] if found else ""
 
 
-def read_bytes(path: str | Path, *, error: type[PrivsynthError], kind: str, limit: int | None = None) -> bytes:
-    """The bytes of a file that a user named, at most ``limit``; typed errors for what can go wrong."""
+def open_regular(path: str | Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a regular file. A pipe or device is never waited for: a named pipe without a writer is for ever.
+
+    Raises:
+        OSError: it cannot be opened, or is something else; ``strerror`` says why.
+        ValueError: a NUL byte in the path.
+    """
+    handle = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return handle
+    os.close(handle)
+    raise (
+        OSError(errno.EISDIR, os.strerror(errno.EISDIR)) if stat.S_ISDIR(mode) else OSError(errno.EINVAL, "not a file")
+    )
+
+
+def read_bytes(
+    path: str | Path, *, error: type[PrivsynthError], kind: str, limit: int | None = None, pipe: bool = False
+) -> bytes:
+    """The bytes of a file that a user named, at most ``limit``; typed errors for what can go wrong.
+
+    Args:
+        pipe: whether it may be a pipe or device, such as /dev/stdin, and is waited for.
+    """
     try:
-        with Path(path).open("rb") as stream:
+        with Path(path).open("rb") if pipe else os.fdopen(open_regular(path), "rb") as stream:
             raw = stream.read() if limit is None else stream.read(limit + 1)
     except FileNotFoundError:
         raise error(f"no such {kind} file", where=str(path), mend="check the path") from None

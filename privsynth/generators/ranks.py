@@ -40,7 +40,7 @@ class Ranks:
         world: how many there are.
         local: its place on its machine: to it ``cuda`` is the GPU of this number.
         here: how many of them are on its machine, and share its memory.
-        orders: the group in which rank 0 gives orders, while they are together.
+        orders, steps: links (``privacy/dpsgd/between.py``), while they are together: for rank 0's orders, for steps.
 
     Raises:
         UsageError: numbers that cannot be.
@@ -51,6 +51,7 @@ class Ranks:
     local: int = 0
     here: int = 1
     orders: Any = field(default=None, compare=False, repr=False)
+    steps: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not (0 <= self.rank < self.world and 0 <= self.local < self.here <= self.world):
@@ -146,23 +147,50 @@ class Taught(Protocol):
         ...
 
 
-@contextmanager
-def together(ranks: Ranks | None = None, *, meet: str = MEET, patience: float = PATIENCE) -> Iterator[Ranks]:
-    """Where fits may use several processes: ``with ps.together() as ranks:`` the road, with ``fit(..., ranks=ranks)``.
+def threads_of(here: int) -> int:
+    """How many threads each of ``here`` processes of this machine computes with: from 1."""
+    return max(1, (os.cpu_count() or 1) // here)
 
-    Only rank 0 enters the block. Every other process serves it here and then ends, so that nothing is reserved, paid
-    or written twice.
+
+@contextmanager
+def together(
+    ranks: Ranks | None = None, *, processes: int = 1, meet: str = MEET, patience: float = PATIENCE
+) -> Iterator[Ranks]:
+    """Where fits may use several processes: ``with ps.together(processes=4) as ranks:`` the road, with
+    ``fit(..., ranks=ranks)``.
+
+    Only rank 0 enters the block. Every other process serves it and then ends, so that nothing is reserved, paid or
+    written twice.
 
     Args:
+        processes: above 1, so many on this machine, of which this is the first and starts the others. They speak over
+            sockets that nobody else can connect to.
         ranks: which process this is; by default as ``torchrun`` has set it. One that is alone just enters.
         meet: where processes meet, as of ``torch.distributed.init_process_group``.
         patience: seconds that a process waits for another within a step.
 
     Raises:
         SystemExit: in another process than rank 0, once that is done.
-        RanksError: they did not meet, one has ended or is silent for too long. UsageError: nothing says where to meet.
+        RanksError: they did not meet, one has ended or is silent for too long. UsageError: nothing says where to meet,
+            or ``processes`` where a launcher has started some.
     """
     ranks = Ranks.of_environment() if ranks is None else ranks
+    if processes != 1 or isinstance(processes, bool):
+        from privsynth.generators.local import started
+        from privsynth.generators.serving import leading
+
+        if ranks.world > 1:
+            raise UsageError(
+                f"one of {ranks.world} processes asks for others",
+                where="processes",
+                mend="either torchrun or processes",
+            )
+        with (
+            started(processes, patience=patience) as (first, lines),
+            leading(first, meet=lines, patience=patience) as joined,
+        ):
+            yield joined
+        return
     if ranks.world == 1:
         yield ranks
         return

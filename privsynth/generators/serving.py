@@ -7,12 +7,13 @@ deposits and releases. The others are dealt whole subjects and told what the net
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import nn
 
@@ -20,9 +21,10 @@ from privsynth import __version__
 from privsynth.data.subjects import grouped
 from privsynth.errors import NetworkError, PrivsynthError, RanksError, UsageError
 from privsynth.generators.messages import heard, received_arrays, send_arrays, tell
-from privsynth.generators.ranks import MEET, PATIENCE, Arrays, Lesson, Ranks, Taught, Told
+from privsynth.generators.ranks import MEET, PATIENCE, Arrays, Lesson, Ranks, Taught, Told, threads_of
+from privsynth.generators.sockets import Lines, Sockets
 from privsynth.privacy.dpsgd import Checkpoints, Lease, Plan, Trained, train
-from privsynth.privacy.dpsgd.between import answered
+from privsynth.privacy.dpsgd.between import Gloo, answered
 from privsynth.privacy.noise import TrainingNoise
 from privsynth.progress import SILENT, Progress
 
@@ -43,7 +45,7 @@ def check_ranks(recipe: Taught, told: Told, ranks: Ranks) -> None:
     with _in_step(ranks):
         _order(ranks, {"do": "check", "recipe": recipe.describe(), "told": told})
         own = _wrong(recipe, told, ranks)
-        answers = {other: heard(other, group=ranks.orders) for other in range(1, ranks.world)}
+        answers = {other: heard(other, over=ranks.orders) for other in range(1, ranks.world)}
     if own is not None:
         raise own
     for other, wrong in answers.items():
@@ -94,8 +96,8 @@ def train_together(
 
 
 @contextmanager
-def leading(ranks: Ranks, *, meet: str, patience: float) -> Iterator[Ranks]:
-    """While the block runs the other processes serve this one, rank 0; then they leave.
+def leading(ranks: Ranks, *, meet: str | Lines, patience: float) -> Iterator[Ranks]:
+    """While the block runs the other processes serve this one, rank 0; then they leave, each that is still there.
 
     Raises:
         RanksError, UsageError: as of :func:`serve`.
@@ -104,14 +106,16 @@ def leading(ranks: Ranks, *, meet: str, patience: float) -> Iterator[Ranks]:
         try:
             yield joined
         finally:
-            if _are_met():
-                _order(joined, {"do": "leave"})
+            if _are_met(joined):
+                for other in range(1, joined.world):
+                    with suppress(RanksError):  # it has ended before: nothing is left that it was needed for
+                        _order(joined, {"do": "leave"}, to=[other])
 
 
 # --- the others ----------------------------------------------------------------------------------
 
 
-def serve(ranks: Ranks, *, meet: str = MEET, patience: float = PATIENCE) -> None:
+def serve(ranks: Ranks, *, meet: str | Lines = MEET, patience: float = PATIENCE) -> None:
     """Do what rank 0 orders until it is done.
 
     Raises:
@@ -119,7 +123,7 @@ def serve(ranks: Ranks, *, meet: str = MEET, patience: float = PATIENCE) -> None
         UsageError: nothing says where to meet. As of ``privacy.dpsgd.train``.
     """
     with _met(ranks, meet, patience) as joined:
-        while (order := heard(0, group=joined.orders))["do"] != "leave":
+        while (order := heard(0, over=joined.orders))["do"] != "leave":
             recipe = _recipe(order)
             if order["do"] == "check":
                 _answer(joined, _wrong(recipe, order["told"], joined))
@@ -128,7 +132,7 @@ def serve(ranks: Ranks, *, meet: str = MEET, patience: float = PATIENCE) -> None
 
 
 def _serve_training(recipe: Taught, order: Told, ranks: Ranks) -> None:
-    arrays, rows = (received_arrays(0, group=ranks.orders) for _ in range(2))
+    arrays, rows = (received_arrays(0, over=ranks.orders) for _ in range(2))
     lesson, plan = recipe.lesson_of(order["told"], arrays, rows), Plan.from_json(order["plan"])
     _train(lesson, plan, ranks, device=recipe.device, physical=order["physical"], lease=_OfRank0())
 
@@ -171,23 +175,38 @@ def share(rows: Arrays, rank: int, world: int) -> Arrays:
 
 def _deal(arrays: Arrays, rows: Arrays, ranks: Ranks) -> None:
     for other in range(1, ranks.world):
-        send_arrays(other, arrays, group=ranks.orders)
-        send_arrays(other, share(rows, other, ranks.world), group=ranks.orders)
+        send_arrays(other, arrays, over=ranks.orders)
+        send_arrays(other, share(rows, other, ranks.world), over=ranks.orders)
 
 
 def _train(lesson: Lesson, plan: Plan, ranks: Ranks, *, device: str, **given: Any) -> Trained:
-    return train(
-        lesson.network,
-        lesson.source,
-        lesson.loss,
-        plan,
-        make_batch=lesson.make_batch,
-        device=ranks.device(device),
-        rank=ranks.rank,
-        world=ranks.world,
-        sharing=ranks.sharing(device),
-        **given,
-    )
+    with _cores_shared(ranks.here):
+        return train(
+            lesson.network,
+            lesson.source,
+            lesson.loss,
+            plan,
+            make_batch=lesson.make_batch,
+            device=ranks.device(device),
+            rank=ranks.rank,
+            world=ranks.world,
+            links=ranks.steps,
+            sharing=ranks.sharing(device),
+            **given,
+        )
+
+
+@contextmanager
+def _cores_shared(here: int) -> Iterator[None]:
+    """While the block runs this process computes on its part of the machine's cores: threads that wait for each other
+    because there are more of them than cores cost several times the work."""
+    before = torch.get_num_threads()
+    if here > 1:
+        torch.set_num_threads(min(before, threads_of(here)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _wrong(recipe: Taught, told: Told, ranks: Ranks) -> PrivsynthError | None:
@@ -203,22 +222,30 @@ def _wrong(recipe: Taught, told: Told, ranks: Ranks) -> PrivsynthError | None:
 
 
 @contextmanager
-def _met(ranks: Ranks, meet: str, patience: float) -> Iterator[Ranks]:
+def _met(ranks: Ranks, meet: str | Lines, patience: float) -> Iterator[Ranks]:
     """While the block runs the processes can speak to each other."""
-    step, idle = (timedelta(seconds=s) for s in (patience, _IDLE if ranks.rank else patience))
+    place, idle = (ranks.rank, ranks.world), _IDLE if ranks.rank else patience
+    if isinstance(meet, str):
+        joined = replace(ranks, orders=_by_launcher(ranks, meet, patience, idle), steps=Gloo())
+    else:
+        joined = replace(ranks, orders=Sockets(meet, place, idle), steps=Sockets(meet, place, patience))
+    try:
+        yield joined
+    finally:
+        _part(joined)
+
+
+def _by_launcher(ranks: Ranks, meet: str, patience: float, idle: float) -> Gloo:
+    """The group of orders, of processes that a launcher started."""
     place: dict[str, Any] = {"init_method": meet, "rank": ranks.rank, "world_size": ranks.world}
     try:
         with answered():
-            dist.init_process_group("gloo", timeout=step, **place)
-            orders = dist.new_group(backend="gloo", timeout=idle)
+            dist.init_process_group("gloo", timeout=timedelta(seconds=patience), **place)
+            return Gloo(dist.new_group(backend="gloo", timeout=timedelta(seconds=idle)))
     except ValueError:
         raise UsageError(
             "nothing says where processes meet", where="MASTER_ADDR, MASTER_PORT", mend="start them all by torchrun"
         ) from None
-    try:
-        yield replace(ranks, orders=orders)
-    finally:
-        _part()
 
 
 @contextmanager
@@ -228,7 +255,7 @@ def _in_step(ranks: Ranks) -> Iterator[None]:
     Raises:
         UsageError: they are not together.
     """
-    if ranks.world > 1 and not _are_met():
+    if ranks.world > 1 and not _are_met(ranks):
         raise UsageError(
             f"{ranks.world} processes that are not together", where="ranks", mend="with ps.together() as ranks: ..."
         )
@@ -236,24 +263,24 @@ def _in_step(ranks: Ranks) -> Iterator[None]:
         yield
     except BaseException:
         if ranks.world > 1:
-            _part()
+            _part(ranks)
         raise
 
 
-def _are_met() -> bool:
-    return dist.is_initialized()
+def _are_met(ranks: Ranks) -> bool:
+    return ranks.orders is not None and ranks.orders.place is not None
 
 
-def _part() -> None:
-    if _are_met():
-        dist.destroy_process_group()
+def _part(ranks: Ranks) -> None:
+    if ranks.orders is not None:
+        ranks.orders.close()
 
 
-def _order(ranks: Ranks, what: Told) -> None:
-    for other in range(1, ranks.world):
-        tell(other, {**what, "version": __version__}, group=ranks.orders)
+def _order(ranks: Ranks, what: Told, *, to: Iterable[int] | None = None) -> None:
+    for other in range(1, ranks.world) if to is None else to:
+        tell(other, {**what, "version": __version__}, over=ranks.orders)
 
 
 def _answer(ranks: Ranks, fault: PrivsynthError | None) -> None:
     told = None if fault is None else {"what": fault.what, "where": fault.where, "mend": fault.mend}
-    tell(0, told, group=ranks.orders)
+    tell(0, told, over=ranks.orders)

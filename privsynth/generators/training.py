@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from privsynth.errors import MemoryShort, ModelError, StorageError
+from privsynth.errors import HoldError, MemoryShort, ModelError, StorageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -139,6 +139,42 @@ class CheckpointFiles:
         if told != {"hold": self.hold, "step": steps[-1]}:
             raise ModelError("a checkpoint of another hold", where=str(place), mend="one folder for each hold")
         return steps[-1], tensors
+
+    @property
+    def begun(self) -> bool:
+        """Whether a state is kept."""
+        return bool(self._steps())
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While the block runs no other process trains here; one that ends, however it ends, lets go.
+
+        Two would share the steps that are left, and each one's model would have fewer.
+
+        Raises:
+            HoldError: another trains here. StorageError: the folder cannot be made.
+        """
+        import fcntl
+
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self.folder, os.O_RDONLY)
+        except OSError as fault:
+            raise StorageError(
+                f"no state of a training can be kept ({fault.strerror})",
+                where=str(self.folder),
+                mend="rights, or space",
+            ) from None
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HoldError(
+                    "another process trains for this hold", where=f"hold {self.hold}", mend="wait for it"
+                ) from None
+            yield
+        finally:
+            os.close(handle)
 
     def clear(self) -> None:
         """Delete every checkpoint, half-written ones too: what a fit does once its transcript is kept.

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from privsynth.errors import BudgetExhausted
+from privsynth.errors import BudgetExhausted, LedgerError
 from privsynth.ledger.ledger import Ledger
 from privsynth.ledger.record import Bought, Over, bought_of
 from privsynth.privacy.events import decode
-from privsynth.privacy.filters import Filter
+from privsynth.privacy.filters import Filter, GdpFilter, RenyiFilter
 
 MOST_MORE = 1000
 """Further holds are counted up to so many."""
@@ -45,11 +45,13 @@ class Account:
         name, population: whose.
         epsilon, delta: the cap, for ever.
         spent: share of the filter that is spent, 0 to 1: whatever became of the holds, it does not come back.
+        left: share of the filter that can still be bought, 0 to 1. A hold for a recipient must pass the population's
+            line too, so hers is never more than what that one has left, in shares of her own.
         held: share that holds cost which have no model yet: they are part of ``spent``.
         by_source: share of the filter spent through each source.
         purchases: every hold, in the order of buying.
-        more: how many further holds at the price of the last one the line would pay for, up to ``MOST_MORE``; None
-            where nothing was bought yet.
+        more: how many further holds at the price of the last one the line would pay for, and for a recipient the
+            population's line too, up to ``MOST_MORE``; None where nothing was bought yet.
     """
 
     over: Over
@@ -58,21 +60,17 @@ class Account:
     epsilon: float
     delta: float
     spent: float
+    left: float
     held: float
     by_source: dict[str, float]
     purchases: tuple[Purchase, ...]
     more: int | None
 
     @property
-    def left(self) -> float:
-        """The share of the filter that is left."""
-        return max(0.0, 1.0 - self.spent)
-
-    @property
     def words(self) -> str:
         """What the rest buys, in words."""
         if self.more is None:
-            return "nothing was bought yet"
+            return "nothing was bought yet" if self.left else "nothing: the population's budget is spent"
         many = f"more than {MOST_MORE}" if self.more > MOST_MORE else "no" if self.more == 0 else str(self.more)
         last = self.purchases[-1]
         what = "release" if self.more == 1 else "releases"
@@ -101,6 +99,7 @@ def accounts(ledger: Ledger) -> tuple[Account, ...]:
     with ledger.reading() as session:
         entries, balance = session.main, session.balance()
         lines = balance.lines(recipients=ledger.policy.recipients)
+        populations = {line.population: line for line in lines if line.over == "population"}
         fresh = {(line.population, line.over): balance.populations[line.population].fresh(line.over) for line in lines}
     sold = [bought_of(entry) for entry in entries if entry.kind == "reserve"]
     open_ = {hold.id for hold in sold} - {entry.body["hold"] for entry in entries if entry.kind == "measured"}
@@ -110,6 +109,7 @@ def accounts(ledger: Ledger) -> tuple[Account, ...]:
         if line.over == "recipient":
             mine = [hold for hold in mine if hold.terms.recipient == line.name]
         start = fresh[line.population, line.over]
+        passed = [line] if line.over == "population" else [populations[line.population], line]
         found.append(
             Account(
                 over=line.over,
@@ -118,10 +118,11 @@ def accounts(ledger: Ledger) -> tuple[Account, ...]:
                 epsilon=line.epsilon,
                 delta=line.delta,
                 spent=line.spent_share(),
+                left=max(0.0, min(1.0 - line.spent_share(), _room(passed[0].filter) / _room(start))),
                 held=_share(start, [b for b in mine if b.id in open_]),
                 by_source={s: _share(start, [b for b in mine if b.terms.source == s]) for s in _sources(mine)},
                 purchases=_history(start, mine),
-                more=_more(line.filter, mine[-1]) if mine else None,
+                more=_more([one.filter for one in passed], mine[-1]) if mine else None,
             )
         )
     return tuple(found)
@@ -160,11 +161,22 @@ def _history(start: Filter, holds: Sequence[Bought]) -> tuple[Purchase, ...]:
     return tuple(out)
 
 
-def _more(spent: Filter, last: Bought) -> int:
+def _room(spent: Filter) -> float:
+    """The largest μ² of one Gaussian that still fits: what filters of different caps and orders have in common."""
+    match spent:
+        case GdpFilter():
+            return float(spent.cap - spent.spent)
+        case RenyiFilter():
+            rest = zip(spent.orders, spent.caps, spent.sums, strict=True)
+            return max(2 * (cap - total) / order for order, cap, total in rest)
+    raise LedgerError(f"a {spent.kind} filter is not known here", mend="use the version that made the ledger")
+
+
+def _more(spent: Sequence[Filter], last: Bought) -> int:
     count = 0
     try:
         while count <= MOST_MORE:
-            spent = _charged(spent, last)
+            spent = [_charged(one, last) for one in spent]
             count += 1
     except BudgetExhausted:
         pass

@@ -9,16 +9,21 @@ was ever fitted: nothing gives budget back.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntFlag
 
 from privsynth.errors import BudgetExhausted, LedgerError
+from privsynth.ledger.accepted import Accepted, accepted_by
 from privsynth.ledger.entry import FORMAT, MEND, Entry, odd, understood
 from privsynth.ledger.record import Bought, Line, Over, Population, bought_of, population_of
 
 LineName = tuple[str, Over, str]
 """(population, over, name of the population or recipient)"""
+
+
+_SHORT = 8  # bytes
 
 
 class Step(IntFlag):
@@ -45,7 +50,11 @@ class Balance:
         openers: population -> who opened an internal report of it.
         leased: hold -> the highest step leased, of holds that are in training.
         approved: hold -> SHA-256 of its claims.
+        accepted: the policy that is worked by, where somebody must approve its changes or had to.
         steps: one byte for each entry: the :class:`Step` of the hold that it sold; 0 where it sold none.
+        requests: of each request id that bought a hold the first eight bytes of its SHA-256, in the order of buying.
+        lost: a restore lost entries. Which populations they registered nobody knows, so whatever is registered after
+            it counts as spent.
     """
 
     ledger: str = ""
@@ -58,7 +67,19 @@ class Balance:
     openers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     leased: Mapping[str, int] = field(default_factory=dict)
     approved: Mapping[str, str] = field(default_factory=dict)
+    accepted: Accepted | None = None
     steps: bytes = field(default=b"", repr=False)
+    requests: bytes = field(default=b"", repr=False)
+    lost: bool = False
+
+    def may_have_asked(self, request: str) -> bool:
+        """Whether a request of this id bought a hold. False is certain; a new id is taken for an old one with
+        probability 2⁻⁶⁴ a hold."""
+        sought, at = _short(request), -1
+        while (at := self.requests.find(sought, at + 1)) >= 0:
+            if at % _SHORT == 0:
+                return True
+        return False
 
     def step(self, bought: Bought) -> Step:
         """How far a hold has come."""
@@ -109,6 +130,10 @@ class Gates:
     refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+def _short(request: str) -> bytes:
+    return hashlib.sha256(request.encode()).digest()[:_SHORT]
+
+
 def fold(entries: Iterable[Entry], *, after: Balance | None = None) -> Balance:
     """Add up the main log.
 
@@ -135,10 +160,11 @@ class _Tally:
         start = after or Balance()
         self.whole = after is None
         self.ledger, self.policy, self.key = start.ledger, start.policy, start.key
+        self.accepted = start.accepted
         self.populations, self.sources = dict(start.populations), dict(start.sources)
         self.spent, self.openers = dict(start.spent), dict(start.openers)
         self.askers, self.leased, self.approved = set(start.askers), dict(start.leased), dict(start.approved)
-        self.steps = bytearray(start.steps)
+        self.steps, self.asked, self.lost = bytearray(start.steps), bytearray(start.requests), start.lost
         self.sold: dict[str, int] = {}
         self.requests: set[str] = set()
 
@@ -154,7 +180,10 @@ class _Tally:
             openers=self.openers,
             leased=self.leased,
             approved=self.approved,
+            accepted=self.accepted,
             steps=bytes(self.steps),
+            requests=bytes(self.asked),
+            lost=self.lost,
         )
 
     def take(self, entry: Entry) -> None:
@@ -169,8 +198,12 @@ class _Tally:
                 self.key = body["key"]
             case "register" if self.ledger and body["population"] not in self.populations:
                 self.populations[body["population"]] = population_of(entry)
+                if self.lost:
+                    self._spend(body["population"])
             case "source" if body["population"] in self.populations and body["source"] not in self.sources:
                 self.sources[body["source"]] = body["population"]
+            case "policy" if self.ledger:
+                self.accepted = accepted_by(entry, self.accepted)
             case "reserve" if body["hold"] not in self.sold and body["request"] not in self.requests:
                 self._sell(entry)
             case "restore" if self.ledger and isinstance(body["lost"], bool):
@@ -190,6 +223,7 @@ class _Tally:
             raise odd(entry)
         self.sold[bought.id] = entry.seq
         self.requests.add(bought.request)
+        self.asked += _short(bought.request)
         self.askers.add(bought.terms.actor)
         self.steps[entry.seq] = Step.SOLD
         now = Balance(populations=self.populations, spent=self.spent)
@@ -198,10 +232,15 @@ class _Tally:
 
     def _lose(self) -> None:
         """Entries are gone for ever: they may have spent all that was left, and used every hold."""
-        now = Balance(populations=self.populations, spent=self.spent)
+        self.lost = True
         for name in self.populations:
-            self.spent[name, "population", name] = now.line(name, "population", name).exhausted()
+            self._spend(name)
         self.steps = self.steps.translate(bytes(n | Step.CLOSED if n & Step.SOLD else n for n in range(256)))
+
+    def _spend(self, population: str) -> None:
+        now = Balance(populations=self.populations, spent=self.spent)
+        line = now.line(population, "population", population)
+        self.spent[population, "population", population] = line.exhausted()
 
     def _step(self, entry: Entry) -> None:
         """A step of a hold that was sold."""
@@ -253,7 +292,7 @@ def fold_attempts(entries: Iterable[Entry], *, after: Gates | None = None) -> Ga
             match entry.kind:
                 case "genesis" if entry.seq == 0:
                     ledger = body["ledger"]
-                case "denied" | "exhausted":
+                case "denied" | "exhausted" | "decisions":
                     pass
                 case "gate" if hold not in gated:
                     name = body["population"]

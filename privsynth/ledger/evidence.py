@@ -1,56 +1,70 @@
-"""What a release carries of the ledger: that its hold was sold and approved there, for anyone to check offline.
+"""What a release and a model carry of the ledger, for anyone to check offline: that it sold their hold.
 
-``checkpoint.txt`` is the main log's checkpoint as it was right after the approval, so it says nothing of what came
-later, and nothing of attempts. ``inclusion.json`` holds the two entries, byte for byte, each with its proof. Whoever
-keeps one can convict a ledger that no longer extends it.
+A release's evidence is of two entries, the sale and the approval; a model's, which is kept before a gate is asked, of
+the sale alone. ``checkpoint.txt`` is the main log's checkpoint as it was right after the last of them, so it says
+nothing of what came later, and nothing of attempts. ``inclusion.json`` holds the entries, byte for byte, each with its
+proof. Whoever keeps one can convict a ledger that no longer extends it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from privsynth.documents import canonical
-from privsynth.errors import LedgerError
+from privsynth.errors import LedgerError, ModelError
 from privsynth.ledger.checkpoint import Checkpoint
 from privsynth.ledger.entry import Entry, leaf_hash, one
 from privsynth.ledger.log import Session
 from privsynth.ledger.merkle import extends, includes, inclusion
 from privsynth.ledger.tree import StoredTree
+from privsynth.privacy.events import Receipt
 
 FORMAT = 1
 CHECKPOINT, INCLUSION = "checkpoint.txt", "inclusion.json"
-KINDS = ("reserve", "approve")
+SOLD, KINDS = ("reserve",), ("reserve", "approve")
+MODEL = "model.json"
+_MOST = 64 * 2**20
 _MEND = "get it again from its sender; if it is what they sent, ask them for their ledger's checkpoint"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Two entries of a main log under a signed checkpoint.
+    """Entries of a main log about one hold, under a signed checkpoint.
 
     Attributes:
-        checkpoint: right after the approval.
+        checkpoint: right after the last of them.
         key: the Ed25519 key that signed it, 32 bytes.
-        reserve, approve: the entries.
+        entries: by kind.
     """
 
     checkpoint: Checkpoint
     key: bytes
-    reserve: Entry
-    approve: Entry
+    entries: Mapping[str, Entry]
+
+    @property
+    def reserve(self) -> Entry:
+        """The sale."""
+        return self.entries["reserve"]
+
+    @property
+    def approve(self) -> Entry:
+        """The approval, where it was asked for."""
+        return self.entries["approve"]
 
 
-def evidence_of(session: Session, hold: str) -> dict[str, bytes]:
-    """The two files of an approved hold, by name; none where it was not approved.
+def evidence_of(session: Session, hold: str, *, kinds: Sequence[str] = KINDS) -> dict[str, bytes]:
+    """The two files of a hold, by name; none where one of its entries of these kinds is not there.
 
     Raises:
         LedgerError: the tree of the log is not the one that was signed.
     """
-    entries = {entry.kind: entry for entry in session.of_hold(hold) if entry.kind in KINDS}
-    if "approve" not in entries:
+    entries = {entry.kind: entry for entry in session.of_hold(hold) if entry.kind in kinds}
+    if len(entries) < len(kinds):
         return {}
-    over, now, size = StoredTree(session.tx).over, session.checkpoint(), entries["approve"].seq + 1
+    over, now, size = StoredTree(session.tx).over, session.checkpoint(), entries[kinds[-1]].seq + 1
     then = Checkpoint(now.origin, size, over(0, size))
     if not extends(now.root, now.size, old_root=then.root, old=size, proof=session.consistency(size)):
         raise LedgerError("the tree of the main log is not the one that was signed", mend="run `ledger verify`")
@@ -59,13 +73,15 @@ def evidence_of(session: Session, hold: str) -> dict[str, bytes]:
             "leaf": entries[kind].leaf.decode(),
             "proof": [step.hex() for step in inclusion(over, entries[kind].seq, size)],
         }
-        for kind in KINDS
+        for kind in kinds
     ]
     value = {"privsynth-inclusion": FORMAT, "key": session.public.hex(), "entries": proved}
     return {CHECKPOINT: session.signed(then).encode(), INCLUSION: canonical(value)}
 
 
-def check_evidence(note: bytes, listing: bytes, *, keys: Sequence[bytes], where: str) -> Evidence:
+def check_evidence(
+    note: bytes, listing: bytes, *, keys: Sequence[bytes], where: str, kinds: Sequence[str] = KINDS
+) -> Evidence:
     """Read the two files and check every proof.
 
     Args:
@@ -73,6 +89,7 @@ def check_evidence(note: bytes, listing: bytes, *, keys: Sequence[bytes], where:
         keys: the ledgers' keys that count, 32 bytes each; none: the one that the files name, which shows that they
             agree, not whose they are.
         where: for messages.
+        kinds: of the entries that must be there, in the order of their places.
 
     Raises:
         LedgerError: anything that does not hold.
@@ -82,7 +99,7 @@ def check_evidence(note: bytes, listing: bytes, *, keys: Sequence[bytes], where:
         key = bytes.fromhex(value["key"])
         rows = [(row["leaf"].encode(), tuple(bytes.fromhex(step) for step in row["proof"])) for row in value["entries"]]
         text = note.decode()
-        fits = value["privsynth-inclusion"] == FORMAT and canonical(value) == listing and len(rows) == len(KINDS)
+        fits = value["privsynth-inclusion"] == FORMAT and canonical(value) == listing and len(rows) == len(kinds)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         fits = False
     if not fits:
@@ -97,9 +114,69 @@ def check_evidence(note: bytes, listing: bytes, *, keys: Sequence[bytes], where:
         if not includes(checkpoint.root, checkpoint.size, leaf=hashed, at=entry.seq, proof=proof):
             raise LedgerError("an entry is not in the log of its checkpoint", where=where, mend=_MEND)
         entries.append(entry)
-    if tuple(entry.kind for entry in entries) != KINDS or entries[0].body.get("hold") != entries[1].body.get("hold"):
-        raise LedgerError("the entries are not those of one approved hold", where=where, mend=_MEND)
-    return Evidence(checkpoint, key, *entries)
+    found = [entry.kind for entry in entries]
+    if found != list(kinds) or any(entry.body.get("hold") != entries[0].body.get("hold") for entry in entries):
+        raise LedgerError("the entries are not those of one such hold", where=where, mend=_MEND)
+    return Evidence(checkpoint, key, {entry.kind: entry for entry in entries})
+
+
+def is_of(receipt: Receipt, sold: Entry) -> bool:
+    """Whether a ``reserve`` entry is the sale that the receipt tells of: hold, terms, prices and policy."""
+    try:
+        body, terms = sold.body, sold.body["terms"]
+        told = [body[name] for name in ("hold", "population", "mu", "event", "policy")]
+        told += [terms[name] for name in ("source", "purpose", "recipient", "recipe", "epsilon", "delta")]
+    except (KeyError, TypeError):
+        return False
+    r = receipt
+    own = [r.hold, r.population, r.mu, r.event, r.policy]
+    return told == [*own, r.source, r.purpose, r.recipient, r.recipe, r.epsilon, r.delta]
+
+
+# --- of a model ----------------------------------------------------------------------------------
+
+
+def check_sale(receipt: Receipt, *, keys: Sequence[bytes] = (), where: str) -> Evidence:
+    """Check that the evidence which a receipt carries is of its own sale.
+
+    Args:
+        keys, where: as of :func:`check_evidence`.
+
+    Raises:
+        LedgerError: it carries none, or one that does not hold.
+    """
+    if set(receipt.evidence) != {CHECKPOINT, INCLUSION}:
+        raise LedgerError(
+            "nothing shows that a ledger sold it",
+            where=where,
+            mend="make it again from its ledger: models that were kept before there was such evidence have none",
+        )
+    note, listing = (receipt.evidence[name] for name in (CHECKPOINT, INCLUSION))
+    found = check_evidence(note, listing, keys=keys, where=where, kinds=SOLD)
+    if not is_of(receipt, found.reserve):
+        raise LedgerError("the ledger's entry is of another hold than the receipt's", where=where, mend=_MEND)
+    return found
+
+
+def evidence_in(folder: Path) -> dict[str, bytes]:
+    """The two files of a model's folder, by name; none where neither is there."""
+    return {name: (folder / name).read_bytes() for name in (CHECKPOINT, INCLUSION) if (folder / name).is_file()}
+
+
+def check_model_folder(folder: Path, *, keys: Sequence[bytes] = ()) -> Evidence:
+    """As :func:`check_sale` of the receipt in a model's folder; its kind is not asked, and nothing else there is read.
+
+    Raises:
+        ModelError: not a model's folder.
+    """
+    path = folder / MODEL
+    try:
+        raw = path.read_bytes() if path.is_file() and path.stat().st_size <= _MOST else b""
+        receipt = Receipt.from_json(json.loads(raw)["receipt"])
+        receipt = replace(receipt, evidence=evidence_in(folder))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise ModelError("not a model's folder", where=str(folder), mend="name the folder") from None
+    return check_sale(receipt, keys=keys, where=str(folder))
 
 
 def _place(leaf: bytes) -> int:

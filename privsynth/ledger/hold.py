@@ -16,7 +16,7 @@ from privsynth.documents import join
 from privsynth.errors import PrivsynthError
 from privsynth.ledger import steps
 from privsynth.ledger.balance import Step
-from privsynth.ledger.evidence import evidence_of
+from privsynth.ledger.evidence import SOLD, evidence_of
 from privsynth.ledger.log import Session
 from privsynth.ledger.record import Bought
 from privsynth.privacy.accountant import Prices
@@ -38,8 +38,9 @@ class Desk(Protocol):
         """Both logs, checked."""
         ...
 
-    def writing(self) -> AbstractContextManager[Session]:
-        """Both logs, checked and held exclusively; durable when the block ends."""
+    def writing(self, *, going_on: bool = False) -> AbstractContextManager[Session]:
+        """Both logs, checked and held exclusively; durable when the block ends. ``going_on``: whatever became of the
+        policy meanwhile."""
         ...
 
 
@@ -82,6 +83,19 @@ class Hold:
 
     # --- the fit --------------------------------------------------------------------------------
 
+    def decide(self, sha256: str) -> None:
+        """Note the file of receipts of the decisions of consent by which this hold's rows were chosen, in the second
+        log only, durably, before the fit.
+
+        Args:
+            sha256: of the file, in hex. The file must hold a fresh random nonce, so that this tells nobody anything.
+
+        Raises:
+            UsageError: not a SHA-256.
+        """
+        with self._writing() as (session, bought):
+            steps.decide(session, bought, sha256)
+
     def open_fit(self, *, recipe: str, source: str, purpose: str, recipient: str, benchmark: bool = False) -> None:
         """Record that the fit begins: durable before the first statistic of the rows is taken.
 
@@ -115,7 +129,7 @@ class Hold:
             HoldError: no fit was opened, its transcript is there, or it expired.
             UsageError: not a step number.
         """
-        with self._beginning() as (session, bought):
+        with self._beginning(going_on=True) as (session, bought):
             return steps.lease(session, bought, through)
 
     def deposit(self, transcript: bytes) -> None:
@@ -144,6 +158,7 @@ class Hold:
         """
         with self.ledger.reading() as session:
             balance, bought = session.balance(), self._recorded(session)
+            evidence = evidence_of(session, bought.id, kinds=SOLD)
         if bought.terms.schema:
             steps.bought_for(
                 self.id,
@@ -179,6 +194,7 @@ class Hold:
             schema=schema,
             policy=self.policy,
             reserved=self.reserved,
+            evidence=evidence,
         )
 
     @property
@@ -279,13 +295,14 @@ class Hold:
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[Session, Bought]]:
-        with self.ledger.writing() as session:
+        """For what ends a step that was begun: it is paid, and lost if it cannot be written down."""
+        with self.ledger.writing(going_on=True) as session:
             yield session, self._recorded(session)
 
     @contextmanager
-    def _beginning(self) -> Iterator[tuple[Session, Bought]]:
-        """As ``_writing``, for what may begin only while the hold is valid."""
-        with self.ledger.writing() as session:
+    def _beginning(self, *, going_on: bool = False) -> Iterator[tuple[Session, Bought]]:
+        """As ``_writing``, for what may begin only while the hold is valid, and under a policy that is approved."""
+        with self.ledger.writing(going_on=going_on) as session:
             bought = self._recorded(session)
             late = steps.expired(session, bought)
             if late is None:

@@ -24,6 +24,7 @@ from privsynth.ledger.record import Line
 from privsynth.ledger.register import check_frozen, imagined, register
 from privsynth.ledger.sale import Quote, quote, same_terms, sell
 from privsynth.ledger.seal import Seal
+from privsynth.ledger.standing import Standing, accept, standing
 from privsynth.ledger.steps import Status, status_of, unknown
 from privsynth.ledger.terms import one_line, terms_of
 from privsynth.ledger.witness import Witness, show
@@ -35,6 +36,15 @@ if TYPE_CHECKING:
 
 
 _READ_WHOLE = 1000  # on opening; of a longer one the entries after the state, and any other once it is asked for
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A run's note of its receipts of decisions of consent: of which hold, when (ISO 8601, UTC), the file's SHA-256."""
+
+    hold: str
+    time: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -64,11 +74,20 @@ class Ledger:
             yield self._session(tx)
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self, *, going_on: bool = False) -> Iterator[Session]:
         """Both logs, checked and held exclusively; undone if the block raises. When it ends they are signed and
-        durable, and the witness has acknowledged them."""
+        durable, and the witness has acknowledged them.
+
+        Args:
+            going_on: only what was begun under a policy that may have been replaced since is brought to its end.
+
+        Raises:
+            ApprovalMissing: people have yet to approve the policy, or it was replaced meanwhile.
+        """
         with self.store.writing() as tx:
             session = self._session(tx)
+            if not going_on:
+                accept(session, self.policy)
             yield session
             session.close()
         self.show()
@@ -95,7 +114,8 @@ class Ledger:
         terms = terms_of(recipe, self.policy, purpose=purpose, recipient=recipient, actor=self.actor, consent=consent)
         with self.reading() as session:
             balance = imagined(self.policy, actor=self.actor, now=session.now, session=session)
-            return quote(self.policy, balance, terms, today=session.now.date())
+            quoted = quote(self.policy, balance, terms, now=session.now, session=session)
+        return quoted.under(self.standing())
 
     def reserve(
         self,
@@ -119,7 +139,8 @@ class Ledger:
                 spent. None: for ever.
 
         Raises:
-            RequestDenied: the policy says no; every refusing rule is named.
+            RequestDenied: the policy says no; every refusing rule is named. Or its pace does not let it through yet
+                (PS-PAC-001): the mend says from when on.
             BudgetExhausted: a budget line cannot pay; the mend says what it still buys.
             BudgetError: a fit at this price could not be laid out (its noise is beyond the sampler's range).
             HoldError: the request id was used with other terms.
@@ -203,6 +224,11 @@ class Ledger:
             key=key,
         )
 
+    def standing(self) -> Standing:
+        """How the policy stands to the ledger: in use, or still to be approved. Writes nothing."""
+        with self.reading() as session:
+            return standing(self.policy, session.balance().accepted, actor=self.actor, now=session.now)
+
     def balances(self) -> tuple[Line, ...]:
         """Every budget line: of each population, and of each recipient of the policy or with a hold."""
         with self.reading() as session:
@@ -212,6 +238,12 @@ class Ledger:
         """Gate attempts of the population so far, for ever."""
         with self.reading() as session:
             return session.gates().attempts.get(population, 0)
+
+    def decided(self) -> tuple[Decided, ...]:
+        """Every file of receipts of decisions of consent that a run noted, in order. Reads the whole second log."""
+        with self.reading() as session:
+            notes = [entry for entry in session.attempts if entry.kind == "decisions"]
+        return tuple(Decided(str(e.body["hold"]), e.time, str(e.body["sha256"])) for e in notes)
 
     def open_report(self, population: str) -> None:
         """Record that the actor opens an internal report with exact figures: durable before any is shown.
@@ -271,6 +303,7 @@ def enter(
     Raises:
         LedgerError: altered, of another policy or key, with other frozen fields than the policy says, or not what
             the witness remembers.
+        ApprovalMissing: people have yet to approve the policy.
     """
     ledger = look(store, policy, actor=actor, clock=clock, seal=seal, witness=witness)
     with ledger.writing() as session:
@@ -307,4 +340,5 @@ def quote_unopened(
     """As :meth:`Ledger.quote` where no ledger exists yet: against budgets of which nothing is spent."""
     terms = terms_of(recipe, policy, purpose=purpose, recipient=recipient, actor=actor, consent=consent)
     now = clock()
-    return quote(policy, imagined(policy, actor=actor, now=now), terms, today=now.date())
+    quoted = quote(policy, imagined(policy, actor=actor, now=now), terms, now=now)
+    return quoted.under(standing(policy, None, actor=actor, now=now))

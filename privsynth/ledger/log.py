@@ -28,8 +28,9 @@ from privsynth.ledger.tree import StoredTree
 from privsynth.signing import SigningKey
 
 Shelf = Literal["secrets", "transcripts", "claims"]
-Cell = Literal["head", "state", "steps"]
+Cell = Literal["head", "state", "steps", "requests"]
 SHELVES: tuple[Shelf, ...] = ("secrets", "transcripts", "claims")
+CELLS: tuple[Cell, ...] = ("head", "state", "steps", "requests")
 LOGS: tuple[LogName, ...] = ("main", "attempts")
 MOST_BYTES = 500_000_000
 """The most that is kept under one name."""
@@ -158,6 +159,7 @@ class Session:
             state = State(self.edges["main"], self.edges["attempts"], self.balance(), self.gates())
             self.tx.set_cell("state", sealed("state", state.to_bytes(), self._key))
             self.tx.set_cell("steps", state.balance.steps)
+            self.tx.set_cell("requests", state.balance.requests)
         if renew or self._told() != self._head:
             self.tx.set_cell("head", sealed("head", self._told(), self._key))
 
@@ -190,21 +192,35 @@ class Session:
         return self._bought[hold]
 
     def by_request(self, request: str) -> Bought | None:
-        """The hold that was sold for this request id."""
-        for place in self.tx.found(f"request {request}"):
-            entry = self.entry(place)
-            if entry.kind != "reserve" or entry.body.get("request") != request:
-                raise _misled(entry)
-            return self.bought(str(entry.body["hold"]))
-        return None
+        """The hold that was sold for this request id. That there is none is proved: by the entries after the state, and
+        by what the state says was asked before them.
+
+        Raises:
+            LedgerError: the index hides or misleads.
+        """
+        sold = next((entry for entry in self.tails["main"] if _sells(entry, request)), None)
+        for place in () if sold is not None else self.tx.found(f"request {request}"):
+            sold = self.entry(place)
+            if not _sells(sold, request):
+                raise _misled(sold)
+        if sold is None:
+            if self.state.balance.may_have_asked(request) and any(
+                _sells(entry, request) for entry in chain("main", self.tx.rows("main"))
+            ):
+                raise _hidden("a request that bought a hold")
+            return None
+        if sold not in self.of_hold(str(sold.body["hold"])):
+            raise _hidden("a hold")
+        return self.bought(str(sold.body["hold"]))
 
     def of_hold(self, hold: str) -> tuple[Entry, ...]:
         """Every entry of the main log about this hold."""
-        entries = tuple(self.entry(place) for place in self.tx.found(f"hold {hold}"))
+        size = self.state.main.size
+        entries = tuple(self.entry(place) for place in self.tx.found(f"hold {hold}") if place < size)
         for entry in entries:
             if entry.body.get("hold") != hold:
                 raise _misled(entry)
-        return entries
+        return (*entries, *(entry for entry in self.tails["main"] if entry.body.get("hold") == hold))
 
     def told(self, hold: str, kind: str, name: str) -> Any:
         """What the last entry of ``kind`` about this hold says under ``name``; None without one."""
@@ -336,7 +352,8 @@ class Session:
         return balance, gates
 
     def _read_state(self) -> State:
-        return State.from_bytes(self._signed("state"), self.tx.cell("steps") or b"")
+        steps, requests = self.tx.cell("steps") or b"", self.tx.cell("requests") or b""
+        return State.from_bytes(self._signed("state"), steps, requests)
 
     def _signed(self, name: Cell) -> bytes:
         return unsealed(name, self.tx.cell(name), public=self._key.raw_public, where=f"the ledger's {name}")
@@ -358,6 +375,14 @@ def names_of(entry: Entry) -> tuple[str, ...]:
 def _lost(place: int) -> LedgerError:
     where = f"entry {place} of the main log"
     return LedgerError(f"entry {place} is missing, though the index names it", where=where, mend=MEND)
+
+
+def _sells(entry: Entry, request: str) -> bool:
+    return entry.kind == "reserve" and entry.body.get("request") == request
+
+
+def _hidden(what: str) -> LedgerError:
+    return LedgerError(f"the index of the main log lacks {what}: it was cut", where="the main log", mend=MEND)
 
 
 def _misled(entry: Entry) -> LedgerError:

@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from privsynth.errors import LedgerError, MissingExtra, PrivsynthError, StorageError, UsageError
+from privsynth.ledger.address import shown
 from privsynth.ledger.entry import MEND, LogName
 from privsynth.ledger.layout import TABLE
 from privsynth.ledger.postgres_tables import SCHEMA, STATEMENTS, is_there, must_be_ours
@@ -57,7 +58,7 @@ class PostgresStore:
     """The ledger in one database.
 
     Attributes:
-        where: ``postgresql://host:port/database``, for messages.
+        where: ``postgresql://host:port/database``, for messages (:func:`privsynth.ledger.address.shown`).
         parameters: of the connection, as libpq names them; they may hold a password.
         wait_seconds: how long a writer waits for another one.
     """
@@ -71,20 +72,24 @@ class PostgresStore:
         """The store at ``postgresql://user@host:port/database``, with any parameter that libpq knows.
 
         Raises:
-            UsageError: not such an address, or it names no database.
+            UsageError: not such an address, or it names no database, or a port that is none.
             MissingExtra: psycopg is not installed.
         """
         driver = _driver()
         try:
             parameters = driver.conninfo.conninfo_to_dict(url)
-        except driver.Error:  # its text may hold the password
+        except (driver.Error, UnicodeError):  # its text may hold the password
             raise _no_address("cannot be read") from None
         if not {"dbname", "service"} & parameters.keys():
             raise _no_address("names no database")
         host = parameters.get("host") or parameters.get("hostaddr") or ""
-        port = f":{parameters['port']}" if "port" in parameters else ""
-        shown = f"postgresql://{host}{port}/{parameters.get('dbname', '')}"
-        return cls(shown, parameters)
+        port = parameters.get("port", "")
+        if not all(map(_may_be_port, port.split(","))):  # one for each of several hosts
+            raise _no_address(
+                "has a port that is no number from 1 to 65535; in a password write %40 for @ and %2F for /"
+            )
+        ported = f":{port}" if port else ""
+        return cls(shown(f"postgresql://{host}{ported}/{parameters.get('dbname', '')}"), parameters)
 
     @contextmanager
     def reading(self) -> Iterator[PostgresTransaction]:
@@ -112,6 +117,9 @@ class PostgresStore:
 
     def migrate(self, fill: Callable[[PostgresTransaction], None]) -> None:
         """Nothing to do: there is one layout yet."""
+
+    def must_be_free(self) -> None:
+        """Nothing to do: nothing of a ledger lies outside its schema."""
 
     def exists(self) -> bool:
         """Whether the database holds a ledger."""
@@ -178,7 +186,12 @@ class PostgresStore:
         driver = _driver()
         given = {"application_name": "privsynth", **_PATIENCE, **self.parameters}
         try:
-            connected = driver.connect(**{**given, "client_encoding": "utf8"}, autocommit=True, prepare_threshold=None)
+            try:
+                connected = driver.connect(
+                    **{**given, "client_encoding": "utf8"}, autocommit=True, prepare_threshold=None
+                )
+            except UnicodeError:  # of the host's name, which is looked up first
+                raise _no_address("names no host that could be looked up") from None
             with closing(connected) as connection:
                 yield connection
         except driver.Error as fault:
@@ -219,6 +232,11 @@ def _driver() -> ModuleType:
             "a ledger in PostgreSQL needs psycopg", where="ledger", mend="pip install 'privsynth[postgres]'"
         ) from None
     return psycopg
+
+
+def _may_be_port(text: str) -> bool:
+    """Whether libpq could dial it; it takes nothing for its own default."""
+    return not text or (text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 1 << 16)
 
 
 def _no_address(what: str) -> UsageError:

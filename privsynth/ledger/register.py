@@ -16,6 +16,7 @@ from privsynth.errors import LedgerError
 from privsynth.ledger.balance import Balance, fold
 from privsynth.ledger.entry import FORMAT, Entry, follow
 from privsynth.ledger.log import Session
+from privsynth.ledger.standing import accept
 from privsynth.ledger.state import Edge
 
 if TYPE_CHECKING:
@@ -105,12 +106,22 @@ def new_lines(policy: Policy, balance: Balance) -> Iterator[tuple[str, dict[str,
             yield "source", {"source": name, "population": source.population, "policy": policy.sha256}, b""
 
 
-def found(session: Session, policy: Policy) -> None:
-    """Write the first line of both logs of a new ledger, register every population, and sign it all."""
-    ledger = secrets.token_hex(16)
+def found(session: Session, policy: Policy, ledger: str | None = None) -> None:
+    """Write the first line of both logs of a new ledger, register every population, and sign it all.
+
+    Args:
+        session: of empty logs.
+        policy: the one that the ledger is of.
+        ledger: its id, 32 hex digits; None: drawn.
+
+    Raises:
+        ApprovalMissing: the policy says that its own people must approve it first, and they have not.
+    """
+    ledger = ledger or secrets.token_hex(16)
     body = {"ledger": ledger, "policy": policy.id, "format": FORMAT, "key": session.public.hex()}
     session.append("genesis", body)
     session.append("genesis", {"ledger": ledger}, log="attempts")
+    accept(session, policy)
     register(session, policy)
     session.close(renew=True)
 

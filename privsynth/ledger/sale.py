@@ -14,15 +14,17 @@ from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING
 
 from privsynth.documents import join
-from privsynth.errors import BudgetError, BudgetExhausted, HoldError, PrivsynthError, RequestDenied
+from privsynth.errors import ApprovalMissing, BudgetError, BudgetExhausted, HoldError, PrivsynthError, RequestDenied
 from privsynth.ledger.balance import Balance
 from privsynth.ledger.entry import stamp
 from privsynth.ledger.log import Session
+from privsynth.ledger.pace import PaceQuote, paces, refusing
 from privsynth.ledger.record import Bought, Line, Over, accountant_version, bought_of
 from privsynth.ledger.terms import Terms
 from privsynth.privacy.events import encode
 
 if TYPE_CHECKING:
+    from privsynth.ledger.standing import Standing
     from privsynth.policy.decide import Decision
     from privsynth.policy.document import Policy
     from privsynth.policy.nearest import Nearest
@@ -71,6 +73,8 @@ class Quote:
         buys: where the lines cannot pay: the largest epsilon at this delta that they still can, rounded
             down to three digits; None where that is nothing, or not needed.
         nearest: where the policy denies: the nearest request that it would allow.
+        paces: what each line of the pace says to it.
+        unapproved: where people have yet to approve the policy itself.
     """
 
     decision: Decision
@@ -78,22 +82,34 @@ class Quote:
     lines: tuple[QuoteLine, ...]
     buys: float | None
     nearest: Nearest | None = None
+    paces: tuple[PaceQuote, ...] = ()
+    unapproved: ApprovalMissing | None = None
+
+    def under(self, standing: Standing) -> Quote:
+        """The same with the rule that asks whether the policy may be worked by at all, if somebody must approve it."""
+        from privsynth.policy.request import Decision
+
+        rule = standing.verdict
+        if rule is None:
+            return self
+        return replace(self, decision=Decision((*self.decision.verdicts, rule)), unapproved=standing.missing())
 
     @property
     def admitted(self) -> bool:
-        """Whether policy and every budget line would sell this hold now. The recipe has its own word still:
+        """Whether policy, every budget line and the pace would sell this hold now. The recipe has its own word still:
         :meth:`Priced.check_sampler`, which a sale and ``privsynth plan`` ask."""
-        return self.decision.allowed and bool(self.lines) and all(line.admitted for line in self.lines)
+        paid = bool(self.lines) and all(line.admitted for line in self.lines)
+        return self.decision.allowed and paid and all(line.admitted for line in self.paces)
 
 
-def quote(policy: Policy, balance: Balance, terms: Terms, *, today: date) -> Quote:
-    """Price ``terms`` against ``balance``."""
+def quote(policy: Policy, balance: Balance, terms: Terms, *, now: datetime, session: Session | None = None) -> Quote:
+    """Price ``terms`` against ``balance``, and what was sold lately in ``session``."""
     from privsynth.policy.decide import decide
     from privsynth.policy.nearest import nearest
 
     prices = _prices(policy, terms)
     population = balance.sources.get(terms.source)
-    request = request_of(balance, terms, today=today)
+    request = request_of(balance, terms, today=now.date())
     decision = decide(policy, request)
     lines = () if population is None else balance.lines_of(population, terms.recipient)
     quoted = tuple(_after(line, prices) for line in lines)
@@ -104,7 +120,13 @@ def quote(policy: Policy, balance: Balance, terms: Terms, *, today: date) -> Quo
         lines=quoted,
         buys=_still_buys(policy, lines, terms) if short else None,
         nearest=None if decision.allowed else nearest(policy, request),
+        paces=paces(policy, balance, lines, prices.event, session=session, now=_moment(session, now)),
     )
+
+
+def _moment(session: Session | None, now: datetime) -> datetime:
+    """The time that an entry would have."""
+    return now if session is None else datetime.fromisoformat(session.time)
 
 
 def sell(
@@ -144,7 +166,12 @@ def sell(
     if short:
         named = [{"over": line.over, "name": line.name} for line in short]
         session.append("exhausted", {**asked, "population": population, "lines": named}, log="attempts")
-        return _exhausted(short, terms, buys=_still_buys(policy, lines, terms))
+        return _exhausted(short, terms, buys=_still_buys(policy, lines, terms), lost=balance.lost)
+    moment = _moment(session, session.now)
+    late = refusing(policy, balance, lines, prices.event, session=session, now=moment)
+    if late is not None:
+        session.append("denied", {**asked, "step": "reserve", "rules": ["PS-PAC-001"]}, log="attempts")
+        return late.refusal()
 
     frozen = balance.populations[population]
     recipe.check_sampler(prices, rows=frozen.training_subjects, cap_epsilon=frozen.cap("population")[0])
@@ -222,10 +249,13 @@ def same_terms(before: Bought, terms: Terms) -> Bought:
     )
 
 
-def _exhausted(short: list[Line], terms: Terms, *, buys: float | None) -> BudgetExhausted:
+def _exhausted(short: list[Line], terms: Terms, *, buys: float | None, lost: bool) -> BudgetExhausted:
     rest = (
         f"at delta {terms.delta:g} what is left buys at most epsilon {buys:g}"
         if buys is not None
+        else "entries of this ledger are lost, so every population in it counts as spent, a new one too: people who "
+        "were in none of them take a new ledger"
+        if lost
         else "what is left buys nothing at this delta: a budget is for ever, and only a population of other people "
         "has another one"
     )

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from privsynth.documents import canonical
 from privsynth.errors import KeyFileError, LedgerError, PrivsynthError, StorageError
 from privsynth.signing import SigningKey, check_signature, load_key, new_key
+from privsynth.signing.files import read_small, write_new
+from privsynth.signing.keys import KEY_MODE
 
 SUFFIX = ".key"
+_MARK_BYTES = 4096  # the most that a mark has
 _SIGNATURE = 128  # hex digits
 _MEND = (
     "put the key file that was made with this ledger back in its place, from its backup; without it the ledger is shut"
 )
+
+
+Said = Mapping[str, Any]
+"""What a mark says: ``what`` is under way with the key, and of which ledger."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A key for a ledger in the making.
+
+    Attributes:
+        key: it.
+        place: brings it to its place, where it is not there yet, with a mark that says what it is given.
+            FileExistsError: another process was first, or went on with it.
+        said: what the mark beside the key says, if the key is in its place already; None: it is new.
+    """
+
+    key: SigningKey
+    place: Callable[[Said], None]
+    said: Said | None
 
 
 @dataclass(frozen=True)
@@ -36,60 +64,69 @@ class Seal:
         except KeyFileError as fault:
             raise LedgerError(f"the ledger's key: {fault.what}", where=str(self.path), mend=_MEND) from None
 
-    def made(self) -> SigningKey:
-        """The key; a new one where there is none yet."""
-        with suppress(FileExistsError), self.drafted() as (_, place):
-            place()
-        return self.key()
-
-    def first(self, ledger: str) -> SigningKey:
-        """A new key for a ledger of the first form, which had none. Until :meth:`migrated` a mark lies beside it.
-
-        Raises:
-            LedgerError: a key is there that no migration left: it has signed this ledger, which then is not of the
-                first form any more.
-        """
-        if self.path.exists() and not self._mark.exists():
-            raise LedgerError(
-                "a ledger of the first form beside a key: what a key has signed is never of that form",
-                where=ledger,
-                mend="restore the ledger with its owner: this is not the one that the key signed",
-            )
-        self._mark.touch(mode=0o600)
-        return self.made()
-
-    def migrated(self) -> None:
-        """The ledger is of today's form, durably."""
-        self._mark.unlink(missing_ok=True)
-
     @property
-    def _mark(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.migrating")
+    def orphaned(self) -> bool:
+        """Whether the key was made with a ledger that was there once. Ask for the ledger after this, not before:
+        another process may be making it."""
+        return os.path.lexists(self.path) and self.marked().get("what") != "making"
+
+    def marked(self) -> Said:
+        """What the mark beside the key says, if the key itself has signed it; else nothing."""
+        try:
+            key = self.key()
+            raw, _ = read_small(self._mark(key), limit=_MARK_BYTES)
+            said: Said = json.loads(unsealed("mark", raw, public=key.raw_public, where=str(self.path)))
+        except (OSError, ValueError, LedgerError):
+            return {}
+        return said
+
+    def settled(self) -> None:
+        """The ledger is there in today's form, durably: the mark goes."""
+        with suppress(OSError, LedgerError):
+            self._mark(self.key()).unlink()
+            flush_folder(self.path.parent)
 
     @contextmanager
-    def drafted(self) -> Iterator[tuple[SigningKey, Callable[[], None]]]:
+    def drafted(self) -> Iterator[Draft]:
         """A key for a ledger in the making, and how to bring it to its place; the one that is there, if one is.
 
-        Bringing it there raises FileExistsError where another process was first.
+        What is being made is said by a mark beside the key, which the key signs before it has its place, and which
+        lies there until :meth:`settled`. Nobody else can write one, so a key without a mark of its own has, or had,
+        a ledger of today's form.
         """
-        if self.path.exists():
-            yield self.key(), lambda: None
+        if os.path.lexists(self.path):
+            yield Draft(self.key(), self._still, self.marked())
             return
         draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}.new")
         try:
             new_key(draft, name="ledger")
-            yield load_key(draft), lambda: self._place(draft)
+            key = load_key(draft)
+            yield Draft(key, partial(self._mark_and_place, draft, key), None)
         finally:
             draft.unlink(missing_ok=True)
 
+    def _mark(self, key: SigningKey) -> Path:
+        return self.path.with_name(f".{self.path.name}.{key.keyid[:16]}.mark")
+
+    def _still(self, said: Said) -> None:
+        if self.marked() != said:
+            raise FileExistsError(errno.EEXIST, "another process was first", str(self.path))
+
+    def _mark_and_place(self, draft: Path, key: SigningKey, said: Said) -> None:
+        mark = self._mark(key)
+        try:
+            write_new(mark, sealed("mark", canonical(said), key), mode=KEY_MODE)
+            self._place(draft)
+        except BaseException:
+            if not (self.path.exists() and self.path.samefile(draft)):
+                mark.unlink(missing_ok=True)
+            raise
+
     def _place(self, draft: Path) -> None:
         try:
+            flush_folder(self.path.parent)  # the mark first
             os.link(draft, self.path)
-            handle = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            flush_folder(self.path.parent)
         except FileExistsError:
             raise
         except OSError as fault:
@@ -98,6 +135,15 @@ class Seal:
                 where=str(self.path),
                 mend="name a folder that you may write",
             ) from None
+
+
+def flush_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sealed(kind: str, payload: bytes, key: SigningKey) -> bytes:

@@ -27,7 +27,7 @@ from typing import Any
 from privsynth.errors import LedgerError, PrivsynthError, StorageError, UsageError
 from privsynth.ledger.entry import MEND, LogName
 from privsynth.ledger.layout import ADDED, LAYOUT, TABLE, TABLES, VERSION
-from privsynth.ledger.seal import SUFFIX
+from privsynth.ledger.seal import SUFFIX, flush_folder
 from privsynth.ledger.sql import BEFORE_ALL, SqlTransaction
 
 SCHEME = "sqlite:///"
@@ -49,13 +49,13 @@ class SqliteStore:
             UsageError: not such an address. StorageError: no such folder.
         """
         if not url.startswith(SCHEME) or not url.removeprefix(SCHEME).strip("/"):
-            raise UsageError(f"ledger {url!r} is not the address of one", where="ledger", mend=f"use {SCHEME}ledger.db")
+            raise UsageError("not the address of a ledger", where="ledger", mend=f"use {SCHEME}ledger.db")
         if url == f"{SCHEME}:memory:":
             raise UsageError("a ledger in memory forgets what was spent", where="ledger", mend=f"use {SCHEME}ledger.db")
         path = Path(url.removeprefix(SCHEME))
         if not path.parent.is_dir():
             raise StorageError("no such folder for the ledger", where=str(path.parent), mend="make the folder first")
-        return cls(path.resolve())
+        return cls(_resolved(path))
 
     @property
     def where(self) -> str:
@@ -71,6 +71,21 @@ class SqliteStore:
         """Whether there is a file."""
         return self.path.exists()
 
+    def must_be_free(self) -> None:
+        """Refuse a free name beside which the journal of an earlier file lies: SQLite would write that one's pages into
+        a new file of the name, and destroy it.
+
+        Raises:
+            StorageError: naming the journal.
+        """
+        left = [name for end in ("-journal", "-wal", "-shm") if os.path.lexists(name := f"{self.path}{end}")]
+        if left and not os.path.lexists(self.path):  # else it is of what another process made meanwhile
+            raise StorageError(
+                "what an earlier database of this name left lies there, and would be written into the new one",
+                where=left[0],
+                mend="move it away, together with the file that it is of if that is still somewhere; or name a new one",
+            )
+
     @contextmanager
     def reading(self) -> Iterator[SqliteTransaction]:
         """See :class:`privsynth.ledger.log.Store`."""
@@ -85,11 +100,29 @@ class SqliteStore:
             _must_be_ours(connection, self.path)
             yield SqliteTransaction(connection)
 
+    @contextmanager
+    def looking(self) -> Iterator[SqliteTransaction]:
+        """As ``reading``, of a file that nobody may write to, such as a backup on a disk that is read-only."""
+        try:
+            uri = f"{self.path.as_uri()}?mode=ro"
+            opened = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=self.wait_seconds)
+            with closing(opened) as connection, _transaction(connection, "BEGIN"):
+                _must_be_ours(connection, self.path)
+                yield SqliteTransaction(connection)
+        except sqlite3.Error as fault:
+            raise _typed(fault, self.path) from None
+        except UnicodeDecodeError:
+            raise LedgerError("the file is damaged", where=str(self.path), mend=MEND) from None
+
     def create(self, fill: Callable[[SqliteTransaction], None], *, place: Callable[[], None] = lambda: None) -> None:
         """Make the file with what ``fill`` writes, whole or not at all; an existing file is left as it is.
 
         ``place`` brings what must be there first to its place; FileExistsError means: begin again.
+
+        Raises:
+            StorageError: it cannot be written, or an earlier file's journal lies there.
         """
+        self.must_be_free()
         draft = SqliteStore(self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}.new"), self.wait_seconds)
         try:
             os.close(os.open(draft.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -101,7 +134,7 @@ class SqliteStore:
                 fill(SqliteTransaction(connection))
             place()
             os.link(draft.path, self.path)
-            _flush_folder(self.path.parent)
+            flush_folder(self.path.parent)
         except FileExistsError:
             return  # another process made it first: its ledger is the ledger
         except OSError as fault:
@@ -137,6 +170,7 @@ class SqliteStore:
         Raises:
             StorageError: something lies there, or it cannot be written. LedgerError: this is no ledger.
         """
+        SqliteStore(to).must_be_free()
         draft = SqliteStore(to.with_name(f".{to.name}.{secrets.token_hex(8)}.new"), self.wait_seconds)
         try:
             os.close(os.open(draft.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -148,7 +182,7 @@ class SqliteStore:
             with draft.writing() as tx:
                 change(tx)
             os.link(draft.path, to)
-            _flush_folder(to.parent)
+            flush_folder(to.parent)
         except FileExistsError:
             raise StorageError("the file exists", where=str(to), mend="name a new one, or move it away") from None
         except sqlite3.Error as fault:
@@ -204,6 +238,15 @@ class SqliteTransaction(SqlTransaction):
 
 
 @contextmanager
+def in_memory() -> Iterator[SqliteTransaction]:
+    """Empty tables that nobody else sees, gone when the block ends."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for statement in TABLES[LAYOUT]:
+            connection.execute(statement)
+        yield SqliteTransaction(connection)
+
+
+@contextmanager
 def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
     connection.execute(begin)
     try:
@@ -248,6 +291,16 @@ def _layout(connection: sqlite3.Connection, path: Path) -> int:
     return layouts[0]
 
 
+def _resolved(path: Path) -> Path:
+    try:
+        found = path.resolve()
+        if not found.is_symlink():
+            return found
+    except (OSError, RuntimeError):  # which of them, or none, differs between versions of Python
+        pass
+    raise StorageError("the path of the ledger is a link that leads to itself", where=str(path), mend="name a file")
+
+
 def _must_be_writable(path: Path) -> None:
     try:
         mode = path.stat().st_mode
@@ -259,14 +312,6 @@ def _must_be_writable(path: Path) -> None:
         raise StorageError("the ledger is not a file", where=str(path), mend="name a file, for example ledger.db")
     if not mode & stat.S_IWUSR or not os.access(path, os.R_OK | os.W_OK):
         raise StorageError("the ledger is read-only", where=str(path), mend="let its owner make it writable again")
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 _FAULTS: dict[int, tuple[type[PrivsynthError], str, str]] = {

@@ -3,8 +3,10 @@
 The *state* is the fold of both logs up to some entry, as canonical JSON, signed with the ledger's key, in one
 cell of the database that is replaced now and then; the entries after it are folded on top. It says which holds
 may still take which step, so what is missing in it can refuse or charge but never grant: a byte of 0 is no hold,
-a finished hold takes no step, and the sums are those of every hold that was ever sold. Whoever may write to the
-database but has no key can put back an older state only together with the older log, which a witness shows.
+a finished hold takes no step, and the sums are those of every hold that was ever sold. It also says which requests
+bought something, so that one is new only if it is not there, whatever an index says that anybody may cut. Whoever
+may write to the database but has no key can put back an older state only together with the older log, which a witness
+shows.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from privsynth.documents import canonical, sha256
 from privsynth.errors import LedgerError
+from privsynth.ledger.accepted import Accepted
 from privsynth.ledger.balance import Balance, Gates, LineName
 from privsynth.ledger.entry import BEFORE_ALL, MEND, Before, Entry
 from privsynth.ledger.merkle import EMPTY, Frontier
@@ -25,7 +28,10 @@ from privsynth.ledger.record import Line, Population
 if TYPE_CHECKING:
     from privsynth.privacy.filters import Filter
 
-FORMAT = 1
+FORMAT = 2
+"""Since it says what was asked, whether entries were lost, and which policy was accepted: a version that would not look
+refuses it."""
+_OLD = 1
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class State:
     gates: Gates = field(default_factory=Gates)
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON, without ``balance.steps``, of which it names the hash."""
+        """Canonical JSON, without ``balance.steps`` and ``balance.requests``, of which it names the hashes."""
         return canonical(
             {
                 "privsynth-ledger-state": FORMAT,
@@ -105,21 +111,26 @@ class State:
         )
 
     @classmethod
-    def from_bytes(cls, payload: bytes, steps: bytes) -> State:
-        """What :meth:`to_bytes` wrote, with its steps.
+    def from_bytes(cls, payload: bytes, steps: bytes, requests: bytes) -> State:
+        """What :meth:`to_bytes` wrote, with its steps and requests. What an earlier version wrote says too little, and
+        is as none: the whole log is read instead, until this version writes another one.
 
         Raises:
-            LedgerError: of another version, or the steps are others.
+            LedgerError: of a later version, or the steps or requests are others.
         """
         try:
             value = json.loads(payload)
+            if value["privsynth-ledger-state"] == _OLD:
+                return cls()
             if value["privsynth-ledger-state"] != FORMAT:
                 raise LedgerError(
                     f"the ledger's state has format {value['privsynth-ledger-state']!r}; this version reads {FORMAT}",
                     mend="use the version of privsynth that wrote the ledger, or a later one",
                 )
             main, gates = Edge.from_json(value["main"]), value["gates"]
-            balance = _balance_of(value["balance"], steps)
+            balance = _balance_of(value["balance"], steps, requests)
+            if sha256(requests) != value["balance"]["requests"]:
+                raise LedgerError("the requests that bought holds were altered", mend=MEND)
             if sha256(steps) != value["balance"]["steps"] or len(steps) != main.size:
                 raise LedgerError("the steps of the holds were altered", mend=MEND)
             return cls(
@@ -160,11 +171,14 @@ def _balance_json(balance: Balance) -> dict[str, Any]:
         "openers": {name: sorted(people) for name, people in balance.openers.items()},
         "leased": dict(balance.leased),
         "approved": dict(balance.approved),
+        **({} if balance.accepted is None else {"accepted": balance.accepted.to_json()}),
         "steps": sha256(balance.steps),
+        "requests": sha256(balance.requests),
+        "lost": balance.lost,
     }
 
 
-def _balance_of(value: Mapping[str, Any], steps: bytes) -> Balance:
+def _balance_of(value: Mapping[str, Any], steps: bytes, requests: bytes) -> Balance:
     populations = {p["name"]: Population(p["name"], p["frozen"], p["filters"], p["key"]) for p in value["populations"]}
     spent: dict[LineName, Line] = {}
     for told in value["spent"]:
@@ -183,7 +197,10 @@ def _balance_of(value: Mapping[str, Any], steps: bytes) -> Balance:
         openers={name: frozenset(people) for name, people in value["openers"].items()},
         leased=dict(value["leased"]),
         approved=dict(value["approved"]),
+        accepted=Accepted.from_json(value["accepted"]) if "accepted" in value else None,
         steps=steps,
+        requests=requests,
+        lost=bool(value["lost"]),
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from privsynth.policy.document import Policy
 
 _RULE = re.compile(r"PS(-[A-Z0-9]+)+\Z")
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _AGAIN = "reserve again under a new request id; what this hold paid stays spent"
 
 
@@ -91,6 +92,14 @@ def expired(session: Session, bought: Bought) -> HoldError | None:
 
 
 # --- the fit -----------------------------------------------------------------------------------
+
+
+def decide(session: Session, bought: Bought, sha256: str) -> None:
+    """Note, in the second log, the file of receipts of the decisions by which the hold's rows were chosen."""
+    if not isinstance(sha256, str) or not _SHA256.match(sha256):
+        raise UsageError("a commitment is a SHA-256 in hex", where="decide", mend="64 digits from 0 to f")
+    note = {"hold": bought.id, "population": bought.population, "sha256": sha256}
+    session.append("decisions", note, log="attempts")
 
 
 def open_fit(session: Session, bought: Bought, *, benchmark: bool) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from privsynth.errors import LedgerError, StorageError, UsageError
+from privsynth.ledger.address import is_ledger
 from privsynth.ledger.entry import Clock, utc_now
 from privsynth.ledger.hold import Hold
 from privsynth.ledger.layout import fill
 from privsynth.ledger.ledger import Ledger, enter, look, quote_unopened
-from privsynth.ledger.log import Session, Store, Transaction
+from privsynth.ledger.log import LOGS, Session, Store, Transaction
 from privsynth.ledger.record import Line
 from privsynth.ledger.register import found
 from privsynth.ledger.sale import Quote, QuoteLine
@@ -21,6 +23,7 @@ from privsynth.ledger.sqlite import SqliteStore
 from privsynth.ledger.steps import Status
 from privsynth.ledger.terms import one_line
 from privsynth.ledger.witness import Witness, witness_at
+from privsynth.policy.ledger_asks import OpenAsk, on_open
 from privsynth.signing import SigningKey
 
 if TYPE_CHECKING:
@@ -55,6 +58,10 @@ class Home(Store, Protocol):
 
     def exists(self) -> bool:
         """Whether there is something in the ledger's place."""
+        ...
+
+    def must_be_free(self) -> None:
+        """Refuse a free place, in which what an earlier ledger left would spoil a new one."""
         ...
 
     def create(self, fill: Callable[[Transaction], None], *, place: Callable[[], None]) -> None:
@@ -93,6 +100,7 @@ def open_ledger(
             ``file:/path``, ``cmd:program ...``, ``https://...``. None: nobody.
 
     Raises:
+        RequestDenied: the policy requires a witness, and none is named (PS-LED-001).
         UsageError: another scheme, no path or database, no key file named for a database.
         MissingExtra: PostgreSQL without psycopg.
         StorageError: no such folder, a folder, read-only, full, locked for a minute; a server that is gone, or whose
@@ -101,20 +109,14 @@ def open_ledger(
             what the witness remembers.
     """
     store, who, time = store_at(url), one_line(actor, name="actor"), clock or utc_now
-    seal, watched = seal_of(store, key), _witness(witness)
-    remembered = None if watched is None else watched.head("main")
-    while not store.exists():
-        if remembered is not None:
-            raise LedgerError(
-                "there is no ledger, but its witness remembers one",
-                where=store.where,
-                mend="put the ledger back in its place; a new ledger takes a new witness",
-            )
-        with seal.drafted() as (drafted, place):
-            begin = partial(_begin, policy=policy, actor=who, clock=time, key=drafted)
-            store.create(begin, place=place)
-    store.migrate(lambda tx: fill(Session(tx, actor=who, clock=time, key=seal.first(store.where), new=True)))
-    seal.migrated()
+    seal, watched = seal_of(store, key), watched_by(witness, policy)
+    while not is_there(store, watched, seal):
+        with seal.drafted() as draft:
+            id = str((draft.said or {}).get("ledger") or secrets.token_hex(16))
+            begin = partial(_begin, policy=policy, actor=who, clock=time, key=draft.key, ledger=id)
+            store.create(begin, place=partial(draft.place, {"what": "making", "ledger": id}))
+    store.migrate(partial(_bring, where=store.where, actor=who, clock=time, seal=seal, witness=watched))
+    seal.settled()
     return enter(store, policy, actor=who, clock=time, seal=seal, witness=watched)
 
 
@@ -130,16 +132,52 @@ def look_at_ledger(
     """Open the ledger at ``url`` to ask it something: none is created, and nothing new in ``policy`` is registered.
 
     Raises:
-        StorageError: there is none. Else as :func:`open_ledger`.
+        StorageError: there is none, and never was one. Else as :func:`open_ledger`.
     """
-    store = store_at(url)
-    if not store.exists():
+    store, watched = store_at(url), watched_by(witness, policy)
+    seal = seal_of(store, key)
+    if not is_there(store, watched, seal):
         raise StorageError("no such ledger", where=store.where, mend="check the path; `privsynth run` makes it")
     who, time = one_line(actor, name="actor"), clock or utc_now
-    return look(store, policy, actor=who, clock=time, seal=seal_of(store, key), witness=_witness(witness))
+    return look(store, policy, actor=who, clock=time, seal=seal, witness=watched)
 
 
-def _witness(given: Witness | str | None) -> Witness | None:
+def is_there(home: Home, witness: Witness | None = None, seal: Seal | None = None) -> bool:
+    """Whether there is a ledger.
+
+    Raises:
+        LedgerError: there is none, and its witness remembers one, or its key lies there.
+        StorageError: the place or the witness cannot be asked.
+    """
+    remembered = None if witness is None else witness.head("main")  # asked first: another process may make it now
+    orphan = seal.path if seal is not None and seal.orphaned else None
+    if home.exists():
+        return True
+    if remembered is not None:
+        raise LedgerError(
+            "there is no ledger, but its witness remembers one",
+            where=home.where,
+            mend="put the ledger back in its place; a new ledger takes a new witness",
+        )
+    if orphan is not None:
+        raise LedgerError(
+            f"there is no ledger, but the key that was made with one is there ({orphan}): a new one would sell the "
+            "same people's budget again",
+            where=home.where,
+            mend="put the ledger back in its place, or restore a backup (`privsynth ledger restore`); a new ledger, of "
+            "people who are in no other one, takes a new name and a key of its own",
+        )
+    return False
+
+
+def watched_by(given: Witness | str | None, policy: Policy) -> Witness | None:
+    """The witness that was named, if any.
+
+    Raises:
+        UsageError: not the address of one.
+        RequestDenied: none was, and the policy requires one (PS-LED-001).
+    """
+    on_open(OpenAsk(witness=given is not None), policy).refuse()
     return witness_at(given) if isinstance(given, str) else given
 
 
@@ -147,17 +185,15 @@ def store_at(url: str) -> Home:
     """The place of the ledger at ``url``, whether there is one or not.
 
     Raises:
-        UsageError: not the address of one.
+        UsageError: not the address of one; it is not told, as a password may stand in it.
     """
-    scheme, named, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
-    if not named or scheme not in _HOMES or "\0" in url:
-        shown = "" if "@" in str(url) else f" {url!r}"  # a password may stand before an @
+    if not is_ledger(url):
         raise UsageError(
-            f"ledger{shown} is not the address of one",
+            "not the address of a ledger",
             where="ledger",
             mend="use sqlite:///ledger.db or postgresql://user@host:5432/database",
         )
-    return _HOMES[scheme](url)
+    return _HOMES[url.partition("://")[0]](url)
 
 
 def _postgres_at(url: str) -> Home:
@@ -178,5 +214,34 @@ def seal_of(home: Home, key: str | Path | None) -> Seal:
     return Seal(home.key if key is None else Path(key).absolute())
 
 
-def _begin(tx: Transaction, *, policy: Policy, actor: str, clock: Clock, key: SigningKey) -> None:
-    found(Session(tx, actor=actor, clock=clock, key=key, new=True), policy)
+def _begin(tx: Transaction, *, policy: Policy, actor: str, clock: Clock, key: SigningKey, ledger: str) -> None:
+    found(Session(tx, actor=actor, clock=clock, key=key, new=True), policy, ledger)
+
+
+def _bring(tx: Transaction, *, where: str, actor: str, clock: Clock, seal: Seal, witness: Witness | None) -> None:
+    """Sign a ledger of the first form, which nobody has signed yet, with a key of its own.
+
+    Where a key is there already, only what the key's own mark says was to be signed with it.
+
+    Raises:
+        LedgerError: the witness remembers a ledger, or the key that is there was not made for this one as it is.
+    """
+    if witness is not None and any(witness.head(log) is not None for log in LOGS):
+        raise _forged("a ledger of the first form, which no key has signed, but its witness remembers one", where)
+    with seal.drafted() as draft:
+        session = Session(tx, actor=actor, clock=clock, key=draft.key, new=True)
+        said: dict[str, Any] = {"what": "migrating", "ledger": session.balance().ledger}
+        for log in LOGS:
+            head = session.checkpoint(log)
+            said[log] = [head.size, head.root.hex()]
+        if draft.said not in (None, said):
+            raise _forged("a ledger of the first form beside a key that was not made for it, as it is now", where)
+        fill(session)
+        try:
+            draft.place(said)
+        except FileExistsError:
+            raise _forged("a ledger of the first form beside a key that was made meanwhile", where) from None
+
+
+def _forged(what: str, where: str) -> LedgerError:
+    return LedgerError(what, where=where, mend="put the ledger that was signed back in its place, with its owner")

@@ -21,12 +21,14 @@ from privsynth.documents import canonical, sha256
 from privsynth.errors import LedgerError, StorageError
 from privsynth.ledger.balance import Balance, Gates, fold, fold_attempts
 from privsynth.ledger.checkpoint import Checkpoint, origin_of
-from privsynth.ledger.entry import Entry, LogName, leaf_hash, read_chain
+from privsynth.ledger.entry import Entry, LogName, leaf_hash, one, read_chain
 from privsynth.ledger.layout import check_whole
-from privsynth.ledger.log import LOGS, SHELVES, Session, Shelf, Transaction
+from privsynth.ledger.log import CELLS, LOGS, SHELVES, Session, Shelf, Transaction
 from privsynth.ledger.merkle import Frontier
+from privsynth.ledger.tree import LEVELS
 
 _KEY_BYTES = 32
+_ANY = 2**62
 _MEND = "get the export again from who made it; if it is what they made, their ledger was altered"
 
 
@@ -165,6 +167,23 @@ def bring_in(tx: Transaction, export: Export) -> None:
     for shelf, name, data in export.shelves:
         tx.put(shelf, name, data)
     check_whole(tx, export.balance, export.gates)
+
+
+def pour(copy: Transaction, tx: Transaction) -> None:
+    """Put everything of a ledger that was read whole into an empty database, as it is."""
+    for log in LOGS:
+        for seq, leaf, stored in copy.rows(log):
+            tx.add(one(log, seq, leaf, stored))
+        for level in LEVELS:
+            for place, value in enumerate(copy.hashes(log, level, 0, _ANY)):
+                tx.keep_hash(log, level, place, value)
+    for shelf in SHELVES:
+        for name in copy.names(shelf):
+            tx.put(shelf, name, copy.get(shelf, name) or b"")
+    for name, place in copy.indexed():
+        tx.index(name, place)
+    for cell in CELLS:
+        tx.set_cell(cell, copy.cell(cell) or b"")
 
 
 def _names(main: tuple[Entry, ...]) -> tuple[str, str]:

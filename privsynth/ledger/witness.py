@@ -12,20 +12,18 @@ hash a line, a blank line, the checkpoint.
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import shlex
 import subprocess
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from privsynth.errors import LedgerError, StorageError, UsageError
+from privsynth.ledger.address import shown, unprintable
 from privsynth.ledger.checkpoint import Checkpoint
 from privsynth.ledger.entry import LogName
 from privsynth.ledger.log import LOGS, Session
@@ -36,6 +34,11 @@ MOST = 64 * 1024
 _TRIES = 50
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 WRITTEN = "what was written stays written: ask again, with the same request id, when the witness answers"
+
+_BEHIND = "put the newest file back in its place; if it is lost, `privsynth ledger restore` books the gap"
+_RESTORED = (
+    "a restored ledger whose gap is booked takes a new witness, with nothing in it; if this is that one: " + _BEHIND
+)
 
 
 class Witness(Protocol):
@@ -107,7 +110,7 @@ def _step(session: Session, log: LogName, seen: str | None) -> tuple[int, str, t
             f"the ledger was set back or changed: its {log} log has {now.size} entries, and the witness remembers "
             + (f"{held.size}" if held.size > now.size else f"other entries among the first {held.size}"),
             where="witness",
-            mend="put the newest file back in its place; if it is lost, `privsynth ledger restore` books the gap",
+            mend=_RESTORED if session.balance().lost else _BEHIND,
         )
     return None if held.size == now.size else (held.size, session.signed(now), proof)
 
@@ -158,78 +161,24 @@ def understood_question(text: str) -> tuple[str, int, tuple[bytes, ...]]:
 
 
 @dataclass(frozen=True)
-class FileWitness:
-    """A file for each log, of JSON lines that are only ever added: ``path``, and ``path.attempts``.
-
-    Its owner makes both, empty, once. It protects as far as whoever writes to the ledger cannot take lines away
-    again: let another account own it and run :class:`CommandWitness`, or mark it append-only (``chattr +a``).
-    """
-
-    path: Path
-
-    def head(self, log: LogName) -> str | None:
-        """See :meth:`Witness.head`."""
-        with self._opened(log, os.O_RDONLY) as file:
-            return self._last(file)[0]
-
-    def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> None:
-        """See :meth:`Witness.accept`."""
-        with self._opened(log, os.O_RDWR | os.O_APPEND) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            held, torn = self._last(file)
-            if not check_step(held, note, old=old, proof=proof):
-                return
-            line = json.dumps({"checkpoint": note, "old": old, "proof": [step.hex() for step in proof]})
-            try:
-                file.write((("\n" if torn else "") + line + "\n").encode())
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError as fault:
-                raise self._fault(f"the witness's file cannot be written ({fault.strerror})") from None
-
-    def _opened(self, log: LogName, flags: int) -> Any:
-        path = self.path if log == "main" else self.path.with_name(f"{self.path.name}.{log}")
-        try:
-            return os.fdopen(os.open(path, flags | os.O_CLOEXEC), "r+b" if flags & os.O_RDWR else "rb")
-        except OSError as fault:
-            raise StorageError(
-                f"the witness's file cannot be opened ({fault.strerror})",
-                where=str(path),
-                mend=f"its owner makes it once, empty, and lets it be added to: touch {path}",
-            ) from None
-
-    def _last(self, file: Any) -> tuple[str | None, bool]:
-        """The checkpoint of the last whole line, and whether a torn one follows it."""
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 2 * MOST))
-        *lines, rest = file.read().split(b"\n")
-        for line in reversed(lines):
-            try:
-                return str(json.loads(line)["checkpoint"]), bool(rest)
-            except (ValueError, KeyError, TypeError):
-                continue  # a line that was cut off by a crash: what followed it began a new one
-        if size:
-            raise self._fault("the witness's file holds no checkpoint")
-        return None, bool(rest)
-
-    def _fault(self, what: str) -> StorageError:
-        return StorageError(what, where=str(self.path), mend=WRITTEN)
-
-
-@dataclass(frozen=True)
 class CommandWitness:
     """A command: ``argv head LOG`` prints the note; ``argv accept LOG`` reads the question and ends with 0.
 
     For example ``sudo -u witness privsynth ledger witness /srv/witness/hospital``.
     """
 
-    argv: tuple[str, ...]
+    argv: tuple[str, ...] = field(repr=False)
+
+    @property
+    def where(self) -> str:
+        """For messages: its program."""
+        return shown(f"cmd:{shlex.quote(self.argv[0])}")
 
     def head(self, log: LogName) -> str | None:
         """See :meth:`Witness.head`."""
         code, out = self._run("head", log)
         if code:
-            raise StorageError(f"the witness's command ended with {code}", where=self.argv[0], mend=WRITTEN)
+            raise StorageError(f"the witness's command ended with {code}", where=self.where, mend=WRITTEN)
         return out or None
 
     def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> None:
@@ -237,7 +186,7 @@ class CommandWitness:
         code, _ = self._run("accept", log, question(note, old=old, proof=proof))
         if code:
             raise LedgerError(
-                f"the witness refuses: its command ended with {code}", where=self.argv[0], mend="see its own messages"
+                f"the witness refuses: its command ended with {code}", where=self.where, mend="see its own messages"
             )
 
     def _run(self, verb: str, log: LogName, said: str = "") -> tuple[int, str]:
@@ -248,32 +197,40 @@ class CommandWitness:
             return ran.returncode, ran.stdout[:MOST].decode()
         except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as fault:
             what = f"the witness's command does not answer ({type(fault).__name__})"
-            raise StorageError(what, where=self.argv[0], mend=WRITTEN) from None
+            raise StorageError(what, where=self.where, mend=WRITTEN) from None
 
 
 def witness_at(url: str) -> Witness:
     """The witness at ``file:/path``, ``cmd:program argument ...`` or ``https://...``.
 
     Raises:
-        UsageError: another address, or http to another machine.
+        UsageError: another address, http to another machine, or a web address with a user or password. It is not told.
     """
+    from privsynth.ledger.witness_file import FileWitness
     from privsynth.ledger.witness_http import HttpWitness
 
-    kind, _, rest = url.partition(":") if isinstance(url, str) else ("", "", "")
+    kind, _, rest = url.partition(":") if isinstance(url, str) and not unprintable(url) else ("", "", "")
     try:
         match kind:
             case "file" if rest and not rest.startswith("//"):
                 return FileWitness(Path(rest).absolute())
             case "cmd" if argv := tuple(shlex.split(rest)):
                 return CommandWitness(argv)
-            case "https" if urlsplit(url).hostname:
+            case "https" if _host(url):
                 return HttpWitness(url)
-            case "http" if urlsplit(url).hostname in _LOOPBACK:
+            case "http" if _host(url) in _LOOPBACK:
                 return HttpWitness(url)
     except ValueError:
         pass
     raise UsageError(
-        f"witness {url!r} is not the address of one",
+        "not the address of a witness",
         where="witness",
         mend="use file:/path, cmd:program arguments, or https://host/path (http on this machine only)",
     )
+
+
+def _host(url: str) -> str | None:
+    """The host of a web address; None where there is none, or what could not be asked: a user, a blank, an odd port."""
+    split = urlsplit(url)
+    _ = split.port  # a ValueError where it is none
+    return None if "@" in split.netloc or " " in url else split.hostname

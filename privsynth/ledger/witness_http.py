@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from privsynth.errors import LedgerError, StorageError
+from privsynth.ledger.address import shown
 from privsynth.ledger.entry import LogName
 from privsynth.ledger.witness import MOST, TIMEOUT, WRITTEN, question
 
@@ -20,7 +22,12 @@ class HttpWitness:
     Over https, or on this machine; redirects are not followed.
     """
 
-    url: str
+    url: str = field(repr=False)
+
+    @property
+    def where(self) -> str:
+        """For messages: scheme, host and port."""
+        return shown(self.url)
 
     def head(self, log: LogName) -> str | None:
         """See :meth:`Witness.head`."""
@@ -28,16 +35,16 @@ class HttpWitness:
         if code in (204, 404):
             return None
         if code != 200:
-            raise StorageError(f"the witness answers {code}", where=self.url, mend=WRITTEN)
+            raise StorageError(f"the witness answers {code}", where=self.where, mend=WRITTEN)
         return text
 
     def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> None:
         """See :meth:`Witness.accept`."""
         code, _ = self._ask(log, question(note, old=old, proof=proof).encode())
         if code in (409, 422):
-            raise LedgerError("the witness refuses the checkpoint", where=self.url, mend="see what it holds")
+            raise LedgerError("the witness refuses the checkpoint", where=self.where, mend="see what it holds")
         if code not in (200, 201, 204):
-            raise StorageError(f"the witness answers {code}", where=self.url, mend=WRITTEN)
+            raise StorageError(f"the witness answers {code}", where=self.where, mend=WRITTEN)
 
     def _ask(self, log: LogName, data: bytes | None) -> tuple[int, str]:
         request = urllib.request.Request(
@@ -50,9 +57,9 @@ class HttpWitness:
         except urllib.error.HTTPError as answer:
             with answer:
                 return answer.code, ""
-        except (OSError, ValueError) as fault:
+        except (OSError, ValueError, http.client.HTTPException) as fault:
             what = f"the witness does not answer ({type(fault).__name__})"
-            raise StorageError(what, where=self.url, mend=WRITTEN) from None
+            raise StorageError(what, where=self.where, mend=WRITTEN) from None
 
 
 class _Straight(urllib.request.HTTPRedirectHandler):

@@ -15,7 +15,8 @@ from privsynth.validate import svg
 WHAT = (
     "A budget is for ever: what was learnt about a person adds up, and no period gives it back.",
     "The line of a population is the guarantee: everything ever released about its people, taken together. Lines of "
-    "recipients are limits of the policy: recipients may share what they hold.",
+    "recipients are limits of the policy: recipients may share what they hold. What is left of one is never more than "
+    "what her population has left.",
     "Shares are of the filter, the rule that adds up holds: it is spent when a hold is bought, whatever becomes of it.",
     "Nothing here was computed from a record; attempts and refusals at the gate are not shown.",
 )

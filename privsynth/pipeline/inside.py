@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from privsynth.generators.kept import load_model
-from privsynth.pipeline.places import check_page, existing_ledger
+from privsynth.pipeline.places import check_page
 from privsynth.pipeline.run import read_granted
 from privsynth.pipeline.study import Study
 from privsynth.progress import SILENT, Progress
@@ -25,5 +25,5 @@ def report_study(study: Study, *, out: Path, actor: str, progress: Progress = SI
     """
     check_page(out, mark=WATERMARK)
     model = load_model(study.model_folder)
-    ledger = existing_ledger(study.ledger_url, study.policy, actor=actor)
+    ledger = study.ledger.existing(study.policy, actor=actor)
     return validate(model, read_granted(study).split(ledger), ledger=ledger, progress=progress).write(out)

@@ -13,11 +13,12 @@ from privsynth.signing import Trust, new_key, write_trust
 
 @dataclass(frozen=True)
 class Pair:
-    """The two files and the key's id."""
+    """The two files, the key's id, and its public part on one line."""
 
     key: Path
     trust: Path
     keyid: str
+    public: str
 
 
 def make_keys(
@@ -52,4 +53,4 @@ def make_keys(
     except PrivsynthError:
         key.unlink()
         raise
-    return Pair(key, beside, public.keyid)
+    return Pair(key, beside, public.keyid, public.line)

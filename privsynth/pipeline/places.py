@@ -8,9 +8,11 @@ from pathlib import Path
 
 from privsynth.documents import read_bytes
 from privsynth.errors import ConsentError, DataError, KeyFileError, MissingExtra, StorageError, UsageError
-from privsynth.ledger.store import Ledger, open_ledger
+from privsynth.ledger.log import LOGS
+from privsynth.ledger.store import store_at
+from privsynth.ledger.witness import witness_at
 from privsynth.pipeline.study import Study
-from privsynth.policy.document import Policy
+from privsynth.pipeline.study_ledger import LedgerPlace
 from privsynth.release.predicate import STATEMENT
 from privsynth.signing import load_key
 
@@ -24,7 +26,7 @@ def check_places(study: Study) -> None:
     Raises:
         StorageError: a release folder that is there already, or a place that cannot be written.
         KeyFileError: an unusable key. ConditionError: an impossible condition.
-        MissingExtra: a package that the run will need.
+        MissingExtra: a package that the run will need. UsageError, StorageError: as of :func:`check_ledger`.
     """
     needed = [*NEEDED, *(["PIL"] if study.schema.pictures else []), *(["opacus"] if study.recipe.trains else [])]
     missing = [name for name in needed if find_spec(name) is None]
@@ -39,19 +41,68 @@ def check_places(study: Study) -> None:
         raise StorageError(
             "the release folder exists", where=str(study.out), mend="name a new `out:`, or move the old one"
         )
-    out, model = study.out.resolve(), study.model_folder.resolve()
-    if out.is_relative_to(model) or model.is_relative_to(out):
+    if overlap(study.out, study.model_folder):
         raise StorageError(
             "the model would lie in the release folder, or the release in the model's",
             where=study.document.where("model"),
             mend="name two folders, neither within the other: a model stays inside",
         )
+    training = study.training_folder
+    if training is not None and study.out.resolve().is_relative_to(training.resolve()):
+        raise StorageError(
+            "the release would lie where the training's state is kept",
+            where=study.document.where("out"),
+            mend=f"name another `out:` than {training.name}",
+        )
+    decisions = study.decisions
+    for kept in (study.out, study.model_folder, training):
+        if decisions is not None and kept is not None and overlap(decisions, kept):
+            raise StorageError(
+                f"the receipts of consent and {kept.name} would lie one in the other",
+                where=study.document.where("consent", "decisions"),
+                mend="name a folder of its own under `consent: decisions:`: the receipts name people and stay inside",
+            )
+    for file in study.ledger.files:
+        if any(file.resolve().is_relative_to(folder.resolve()) for folder in (study.out, study.model_folder)):
+            raise StorageError(
+                f"the ledger's {file.name} would lie in the release folder or the model's",
+                where=study.document.where("ledger"),
+                mend="name another place for it: both folders are made whole, and a release leaves the house",
+            )
     check_writable(study.out)
     check_writable(study.model_folder)
-    check_file(study.ledger_path)
+    check_ledger(study.ledger)
+    if decisions is not None:
+        check_writable(decisions / "receipts")
     load_key(study.key, passphrase=passphrase(study))
     study.condition()
     study.balance()
+    study.guidance()
+
+
+def overlap(one: Path, other: Path) -> bool:
+    """Whether two folders are the same, or one lies in the other."""
+    first, second = one.resolve(), other.resolve()
+    return first.is_relative_to(second) or second.is_relative_to(first)
+
+
+def check_ledger(place: LedgerPlace) -> None:
+    """Refuse a ledger that could not be opened or made, or whose witness could not be asked. Makes nothing.
+
+    Raises:
+        StorageError: a place that cannot be written, a server or witness that does not answer.
+        UsageError: not an address. MissingExtra: PostgreSQL without psycopg.
+    """
+    if place.file is not None:
+        check_file(place.file)
+    if place.key is not None and not place.key.exists():
+        check_file(place.key)
+    if place.file is None:
+        store_at(place.url).exists()
+    if place.witness is not None:
+        witness = witness_at(place.witness)
+        for log in LOGS:
+            witness.head(log)
 
 
 def missing_files(study: Study) -> tuple[UsageError, ...]:
@@ -127,19 +178,7 @@ def first_line(path: Path) -> bytes:
     Raises:
         KeyFileError: no such file, or nothing on its first line.
     """
-    line = read_bytes(path, error=KeyFileError, kind="passphrase").partition(b"\n")[0].rstrip(b"\r")
+    line = read_bytes(path, error=KeyFileError, kind="passphrase", pipe=True).partition(b"\n")[0].rstrip(b"\r")
     if not line:
         raise KeyFileError("the passphrase is empty", where=str(path), mend="write it on the first line")
     return line
-
-
-def existing_ledger(url: str, policy: Policy, *, actor: str) -> Ledger:
-    """Open a ledger that must be there already.
-
-    Raises:
-        StorageError: there is none.
-    """
-    path = Path(url.removeprefix("sqlite:///"))
-    if not path.exists():
-        raise StorageError("no such ledger", where=str(path), mend="check the path; `privsynth run` makes it")
-    return open_ledger(url, policy, actor=actor)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from privsynth.documents import join
 from privsynth.errors import BudgetError, BudgetExhausted, HoldError, ReleaseRefused, Underpowered, UsageError
 from privsynth.generators.base import Layout
-from privsynth.ledger.store import Hold, Ledger, Quote, QuoteLine, Status, look_at_ledger, quote_unopened
+from privsynth.ledger.pace import slowest
+from privsynth.ledger.store import Hold, Ledger, Quote, QuoteLine, Status, quote_unopened
 from privsynth.pipeline.places import missing_files
 from privsynth.pipeline.study import Study
+from privsynth.policy.consent.minors import rule_on_minors
 from privsynth.release.gate import check_rules
 from privsynth.release.picture_rules import ATTRIBUTE, MEMBERSHIP, attribute_out_of_reach
 from privsynth.release.rules import planned_false_refusal, utility_out_of_reach
@@ -49,8 +51,8 @@ class Paid:
         """As the ledger stands now."""
         with ledger.reading() as session:
             refused = session.gates().refused.get(hold.id, ())
-        left = study.training_folder
-        return cls(hold, ledger.status(hold.id), tuple(refused), left is not None and left.is_dir())
+        left = study.training(hold)
+        return cls(hold, ledger.status(hold.id), tuple(refused), left is not None and left.begun)
 
     @property
     def next(self) -> str | None:
@@ -131,9 +133,12 @@ class StudyPlan:
         """Raise the first reason why this study cannot run now. What is paid is not asked for its price again.
 
         Raises:
+            ApprovalMissing: people have yet to approve the policy.
             RequestDenied, BudgetExhausted, Underpowered: it cannot be bought.
             ReleaseRefused: attempts are used up, or as of :meth:`Paid.refuse`. HoldError: as of it.
         """
+        if self.quote.unapproved is not None:
+            raise self.quote.unapproved
         if self.paid is not None:
             self.paid.refuse()
         else:
@@ -141,14 +146,16 @@ class StudyPlan:
 
     def _refuse_price(self) -> None:
         self.quote.decision.refuse()
-        if not self.quote.admitted:
-            short = [f"{line.over} {line.name}" for line in self.quote.lines if not line.admitted]
+        short = [f"{line.over} {line.name}" for line in self.quote.lines if not line.admitted]
+        if short:
             rest = f"at most epsilon {self.quote.buys:g}" if self.quote.buys is not None else "nothing"
             raise BudgetExhausted(
                 f"the budget of {join(short)} cannot pay for this hold",
                 where=self.policy.where("privacy", "budget"),
                 mend=f"at this delta what is left buys {rest}; nothing refills a budget",
             )
+        if (late := slowest(self.quote.paces)) is not None:
+            raise late.refusal()
         if self.attempts >= self.policy.gate.max_attempts:
             raise ReleaseRefused(
                 f"all {self.policy.gate.max_attempts} gate attempts of the population are used up, for ever",
@@ -195,6 +202,17 @@ class StudyPlan:
                 {"over": x.over, "name": x.name, "before": x.spent_before, "after": self.spent_after(x)}
                 for x in self.quote.lines
             ],
+            "pace": [
+                {
+                    "over": x.rule.over,
+                    "name": x.name,
+                    "per": x.rule.per,
+                    "share": x.rule.share,
+                    "holds": x.holds,
+                    "opens": None if x.opens is None else x.opens.isoformat(),
+                }
+                for x in self.quote.paces
+            ],
             "buys": self.quote.buys,
             "nearest": self._nearest(),
             "false_refusal": self.false_refusal,
@@ -213,16 +231,18 @@ def plan_study(study: Study, *, actor: str) -> StudyPlan:
 
     Raises:
         HoldError: the study's `request` already bought a hold on other terms.
+        RequestDenied: the policy requires a witness of the ledger, and none is named.
+        LedgerError, StorageError, MissingExtra: the ledger or its witness cannot be asked, or is not as it was.
     """
     asked: dict[str, Any] = {
         "purpose": study.file.purpose,
         "recipient": study.file.recipient,
         "consent": study.consent,
     }
-    if not study.ledger_path.exists():
+    if not study.ledger.exists(study.policy):
         planned = _planned(study, quote_unopened(study.recipe, study.policy, actor=actor, **asked))
         return replace(planned, missing=missing_files(study))
-    ledger = look_at_ledger(study.ledger_url, study.policy, actor=actor)
+    ledger = study.ledger.look(study.policy, actor=actor)
     hold = ledger.sold(study.recipe, request=study.request, **asked)
     planned = _planned(study, ledger.quote(study.recipe, **asked))
     paid = None if hold is None else Paid.of(hold, ledger, study)
@@ -238,6 +258,7 @@ def _planned(study: Study, quote: Quote) -> StudyPlan:
     subjects = 0.0 if source is None else float(source.declared_train)
     if source is None or not quote.decision.allowed:
         return StudyPlan(policy, quote, None, subjects, study.recipe.contribution)
+    rule_on_minors(study.schema, policy)
     check_rules(policy, study.schema)
     cap = max(line.epsilon for line in policy.privacy.budget if line.over == "population")
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from privsynth.data.records import Draw
 from privsynth.generators.kept import load_model
 from privsynth.pipeline.conditions import parse_balance, parse_conditions
-from privsynth.pipeline.places import existing_ledger, passphrase
+from privsynth.pipeline.places import passphrase
 from privsynth.pipeline.study import Study
 from privsynth.release.gate import approved
 
@@ -21,13 +21,14 @@ def sample_study(
     seed: int | None,
     balance: Sequence[str],
     draw: Draw,
+    guidance: float = 0.0,
     out: Path,
     actor: str,
 ) -> int:
     """Draw from a study's saved model, sign and write; reads no data and costs nothing.
 
     Args:
-        rows, seed, draw: as of ``model.sample``.
+        rows, seed, draw, guidance: as of ``model.sample``.
         where, balance: as a command line writes them; read by the model's own cells and categories.
         out: the new release's folder, from the current one.
 
@@ -36,13 +37,13 @@ def sample_study(
 
     Raises:
         ModelError: no saved model. HoldError: the model has no approval on record.
-        ConditionError: a condition or shares that the model cannot meet.
+        ConditionError: a condition, shares or a guidance that the model cannot meet.
         StorageError: no ledger, or a release folder that is there already.
     """
     model = load_model(study.model_folder)
     wanted, shares = parse_conditions(where, model.codec), parse_balance(balance, model.codec)
-    ledger = existing_ledger(study.ledger_url, study.policy, actor=actor)
+    ledger = study.ledger.existing(study.policy, actor=actor)
     verdict = approved(model, hold=ledger.hold(model.receipt.hold), policy=study.policy)
-    synth = model.sample(rows, where=wanted or None, seed=seed, balance=shares or None, draw=draw)
+    synth = model.sample(rows, where=wanted or None, seed=seed, balance=shares or None, draw=draw, guidance=guidance)
     verdict.release(synth).sign(study.key, passphrase(study)).write(out)
     return len(synth)

@@ -8,8 +8,8 @@ its transcript was durable and a gate cut off before its verdict was.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from privsynth.data.tables import read_images, read_table
 from privsynth.errors import HoldError, ModelError, StorageError
 from privsynth.generators.kept import load_model
 from privsynth.generators.ranks import ALONE, Ranks
-from privsynth.ledger.store import Hold, Ledger, Status, open_ledger
+from privsynth.ledger.store import Hold, Ledger, Status
+from privsynth.pipeline.decisions import Judged, keep_decisions
 from privsynth.pipeline.places import check_places, passphrase
 from privsynth.pipeline.plan import Paid, StudyPlan, plan_study
 from privsynth.pipeline.study import Study
 from privsynth.pipeline.withdrawals import keep_commitments
-from privsynth.policy.consent import filter_consent
+from privsynth.policy.approval_asks import needed_signatures
+from privsynth.policy.consent import judge_consent, keep_granted
 from privsynth.progress import SILENT, Progress
 from privsynth.release.gate import Approved, approved, gate
 
@@ -48,6 +50,11 @@ class Outcome:
     release: Path
     rows: int
 
+    @property
+    def people(self) -> int:
+        """How many people must sign the release, whoever has signed it now included."""
+        return needed_signatures(self.plan.policy)
+
     def to_json(self) -> dict[str, Any]:
         """What a script needs to go on, as JSON values."""
         return {
@@ -56,6 +63,8 @@ class Outcome:
             "rows": self.rows,
             "hold": self.hold.id,
             "findings": self.approved.claims.published(),
+            "people": self.people,
+            "lacking": self.people - 1,
         }
 
 
@@ -69,17 +78,18 @@ def run_study(study: Study, *, actor: str, ranks: Ranks = ALONE, progress: Progr
 
     Raises:
         Refused and its kin: exit 1. UsageError and its kin: exit 2. BudgetExhausted: exit 3.
-        IntegrityError and its kin: exit 4.
+        IntegrityError and its kin: exit 4. ApprovalMissing: exit 5.
     """
     plan = plan_study(study, actor=actor)
     check_places(study)
     plan = _refuse_early(study, plan, actor=actor)
     approved_before = plan.paid is not None and plan.paid.status is Status.APPROVED
-    granted = None if approved_before else read_granted(study, progress)
-    ledger = open_ledger(study.ledger_url, study.policy, actor=actor)
+    granted, judged = (None, None) if approved_before else read_judged(study, progress)
+    ledger = study.ledger.open(study.policy, actor=actor)
     split = None if granted is None else granted.split(ledger)
     hold = _reserve(study, ledger)
-    if split is not None:
+    if split is not None and judged is not None:
+        keep_decisions(study, judged, hold=hold)
         keep_commitments(study, split.train, hold=hold, ledger=ledger)
     model = _model(study, ledger, hold, split, ranks, progress)
     if split is None:
@@ -93,6 +103,7 @@ def run_study(study: Study, *, actor: str, ranks: Ranks = ALONE, progress: Progr
         seed=wanted.seed,
         balance=study.balance() or None,
         draw=wanted.draw,
+        guidance=study.guidance(),
     )
     progress.step("sign and write the release", 1)
     verdict.release(synth).sign(study.key, passphrase(study)).write(study.out)
@@ -110,13 +121,17 @@ def read_records(study: Study, progress: Progress = SILENT) -> Records:
 
 def read_granted(study: Study, progress: Progress = SILENT) -> Granted:
     """Data → records → granted."""
-    return filter_consent(
-        read_records(study, progress),
-        study.policy,
-        **study.consent_given,
-        purpose=study.file.purpose,
-        recipient=study.file.recipient,
-    )
+    return read_judged(study, progress)[0]
+
+
+def read_judged(study: Study, progress: Progress = SILENT) -> tuple[Granted, Judged]:
+    """Data → records → granted, with what was decided of each subject: inside only."""
+    given = study.consent_given
+    told = {name: given.pop(name, None) for name in ("exported", "attest")}
+    use: dict[str, Any] = {"purpose": study.file.purpose, "recipient": study.file.recipient}
+    records, now = read_records(study, progress), datetime.now(UTC)
+    reading = judge_consent(records, study.policy, files=given, **told, now=now, **use)
+    return keep_granted(records, study.policy, reading, **use), Judged(reading, now)
 
 
 def _reserve(study: Study, ledger: Ledger) -> Hold:
@@ -140,7 +155,7 @@ def _refuse_early(study: Study, plan: StudyPlan, *, actor: str) -> StudyPlan:
         Refused, BudgetExhausted, DataError, ConsentError: as of :meth:`StudyPlan.refuse`.
     """
     if plan.paid is not None or not plan.quote.admitted:
-        ledger = open_ledger(study.ledger_url, study.policy, actor=actor)
+        ledger = study.ledger.open(study.policy, actor=actor)
         plan = replace(plan, paid=Paid.of(_reserve(study, ledger), ledger, study))
     plan.refuse()
     if plan.paid is None and study.model_folder.exists():
@@ -152,17 +167,18 @@ def _model(study: Study, ledger: Ledger, hold: Hold, split: Split | None, ranks:
     """Fit, or refit from the transcript that an earlier run left; kept in the model folder."""
     folder = study.model_folder
     if folder.exists():
-        return _kept(folder, hold)
+        model = _kept(folder, hold)
+        study.forget_training(hold)
+        return model
     raw = hold.transcript()
     if raw is not None:
-        model: Model = study.recipe.resume(raw, hold, progress=progress)
+        model = study.recipe.resume(raw, hold, progress=progress)
     elif split is not None:
         model = study.fit(split.train, hold, progress, ranks)
     else:
         raise HoldError("an approved hold without a transcript", where=f"hold {hold.id}", mend="restore the ledger")
     model.save(folder)
-    if study.training_folder is not None:
-        shutil.rmtree(study.training_folder, ignore_errors=True)
+    study.forget_training(hold)
     return model
 
 

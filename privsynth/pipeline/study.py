@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ import pydantic
 
 from privsynth.data.balance import read_balance
 from privsynth.data.codec import Codec
+from privsynth.data.guidance import MOST_GUIDANCE, check_guidance
 from privsynth.data.records import Draw, Model, Train
 from privsynth.data.schema import Schema, load_schema
 from privsynth.documents import Document, Strict, build, identity, load_yaml, refuse_todo
@@ -24,11 +26,13 @@ from privsynth.generators.ranks import ALONE, Ranks
 from privsynth.ledger.store import Hold
 from privsynth.pipeline.conditions import before_fit, named_shares, named_values
 from privsynth.pipeline.study_generator import GENERATOR_MENDS, GeneratorSpec, read_condition
+from privsynth.pipeline.study_ledger import MENDS, LedgerPlace, LedgerSpec
 from privsynth.policy.decide import ConsentKind
 from privsynth.policy.document import Policy, load_policy
 from privsynth.progress import Progress
 
 if TYPE_CHECKING:
+    from privsynth.generators.training import CheckpointFiles
     from privsynth.pipeline.study_generator import StudyRecipe
 
 FORMAT = 1
@@ -47,7 +51,8 @@ def _moment(value: str | None) -> str | None:
 
 class ConsentEvidence(Strict):
     """Where consent is read: ``{register: consent.csv}``, ``{fhir: consents.ndjson, exported: 2026-03-01T06:00:00Z}``,
-    ``{receipts: receipts.ndjson}`` or ``{columns: true}``; with ``attest``, what a person attests of DUO codes."""
+    ``{receipts: receipts.ndjson}`` or ``{columns: true}``; with ``attest``, what a person attests of DUO codes,
+    and ``decisions``, a folder for receipts of what was decided."""
 
     register_: Annotated[str | None, pydantic.Field(alias="register")] = None
     fhir: str | None = None
@@ -55,6 +60,7 @@ class ConsentEvidence(Strict):
     columns: Literal[True] | None = None
     exported: Annotated[str | None, pydantic.AfterValidator(_moment)] = None
     attest: Mapping[str, Annotated[str, pydantic.Field(min_length=1, max_length=500)]] = {}
+    decisions: str | None = None
 
     @pydantic.model_validator(mode="after")
     def _one(self) -> ConsentEvidence:
@@ -79,13 +85,15 @@ class ConsentEvidence(Strict):
 
 class Sample(Strict):
     """What to draw: ``{rows: 50000, where: {sex: F}, balance: {ward: equal}, seed: 7}``. ``where`` takes a
-    value, a list, or ``{from: 20, to: 40}``; ``balance`` takes ``equal``, or shares by value."""
+    value, a list, or ``{from: 20, to: 40}``; ``balance`` takes ``equal``, or shares by value;
+    ``guidance`` a number, where a network draws pictures."""
 
     rows: Annotated[int, pydantic.Field(ge=1, le=100_000_000)]
     where: Mapping[str, Any] = {}
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**128)] | None = None
     balance: Mapping[str, Any] = {}
     draw: Draw = "even"
+    guidance: Annotated[float, pydantic.Field(ge=0.0, le=MOST_GUIDANCE)] = 0.0
 
 
 class Sign(Strict):
@@ -102,7 +110,7 @@ class StudyFile(Strict):
     schema_: Annotated[str, pydantic.Field(alias="schema")]
     data: str
     policy: str
-    ledger: str
+    ledger: LedgerSpec
     purpose: str
     recipient: str
     generator: GeneratorSpec
@@ -121,16 +129,10 @@ class StudyFile(Strict):
             raise ValueError(f"format {value} is not known; this version reads {FORMAT}")
         return value
 
-    @pydantic.field_validator("ledger")
-    @classmethod
-    def _sqlite(cls, value: str) -> str:
-        if not value.startswith("sqlite:///") or len(value) <= len("sqlite:///"):
-            raise ValueError("write the ledger as sqlite:///ledger.db")
-        return value
-
 
 _MENDS = {
     **GENERATOR_MENDS,
+    **MENDS,
     "balance": "shares by column, for example `balance: {sex: equal}` or `balance: {sex: {F: 0.7, M: 0.3}}`",
     "attest": "by DUO code of the source what a person attests, for example `attest: {IRB: vote 12/2026}`",
     "consent": "`{register: consent.csv}`, `{fhir: consents.ndjson, exported: 2026-03-01T06:00:00Z}`, "
@@ -141,7 +143,7 @@ _MENDS = {
     "exported": "when the evidence was exported, with its zone: `exported: 2026-03-01T06:00:00Z`",
     "epsilon": "a number from 0.0001 to 50, for example `epsilon: 1.0`; 0.1 to 10 is the useful range",
     "generator": "for example `generator: {kind: marginals, epsilon: 1.0, delta: 1e-9}`",
-    "ledger": "for example `ledger: sqlite:///ledger.db`, relative to the study's folder",
+    "guidance": f"a number from 0 to {MOST_GUIDANCE:g}, or leave it out",
     "out": "the folder of the release that will be written, for example `out: release/`",
     "policy": "the policy's path from the study's folder",
     "privsynth-study": "the first line of the file is `privsynth-study: 1`",
@@ -162,7 +164,7 @@ class Study:
     """A loaded study with everything public that it names."""
 
     file: StudyFile
-    document: Document
+    document: Document = field(repr=False)
     folder: Path
     schema: Schema
     policy: Policy
@@ -174,14 +176,9 @@ class Study:
         return self.folder / name
 
     @property
-    def ledger_path(self) -> Path:
-        """The ledger's file, from the study's folder."""
-        return self.path(self.file.ledger.removeprefix("sqlite:///"))
-
-    @property
-    def ledger_url(self) -> str:
-        """The ledger's address."""
-        return f"sqlite:///{self.ledger_path}"
+    def ledger(self) -> LedgerPlace:
+        """Its ledger, key file and witness, from the study's folder."""
+        return self.file.ledger.place(self.folder)
 
     @property
     def out(self) -> Path:
@@ -210,6 +207,12 @@ class Study:
         return next((self.path(file) for file in named.values()), None)
 
     @property
+    def decisions(self) -> Path | None:
+        """The folder for receipts of what is decided of each subject, if they are kept."""
+        named = None if self.file.consent is None else self.file.consent.decisions
+        return None if named is None else self.path(named)
+
+    @property
     def consent_given(self) -> dict[str, Any]:
         """The same as arguments of ``filter_consent``."""
         told = self.file.consent
@@ -232,19 +235,32 @@ class Study:
     def training_folder(self) -> Path | None:
         """Where the state of a training that can go on is kept while it runs (inside); None of other generators."""
         folder = self.model_folder
-        return folder.with_name(f"{folder.name}.training") if self.file.generator.goes_on else None
+        return folder.with_name(f"{folder.name}.training") if self.recipe.trains else None
 
     def fit(self, train: Train, hold: Hold, progress: Progress, ranks: Ranks = ALONE) -> Model:
         """Spend the hold's fit, with the public table where the generator names one. A training that was cut off goes
         on where its folder is, and uses all ``ranks``."""
         given: dict[str, Any] = {} if self.public is None else {"public": self.public}
-        if self.training_folder is not None:
-            from privsynth.generators.training import CheckpointFiles
+        state = self.training(hold)
+        if state is None:
+            return self.recipe.fit(train, hold, progress=progress, **given)
+        with state.alone():
+            given |= {"checkpoints": state, "ranks": ranks}
+            return self.recipe.fit(train, hold, progress=progress, **given)
 
-            given["checkpoints"] = CheckpointFiles(self.training_folder, hold.id)
-        if self.recipe.trains:
-            given["ranks"] = ranks
-        return self.recipe.fit(train, hold, progress=progress, **given)
+    def training(self, hold: Hold) -> CheckpointFiles | None:
+        """The state of a training, where the hold's fit has one."""
+        from privsynth.generators.training import CheckpointFiles
+
+        return None if self.training_folder is None else CheckpointFiles(self.training_folder, hold.id)
+
+    def forget_training(self, hold: Hold) -> None:
+        """Delete what is kept of a training, now that its model is; the folder too, where nothing else lies in it."""
+        state = self.training(hold)
+        if state is not None and state.folder.is_dir():
+            state.clear()
+            with suppress(OSError):
+                state.folder.rmdir()
 
     def condition(self) -> dict[str, Any]:
         """The sample's condition: ranges translated, every value one that its column may hold.
@@ -281,6 +297,18 @@ class Study:
         read_balance(out, before_fit(codec, named_values(out)))
         return out
 
+    def guidance(self) -> float:
+        """With which the sample's pictures are drawn; 0: as was learned.
+
+        Raises:
+            ConditionError: some, where no network draws pictures.
+        """
+        try:
+            return check_guidance(self.file.sample.guidance, guides=self.file.generator.guides)
+        except ConditionError as wrong:
+            place = self.document.where("sample", "guidance")
+            raise ConditionError(f"sample › guidance: {wrong.what}", where=place, mend=wrong.mend) from None
+
 
 def load_study(path: str | Path) -> Study:
     """Read a study with the schema, the policy and the public table that it names; no data, no ledger.
@@ -299,6 +327,7 @@ def load_study(path: str | Path) -> Study:
     study = Study(file, document, folder, schema, policy, _recipe(file, schema, document, public), public)
     study.condition()
     study.balance()
+    study.guidance()
     return study
 
 

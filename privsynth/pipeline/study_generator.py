@@ -146,7 +146,7 @@ class WorkloadSpec(Strict):
 class MarginalsSpec(Strict):
     """``{kind: marginals, epsilon: 1.0, delta: 1e-9, target: readmitted}``."""
 
-    goes_on: ClassVar[bool] = False
+    guides: ClassVar[bool] = False
     kind: Literal["marginals"] = "marginals"
     epsilon: float
     delta: float
@@ -172,9 +172,13 @@ class MarginalsSpec(Strict):
 
 
 class Unhelped(Strict):
-    """What the generators share that no public table helps."""
+    """What the generators share that no public table helps.
 
-    goes_on: ClassVar[bool] = False
+    Attributes:
+        guides: whether a network draws pictures, which guidance can push.
+    """
+
+    guides: ClassVar[bool] = False
     epsilon: float
     delta: float
 
@@ -202,7 +206,7 @@ class ImageStatisticsSpec(Unhelped):
 class ImageDiffusionSpec(Unhelped):
     """``{kind: image-diffusion, epsilon: 10, delta: 1e-9, by: [sex], device: cuda}``."""
 
-    goes_on: ClassVar[bool] = True
+    guides: ClassVar[bool] = True
     kind: Literal["image-diffusion"] = "image-diffusion"
     by: tuple[str, ...] = ()
     network: Literal["unet", "latent"] = "unet"

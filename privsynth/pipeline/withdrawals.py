@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from privsynth.data.records import Train
 from privsynth.ledger.store import Hold, Ledger
 from privsynth.pipeline.study import Study
-from privsynth.policy.consent.impact import FolderShelf, fit_of
-
-SUFFIX = ".commitments"
-
-
-def shelf_beside(ledger: Path) -> FolderShelf:
-    """The shelf of a ledger that is a file: a folder beside it."""
-    return FolderShelf(ledger.with_name(ledger.name + SUFFIX))
+from privsynth.policy.consent.impact import fit_of
 
 
 def keep_commitments(study: Study, train: Train, *, hold: Hold, ledger: Ledger) -> None:
@@ -30,7 +21,7 @@ def keep_commitments(study: Study, train: Train, *, hold: Hold, ledger: Ledger) 
         return
     key = ledger.coin_key(train.source).key
     fit = fit_of(train, key=key, hold=hold.id, day=hold.reserved[:10], epsilon=study.recipe.budget.epsilon)
-    shelf = shelf_beside(study.ledger_path)
+    shelf = study.ledger.shelf
     before = shelf.get(hold.id)
     if before is not None:
         fit = fit.model_copy(update={"commitments": tuple(sorted({*fit.commitments, *before.commitments}))})

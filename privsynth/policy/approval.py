@@ -1,8 +1,10 @@
 """Approvals of a policy: detached signatures over its resolved hash, by distinct people with distinct keys.
 
 Beside ``P.yaml`` lies the folder ``P.approvals``; each person adds one file, a signed envelope that names the policy,
-its version, its hash, the person and the day. A change of meaning changes the hash, and no approval stands any more.
-Whose key is whose is said by a trust file, never by an approval; the owner's own approval counts for nothing.
+its version, its hash, the hash of the policy that it replaces, the person and the day. A change of meaning changes the
+hash, and no approval stands any more; nor does it where another policy is in use by now than the one that she compared.
+Whose key is whose is said by a trust file, or by the policy that a ledger works by; never by an approval, nor by the
+policy that is approved. The owner's own approval counts for nothing.
 """
 
 from __future__ import annotations
@@ -16,27 +18,56 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from privsynth.documents import Strict, canonical, plain, read_bytes
+from privsynth.documents import Strict, canonical, join, read_bytes, sha256
 from privsynth.errors import ApprovalMissing, BundleError, PrivsynthError, StorageError, UsageError
 from privsynth.policy.document import Policy
-from privsynth.signing import MAX_ENVELOPE, SigningKey, Trust, parse_canonical, shaped, sign_envelope, verify_envelope
+from privsynth.policy.quorum import ROLE
+from privsynth.signing import (
+    MAX_ENVELOPE,
+    SigningKey,
+    Trust,
+    parse_canonical,
+    person_key,
+    same_person,
+    shaped,
+    sign_envelope,
+    verify_envelope,
+)
 
-ROLE = "policy"
-"""What a key must be trusted for, in the trust file."""
 PAYLOAD_TYPE = "application/vnd.privsynth.approval+json"
 MOST = 1000
+_AHEAD = dt.timedelta(days=1)  # people sign in other time zones, with clocks of their own
 _PERSON = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\Z")
+_Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Approval(Strict):
-    """What a person signs."""
+    """What a person signs: this policy in the place of ``before``; null: of none that asked for approvals."""
 
     format: Annotated[Literal[1], pydantic.Field(alias="privsynth-approval")]
     policy: str
     version: str
-    sha256: Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: _Sha256
+    before: _Sha256 | None
     person: Annotated[str, pydantic.Field(max_length=256)]
     on: Annotated[str, pydantic.Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+
+
+@dataclass(frozen=True)
+class Given:
+    """An approval that counts.
+
+    Attributes:
+        person: by her name in the trust file.
+        keyid: of the key that she signed with.
+        envelope: SHA-256 of the file.
+        on: the day that she wrote.
+    """
+
+    person: str
+    keyid: str
+    envelope: str
+    on: dt.date
 
 
 @dataclass(frozen=True)
@@ -44,12 +75,17 @@ class Approvals:
     """Who has approved a policy.
 
     Attributes:
-        people: by their names in the trust file, sorted; each once, whatever keys they used.
+        given: the approvals that count, in order of their people; each person once, whatever keys she used.
         passed_over: (file, why) of each approval that does not count.
     """
 
-    people: tuple[str, ...]
-    passed_over: tuple[tuple[str, str], ...]
+    given: tuple[Given, ...] = ()
+    passed_over: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """By their names in the trust file, sorted."""
+        return tuple(one.person for one in self.given)
 
     def demand(self, people: int, *, policy: Policy) -> None:
         """Return if at least ``people`` have approved.
@@ -59,9 +95,12 @@ class Approvals:
         """
         if len(self.people) < people:
             raise ApprovalMissing(
-                f"version {policy.version} of policy {policy.id} is approved by {len(self.people)} of {people} people",
+                f"PS-APP-001: version {policy.version} of policy {policy.id} is approved by {len(self.people)} of "
+                f"{people} people ({join(self.people) or 'nobody'})",
+                rules=["PS-APP-001"],
                 where=policy.document.path,
-                mend="have another person run `privsynth policy approve` with a key of her own",
+                mend=f"have another person run `privsynth policy approve {policy.document.path} --replaces BEFORE "
+                "--key KEY --person ADDRESS` with a key of her own",
             )
 
 
@@ -70,36 +109,47 @@ def folder_of(path: str | Path) -> Path:
     return Path(path).with_suffix(".approvals")
 
 
-def approve(policy: Policy, folder: Path, key: SigningKey, *, person: str, today: dt.date) -> Path:
+def approve(policy: Policy, folder: Path, key: SigningKey, *, before: str | None, person: str, today: dt.date) -> Path:
     """Sign the resolved hash of ``policy`` as ``person`` and put the signature into ``folder``.
 
+    Args:
+        before: SHA-256 of the policy that it replaces: of the one that the ledger works by. None: no policy that asks
+            for approvals was in use before.
+
     Returns:
-        The new file: named by the hash and the key, so that two people never write the same one.
+        The new file: named by both hashes, the key and the day, so that two people never write the same one.
 
     Raises:
-        UsageError: not an address, or that of the policy's owner.
-        StorageError: this key has approved this policy already, or the folder cannot be written.
+        UsageError: not an address, or that of the policy's owner; the policy replaces itself.
+        StorageError: this key has approved this policy today already, or the folder cannot be written.
     """
     if not _PERSON.match(person):
         raise UsageError(f"{person!a} is not an address", where="--person", mend="for example k.ito@st-anna.example")
-    if _same(person, policy.file.owner):
+    if same_person(person, policy.file.owner):
         raise UsageError(
             f"{person} owns this policy, and nobody approves her own",
             where=policy.where("owner"),
             mend="have another person approve it",
         )
-    said = Approval.model_validate(
-        {
-            "privsynth-approval": 1,
-            "policy": policy.id,
-            "version": policy.version,
-            "sha256": policy.sha256,
-            "person": person,
-            "on": today.isoformat(),
-        }
-    )
-    path = folder / f"{policy.sha256[:16]}-{key.keyid[:16]}.json"
-    raw = sign_envelope(PAYLOAD_TYPE, canonical(plain(said)), key)
+    if before == policy.sha256:
+        raise UsageError(
+            "it is the same policy as the one that it would replace",
+            where=policy.document.path,
+            mend="name the policy that the ledger works by now",
+        )
+    value = {
+        "privsynth-approval": 1,
+        "policy": policy.id,
+        "version": policy.version,
+        "sha256": policy.sha256,
+        "before": before,
+        "person": person,
+        "on": today.isoformat(),
+    }
+    said = Approval.model_validate(value)
+    over = "first" if before is None else before[:16]
+    path = folder / f"{policy.sha256[:16]}-{over}-{key.keyid[:16]}-{said.on}.json"
+    raw = sign_envelope(PAYLOAD_TYPE, canonical(value), key)
     try:
         folder.mkdir(exist_ok=True)
         with path.open("xb") as file:
@@ -113,35 +163,43 @@ def approve(policy: Policy, folder: Path, key: SigningKey, *, person: str, today
 
 
 def approvals(
-    policy: Policy, folder: Path, trust: Trust, *, now: dt.datetime, excluded: Collection[str] = ()
+    policy: Policy,
+    folder: Path,
+    trust: Trust,
+    *,
+    before: str | None,
+    now: dt.datetime,
+    excluded: Collection[str] = (),
 ) -> Approvals:
     """Who has approved this very policy, by keys that ``trust`` lists for the role ``policy``.
 
     Args:
+        before: SHA-256 of the policy that it replaces, as of :func:`approve`; what was approved in the place of another
+            one does not count.
         folder: ``folder_of`` the policy; one that is not there holds nothing.
         now: with a time zone; expired keys do not count.
         excluded: people whose approval does not count beside the owner's: who wrote the change, who asks for holds.
     """
     barred = (policy.file.owner, *excluded)
-    people: set[str] = set()
+    given: dict[str, Given] = {}
     passed: list[tuple[str, str]] = []
     for path in sorted(folder.glob("*.json"))[:MOST]:
         try:
-            person = _person(path, policy, trust, now=now)
+            one = _given(path, policy, trust, before=before, now=now)
         except PrivsynthError as fault:
             passed.append((path.name, fault.what))
             continue
-        if any(_same(person, other) for other in barred):
-            passed.append((path.name, f"{person} may not approve this policy"))
-        elif any(_same(person, other) for other in people):
-            passed.append((path.name, f"{person} has approved already"))
+        if any(same_person(one.person, other) for other in barred):
+            passed.append((path.name, f"{one.person} may not approve this policy"))
+        elif person_key(one.person) in given:
+            passed.append((path.name, f"{one.person} has approved already"))
         else:
-            people.add(person)
-    return Approvals(tuple(sorted(people)), tuple(passed))
+            given[person_key(one.person)] = one
+    return Approvals(tuple(sorted(given.values(), key=lambda one: one.person)), tuple(passed))
 
 
-def _person(path: Path, policy: Policy, trust: Trust, *, now: dt.datetime) -> str:
-    """Who signed: as the trust file names the key."""
+def _given(path: Path, policy: Policy, trust: Trust, *, before: str | None, now: dt.datetime) -> Given:
+    """What the file says, and who signed it: as the trust file names the key."""
     where = str(path)
     raw = read_bytes(path, error=BundleError, kind="approval", limit=MAX_ENVELOPE)
     one = Trust.of(*trust.keys)
@@ -150,12 +208,28 @@ def _person(path: Path, policy: Policy, trust: Trust, *, now: dt.datetime) -> st
     said = shaped(Approval, data, error=BundleError, where=where, mend="approve again")
     if said.sha256 != policy.sha256 or said.policy != policy.id:
         raise BundleError("of another policy, or of another state of this one", where=where, mend="approve again")
-    if len(opened.signers) != 1 or not _same(opened.signers[0], said.person):
+    if said.before != before:
+        raise BundleError(
+            f"given to replace {_named(said.before)}, and it would replace {_named(before)}",
+            where=where,
+            mend="read what would change now, and approve again",
+        )
+    if len(opened.signers) != 1 or not same_person(opened.signers[0], said.person):
         raise BundleError(
             "the trust file knows the key under another name than the approval says", where=where, mend="approve again"
         )
-    return opened.signers[0]
+    on = _day(said.on, where=where)
+    if on > (now + _AHEAD).date():
+        raise BundleError("of a day that is still to come", where=where, mend="approve again, with the clock set right")
+    return Given(opened.signers[0], opened.keyids[0], sha256(raw), on)
 
 
-def _same(one: str, other: str) -> bool:
-    return one.casefold() == other.casefold()
+def _day(text: str, *, where: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise BundleError("there is no such day as it is dated", where=where, mend="approve again") from None
+
+
+def _named(before: str | None) -> str:
+    return "none before it" if before is None else f"policy {before[:16]}"

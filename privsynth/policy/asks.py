@@ -9,34 +9,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import singledispatch
+from typing import TYPE_CHECKING
 
 from privsynth.errors import BudgetError, BudgetExhausted, UsageError
+from privsynth.policy.approval_asks import ChangeAsk, SignedAsk, on_change, on_signed
 from privsynth.policy.consent_asks import (
     EvidenceAsk,
+    ReceiptAsk,
     RecordAsk,
+    SubjectAsk,
     WithdrawnAsk,
     on_evidence,
+    on_receipt,
     on_record,
+    on_subject,
     on_withdrawal,
 )
 from privsynth.policy.consent_rules import seconds
 from privsynth.policy.decide import decide
 from privsynth.policy.document import Policy
 from privsynth.policy.form import BudgetLine
+from privsynth.policy.ledger_asks import OpenAsk, on_open
+from privsynth.policy.pace import Charge, PaceLine, opens
 from privsynth.policy.request import Decision, Request, RuleVerdict
 from privsynth.policy.thresholds import thresholds
+
+if TYPE_CHECKING:
+    from privsynth.privacy.accountant import Prices
+    from privsynth.privacy.filters import Filter
 
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """Holds that were sold before, of one price to one recipient."""
+    """Holds that were sold before, of one price to one recipient; ``ago``: how long before the request."""
 
     epsilon: float
     delta: float
     recipient: str
     times: int = 1
+    ago: timedelta = timedelta()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +97,22 @@ class KeepAsk:
     age: timedelta
 
 
-Ask = HoldAsk | GateAsk | ConsentAsk | EvidenceAsk | RecordAsk | WithdrawnAsk | ReportAsk | CarryAsk | KeepAsk
+Ask = (
+    HoldAsk
+    | GateAsk
+    | ConsentAsk
+    | EvidenceAsk
+    | RecordAsk
+    | ReceiptAsk
+    | SubjectAsk
+    | WithdrawnAsk
+    | ReportAsk
+    | CarryAsk
+    | KeepAsk
+    | OpenAsk
+    | ChangeAsk
+    | SignedAsk
+)
 
 
 @singledispatch
@@ -96,9 +124,9 @@ def answer(ask: Ask, policy: Policy) -> Decision:
 @answer.register
 def _hold(ask: HoldAsk, policy: Policy) -> Decision:
     decided = decide(policy, ask.request)
-    if not ask.after:
-        return decided
-    return Decision((*decided.verdicts, *(_line(policy, ask, line) for line in policy.privacy.budget)))
+    lines = [_line(policy, ask, line) for line in (policy.privacy.budget if ask.after else ())]
+    slow = [_slow(policy, ask, i) for i in range(len(policy.privacy.pace or ()))]
+    return Decision((*decided.verdicts, *lines, *slow))
 
 
 @answer.register
@@ -201,7 +229,12 @@ def _keep(ask: KeepAsk, policy: Policy) -> Decision:
 
 answer.register(EvidenceAsk)(on_evidence)
 answer.register(RecordAsk)(on_record)
+answer.register(ReceiptAsk)(on_receipt)
+answer.register(SubjectAsk)(on_subject)
 answer.register(WithdrawnAsk)(on_withdrawal)
+answer.register(OpenAsk)(on_open)
+answer.register(ChangeAsk)(on_change)
+answer.register(SignedAsk)(on_signed)
 
 
 # --- budget lines ----------------------------------------------------------------------------------
@@ -222,21 +255,63 @@ def _line(policy: Policy, ask: HoldAsk, line: BudgetLine) -> RuleVerdict:
     return told
 
 
+def _slow(policy: Policy, ask: HoldAsk, place: int) -> RuleVerdict:
+    rule = (policy.privacy.pace or ())[place]
+    request = ask.request
+    return RuleVerdict(
+        "PS-PAC-001",
+        paced(policy, rule, ask),
+        f"epsilon {request.epsilon!r} at delta {request.delta!r} over {rule.over}",
+        policy.where("privacy", "pace", place),
+        rule.words,
+        "ask again later, or for a smaller epsilon; what is left of the budget stays",
+    )
+
+
+def paced(policy: Policy, rule: PaceLine, ask: HoldAsk) -> bool:
+    """Whether a line of the pace lets the hold through after the earlier ones, as a ledger would."""
+    line = policy.privacy.line(rule.over)
+    now = datetime.combine(ask.request.today, time(), tzinfo=UTC)
+    price = Earlier(epsilon=ask.request.epsilon, delta=ask.request.delta, recipient=ask.request.recipient)
+    try:
+        paid = _paid(rule.over, ask, price)
+        charges = [Charge(now - e.ago, _prices(policy, e).event) for e in paid for _ in range(e.times)]
+        return (
+            line is not None
+            and opens(rule, _fresh(policy, line), charges, _prices(policy, price).event, now=now) == now
+        )
+    except (BudgetError, OverflowError):
+        return False
+
+
 def admits(policy: Policy, line: BudgetLine, ask: HoldAsk) -> bool:
     """Whether a budget line pays for the earlier holds and for this one, by the filter that a ledger would use."""
-    from privsynth.privacy.accountant import share_out
-    from privsynth.privacy.budget import Budget
-    from privsynth.privacy.filters import make_filter
-
-    rule = policy.privacy.filter
-    spent = make_filter(rule.kind, epsilon=line.epsilon, delta=line.delta, orders=rule.fixed_orders)
+    spent = _fresh(policy, line)
     now = Earlier(epsilon=ask.request.epsilon, delta=ask.request.delta, recipient=ask.request.recipient)
-    paid = [e for e in (*ask.after, now) if line.over == "population" or e.recipient == now.recipient]
     try:
-        for earlier in paid:
-            prices = share_out(Budget(earlier.epsilon, earlier.delta), gate_share=policy.gate.budget.share)
+        for earlier in (*_paid(line.over, ask, now), now):
+            prices = _prices(policy, earlier)
             for _ in range(earlier.times):
                 spent = spent.charge(prices.event, delta=prices.delta_own)
     except (BudgetExhausted, BudgetError):
         return False
     return True
+
+
+def _paid(over: str, ask: HoldAsk, now: Earlier) -> tuple[Earlier, ...]:
+    """The earlier holds that a line over ``over`` has paid for."""
+    return tuple(e for e in ask.after if over == "population" or e.recipient == now.recipient)
+
+
+def _prices(policy: Policy, price: Earlier) -> Prices:
+    from privsynth.privacy.accountant import share_out
+    from privsynth.privacy.budget import Budget
+
+    return share_out(Budget(price.epsilon, price.delta), gate_share=policy.gate.budget.share)
+
+
+def _fresh(policy: Policy, line: BudgetLine) -> Filter:
+    from privsynth.privacy.filters import make_filter
+
+    rule = policy.privacy.filter
+    return make_filter(rule.kind, epsilon=line.epsilon, delta=line.delta, orders=rule.fixed_orders)

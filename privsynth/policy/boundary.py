@@ -10,11 +10,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
-from privsynth.policy.asks import Ask, CarryAsk, ConsentAsk, Earlier, GateAsk, HoldAsk, KeepAsk, ReportAsk, admits
-from privsynth.policy.consent_asks import EvidenceAsk, Then, WithdrawnAsk, usual_record
+from privsynth.policy.approval_asks import SignedAsk, changes_at, needed_signatures
+from privsynth.policy.asks import (
+    Ask,
+    CarryAsk,
+    ConsentAsk,
+    Earlier,
+    GateAsk,
+    HoldAsk,
+    KeepAsk,
+    ReportAsk,
+    admits,
+    paced,
+)
+from privsynth.policy.consent_asks import EvidenceAsk, ReceiptAsk, SubjectAsk, Then, WithdrawnAsk, usual_record
 from privsynth.policy.consent_rules import seconds
 from privsynth.policy.document import Policy
 from privsynth.policy.leaves import NAMES
+from privsynth.policy.ledger_asks import OpenAsk
 from privsynth.policy.request import Request
 from privsynth.policy.thresholds import thresholds
 
@@ -101,6 +114,10 @@ def _model(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
         yield KeepAsk(age=dt.timedelta(seconds=seconds(longer)))
 
 
+def _opened(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
+    yield OpenAsk(witness=False)
+
+
 def _unit(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
     yield from _holds(loose, source=path[1])
 
@@ -120,6 +137,28 @@ def _basis(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
                 for request in usual(loose, legal_basis=named):
                     if request.purpose == path[1]:
                         yield HoldAsk(request=request)
+
+
+def _receipt(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
+    """Receipts on the lists of either policy, and on each of their bases alone."""
+    if loose.consent.by == "iso-27560":
+        for request in usual(loose):
+            held = [p.purposes[request.purpose].legal_basis for p in (loose, tight) if request.purpose in p.purposes]
+            for basis in dict.fromkeys((*held, *((one,) for part in held for one in part))):
+                yield ReceiptAsk(
+                    source=path[1] if path[0] == "sources" else request.source,
+                    purpose=request.purpose,
+                    recipient=request.recipient,
+                    legal_basis=basis,
+                )
+
+
+def _minors(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
+    """Subjects whom ``tight`` leaves out, those at its limit first."""
+    rule = tight.sources[path[1]].minors if path[1] in tight.sources else None
+    if rule is not None:
+        for value in (*(rule.values or ()), *((rule.below - 1,) if rule.below is not None else ()), None):
+            yield SubjectAsk(source=path[1], value=value)
 
 
 def _recipient(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
@@ -198,12 +237,43 @@ def _budget(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
             return HoldAsk(request=replace(request, epsilon=epsilon), after=after)
 
         times = _most(lambda n, asked=asked, e=request.epsilon: admits(tight, line, asked(n, e)))  # type: ignore[misc]
-        low, high = 1e-4, request.epsilon
-        for _ in range(40):
-            middle = (low * high) ** 0.5
-            low, high = (middle, high) if admits(tight, line, asked(times, middle)) else (low, middle)
-        yield asked(times, float(f"{high * (1 + 1e-6):.9g}"))
+        dearest = _dearest(lambda e, n=times, asked=asked: admits(tight, line, asked(n, e)), request.epsilon)  # type: ignore[misc]
+        yield asked(times, float(f"{dearest:.9g}"))
         return
+
+
+def _pace(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
+    """A hold a little dearer than the pace of ``tight`` lets through, after earlier ones: of now, of a window of
+    ``loose`` ago, of one just inside the window of ``tight``."""
+    rule = next((rule for rule in tight.privacy.pace or () if rule.over == path[2]), None)
+    after = next((rule for rule in loose.privacy.pace or () if rule.over == path[2]), None)
+    if rule is None:
+        return
+    request = next(usual(loose))
+    earlier = request.recipient if rule.over == "recipient" else _OTHER
+    windows = (dt.timedelta(), after.window if after else rule.window, rule.window - dt.timedelta(hours=1))
+    for ago in dict.fromkeys(ago for ago in windows if ago < rule.window):
+        whole = Earlier(epsilon=request.epsilon, delta=request.delta, recipient=earlier, ago=ago)
+
+        def asked(times: int, epsilon: float, whole: Earlier = whole) -> HoldAsk:
+            return HoldAsk(
+                request=replace(request, epsilon=epsilon), after=(replace(whole, times=times),) if times else ()
+            )
+
+        def fits(times: int, epsilon: float, asked: Callable[[int, float], HoldAsk] = asked) -> bool:
+            return paced(tight, rule, asked(times, epsilon))
+
+        times = _most(lambda n, fits=fits: fits(n, request.epsilon))  # type: ignore[misc]
+        yield asked(times, float(f"{_dearest(lambda e, n=times, fits=fits: fits(n, e), request.epsilon):.9g}"))  # type: ignore[misc]
+
+
+def _dearest(fits: Callable[[float], bool], most: float) -> float:
+    """A little more than the largest epsilon up to ``most`` that fits."""
+    low, high = 1e-4, most
+    for _ in range(40):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return high * (1 + 1e-6)
 
 
 def _most(fits: Callable[[int], bool]) -> int:
@@ -259,7 +329,12 @@ def _looked(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
     yield from _holds(loose, opened_report=True)
 
 
+def _signed(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
+    yield SignedAsk(people=needed_signatures(loose))
+
+
 _MAKERS: tuple[tuple[tuple[str, ...], Maker], ...] = (
+    (("owner",), changes_at),
     (("valid", _ANY), _valid),
     (("sources", NAMES), _source),
     (("sources", _ANY, "contribution", "max rows per subject"), _rows),
@@ -267,8 +342,13 @@ _MAKERS: tuple[tuple[tuple[str, ...], Maker], ...] = (
     (("sources", _ANY, "categories"), _categories),
     (("purposes", NAMES), _purpose),
     (("purposes", _ANY, "legal basis"), _basis),
+    (("purposes", _ANY, "legal basis"), _receipt),
+    (("sources", _ANY, "categories"), _receipt),
+    (("sources", _ANY, "minors", _ANY), _minors),
     (("recipients", NAMES), _recipient),
     (("recipients", _ANY, "purposes"), _recipient_purpose),
+    (("regions",), _evidence),
+    (("recipients", _ANY, "region"), _evidence),
     (("consent", "by"), _evidence),
     (("purposes", _ANY, "fhir"), _record),
     (("recipients", _ANY, "fhir"), _record),
@@ -281,8 +361,10 @@ _MAKERS: tuple[tuple[tuple[str, ...], Maker], ...] = (
     (("consent", "columns", _ANY, "granted"), _column),
     (("privacy", "budget", _ANY, "epsilon"), _budget),
     (("privacy", "budget", _ANY, "delta"), _budget),
+    (("privacy", "pace", _ANY, _ANY), _pace),
     (("privacy", "per release", _ANY), _price),
     (("data", "min rows"), _figure),
+    (("data", "min subjects per group"), _figure),
     (("data", "public help"), _public),
     (("gate", "max attempts"), _attempts),
     (("gate", "schema constraints"), _figure),
@@ -299,9 +381,15 @@ _MAKERS: tuple[tuple[tuple[str, ...], Maker], ...] = (
     (("gate", "pictures", _ANY, "target"), _columns),
     (("release", "transcript"), _transcript),
     (("retention", "model"), _model),
+    (("ledger", "witness"), _opened),
     (("roles", "requesters of holds"), _people),
     (("roles", "readers of internal reports"), _people),
     (("roles", "overlap"), _looked),
     (("people", NAMES), _people),
     (("people", _ANY, "roles"), _people),
+    (("people", NAMES), changes_at),
+    (("people", _ANY, "roles"), changes_at),
+    (("people", _ANY, "key"), changes_at),
+    (("approval", "policy change", _ANY), changes_at),
+    (("approval", "release", "people"), _signed),
 )

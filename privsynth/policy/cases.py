@@ -30,6 +30,7 @@ FORMAT = 1
 KEY = "privsynth-policy-request"
 
 _SPELLED: Mapping[str, str] = {"on": "today", "rows_per_subject": "contribution"}  # a field of the form: of Request
+_LEFT_OUT = (("times", 1), ("ago", "0d"))  # of earlier holds
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/@()+-]*(?<! )\Z")
 
 
@@ -102,7 +103,7 @@ def _defaults(model: type[pydantic.BaseModel]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """A value as a YAML file holds it."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {key: part for key, part in _plain(asdict(value)).items() if (key, part) != ("times", 1)}
+        return {key: part for key, part in _plain(asdict(value)).items() if (key, part) not in _LEFT_OUT}
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

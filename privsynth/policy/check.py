@@ -15,6 +15,8 @@ from privsynth.errors import PolicyError
 from privsynth.policy.consent_check import consent_faults
 from privsynth.policy.form import PolicyFile
 from privsynth.policy.gate_rules import Predicted
+from privsynth.policy.quorum import quorum_of
+from privsynth.signing import person_key
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def refuse_refill(document: Document) -> None:
                     f"`{key}` under `budget`: a budget is for ever; what was learnt about a person adds up and is "
                     "never unlearnt, so no period gives it back",
                     where=document.where("privacy", "budget", *place, key),
-                    mend=f"remove `{key}` and choose an epsilon for everything that will ever be released",
+                    mend=f"remove `{key}` and choose an epsilon for everything that will ever be released; what slows "
+                    "spending is `pace`, beside `budget`: `pace: [{over: population, per: quarter, share: 1/4}]`",
                 )
 
 
@@ -86,6 +89,17 @@ def _populations(file: PolicyFile) -> Faults:
                     f"{source.population!r}",
                     "write the same value in both; the unit is the coarsest of them",
                 )
+
+
+def _minors(file: PolicyFile) -> Faults:
+    for name, source in file.sources.items():
+        rule = source.minors
+        if rule is not None and (rule.below is None) == (rule.values is None):
+            yield Fault(
+                ("sources", name, "minors"),
+                "`minors` says both `below` and `values`" if rule.values else "`minors` does not say who is one",
+                "one of the two: `{column: age, below: 18}` or `{column: age_band, values: [0-2, 3-9, 10-17]}`",
+            )
 
 
 def _names(file: PolicyFile) -> Faults:
@@ -139,6 +153,20 @@ def _budget(file: PolicyFile) -> Faults:
                 )
 
 
+def _pace(file: PolicyFile) -> Faults:
+    lines = file.privacy.pace or ()
+    for i, line in enumerate(lines):
+        place = ("privacy", "pace", i)
+        if line.over in {other.over for other in lines[:i]}:
+            yield Fault(place, f"a second line over {line.over}", "keep one line of each kind")
+        if file.privacy.line(line.over) is None:
+            yield Fault(
+                place,
+                f"no budget is over {line.over}, of which this could be a share",
+                f"add a line `over: {line.over}` under `budget`, or remove this one",
+            )
+
+
 def _sizes(file: PolicyFile) -> Faults:
     largest = max(source.declared_train for source in file.sources.values())
     if largest < file.data.min_rows:
@@ -146,6 +174,22 @@ def _sizes(file: PolicyFile) -> Faults:
             ("data", "min rows"),
             f"no source is large enough: at most {int(largest)} declared subjects are left to fit on",
             f"at most {int(largest)}, or register a larger source",
+        )
+
+
+def _groups(file: PolicyFile) -> Faults:
+    least = file.data.min_subjects_per_group
+    if least is None:
+        return
+    place = ("data", "min subjects per group")
+    if not any(rule.by for _, rule in file.gate.predictions):
+        yield Fault(place, "no rule of the gate compares groups", "write `by` and `gap` under one, or remove this")
+    held_out = max(int(source.subjects * Fraction(str(source.holdout))) for source in file.sources.values())
+    if least > held_out:
+        yield Fault(
+            place,
+            f"groups are compared among the people who are held out, and no source has more than {held_out} of them",
+            f"well below {held_out}, or register a larger source",
         )
 
 
@@ -201,14 +245,13 @@ def _people(file: PolicyFile) -> Faults:
         )
     seen: dict[str, str] = {}
     for address, person in file.people.items():
-        other = seen.setdefault(address.casefold(), address)
+        other = seen.setdefault(person_key(address), address)
         if other != address:
             yield Fault(("people", address), f"the same address as {other!r}", "keep one of the two")
         for i, role in enumerate(person.roles):
-            if role not in asking | reading:
-                yield Fault(
-                    ("people", address, "roles", i), f"role {role!r} is not named under `roles`", "spell it as there"
-                )
+            if role not in asking | reading | _approving(file):
+                what = f"role {role!r} is not named under `roles`" + (" or `approval`" if _approving(file) else "")
+                yield Fault(("people", address, "roles", i), what, "spell it as there")
         if file.roles.overlap == "refused" and asking & set(person.roles) and reading & set(person.roles):
             yield Fault(
                 ("people", address, "roles"),
@@ -223,13 +266,43 @@ def _people(file: PolicyFile) -> Faults:
         )
 
 
+def _approving(file: PolicyFile) -> set[str]:
+    rule = None if file.approval is None else file.approval.policy_change
+    return set() if rule is None else set(rule.roles or ())
+
+
+def _approval(file: PolicyFile) -> Faults:
+    seen: dict[str, str] = {}
+    for address, person in file.people.items():
+        if person.key is not None and seen.setdefault(person.key, address) != address:
+            yield Fault(
+                ("people", address, "key"),
+                f"the key of {seen[person.key]} too: with it one person could approve as two",
+                "each person makes her own: `privsynth keys new`",
+            )
+    quorum = quorum_of(file)
+    if file.approval is not None and file.approval.release is None and quorum is None:
+        yield Fault(("approval",), "it asks for nothing", "write `policy change`, `release` or both, or leave it out")
+    if quorum is not None and len(quorum.approvers) < quorum.people:
+        yield Fault(
+            ("approval", "policy change", "people"),
+            f"{quorum.people} people must approve, but only {len(quorum.approvers)} could: who has a key and a role "
+            "that counts, the owner left out",
+            "give more people a key and such a role under `people`, or ask for fewer",
+        )
+
+
 _CHECKS: tuple[Callable[[PolicyFile], Faults], ...] = (
     _window,
     _populations,
+    _minors,
     _names,
     _consent,
     _budget,
+    _pace,
     _sizes,
+    _groups,
     _gate,
     _people,
+    _approval,
 )

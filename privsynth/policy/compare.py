@@ -10,6 +10,7 @@ from privsynth.policy.directions import ABSENT, Order
 from privsynth.policy.document import Policy
 from privsynth.policy.leaves import NAMES, Leaf, leaves
 from privsynth.policy.witness import Witness, witness
+from privsynth.signing import same_person
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ def compare(before: Policy, after: Policy, *, show: bool = True) -> tuple[Change
         order = leaf.direction.order(ABSENT if was is None else was.value, ABSENT if now is None else now.value)
         if path == ("id",) and before.id != after.id:
             order = "incomparable"  # another id opens another ledger, of which nothing is spent
+        if path == ("owner",) and not same_person(before.file.owner, after.file.owner):
+            order = "incomparable"  # the owner never approves: under another one somebody may who might not
         if order == "same":
             continue
         loosens = order in ("looser", "incomparable")

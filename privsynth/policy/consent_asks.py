@@ -46,6 +46,24 @@ class RecordAsk:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReceiptAsk:
+    """One ISO/IEC TS 27560 receipt, given for this use: does the legal basis that it names make it count?"""
+
+    source: str
+    purpose: str
+    recipient: str
+    legal_basis: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectAsk:
+    """One row of a subject, with this value in the column that tells minors (None: missing): may she be used?"""
+
+    source: str
+    value: bool | int | float | str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class WithdrawnAsk:
     """Somebody withdrew: may she be in a new fit, may models fitted with her give new rows, may old releases stand?"""
 
@@ -91,6 +109,59 @@ def on_withdrawal(ask: WithdrawnAsk, policy: Policy) -> Decision:
 def on_record(ask: RecordAsk, policy: Policy) -> Decision:
     """Whether the record grants, aspect by aspect."""
     return Decision(tuple(_aspects(ask, policy)))
+
+
+def on_subject(ask: SubjectAsk, policy: Policy) -> Decision:
+    """Whether the source's rule on minors leaves her in."""
+    source = policy.sources.get(ask.source)
+    rule = None if source is None else source.minors
+    limit = "nobody is left out" if rule is None else f"{rule.words}, known from column {rule.column!r}"
+    found = RuleVerdict(
+        "PS-SRC-005",
+        source is not None and (rule is None or not rule.leaves_out(ask.value)),
+        f"a subject of source {ask.source!r} with {'no value' if ask.value is None else repr(ask.value)}",
+        policy.where("sources", ask.source, "minors"),
+        limit if source is not None else "a source registered under `sources`",
+        "the subject is left out; nothing is to be done",
+    )
+    return Decision((found,))
+
+
+def on_receipt(ask: ReceiptAsk, policy: Policy) -> Decision:
+    """Whether the receipt grants, as the reader of receipts judges it."""
+    asked = policy.consent.by != "not-required"
+    found = RuleVerdict(
+        "PS-CON-106",
+        not asked or _receipt_grants(ask, policy),
+        f"a receipt on the legal basis {join(ask.legal_basis) or 'of none'}",
+        policy.where("purposes", ask.purpose, "legal basis"),
+        "some of what the policy lists; of special categories enough to cover them" if asked else "nobody is asked",
+        "the subject is left out; nothing is to be done",
+    )
+    return Decision((found,))
+
+
+def _receipt_grants(ask: ReceiptAsk, policy: Policy) -> bool:
+    from privsynth.policy.consent.iso27560 import judge, law_of, read_receipt
+    from privsynth.policy.consent.reader import Ask
+
+    known = ask.source in policy.sources and ask.purpose in policy.purposes and ask.recipient in policy.recipients
+    if policy.consent.by != "iso-27560" or not known:
+        return False
+    given = datetime.combine(policy.valid.from_, time(), tzinfo=UTC)
+    said = read_receipt(
+        {
+            "schema_version": "27560:2023",
+            "record_id": "asked",
+            "subject": "p",
+            "purposes": [ask.purpose],
+            "recipients": [ask.recipient],
+            "legal_basis": list(ask.legal_basis),
+            "events": [{"state": "given", "time": given.isoformat()}],
+        }
+    )
+    use = Ask(purpose=ask.purpose, recipient=ask.recipient, now=given + timedelta(hours=12))
+    return judge([said], use, law_of(policy, ask.purpose, source=ask.source)).granted
 
 
 def usual_record(policy: Policy, *, purpose: str, recipient: str) -> RecordAsk | None:

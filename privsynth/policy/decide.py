@@ -8,10 +8,12 @@ the policy, declared sizes), never a row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
 
 from privsynth.documents import join
+from privsynth.errors import UsageError
+from privsynth.policy.basis import lifts
 from privsynth.policy.document import ConsentKind, Policy
 from privsynth.policy.duo import forbidden, to_attest
 from privsynth.policy.request import Decision, Request, RuleVerdict, Use
@@ -23,7 +25,14 @@ _SKEW = 300.0
 
 
 def decide(policy: Policy, request: Request) -> Decision:
-    """Consult every rule of ``policy`` on ``request``. Writes nothing, reads no data, never raises."""
+    """Consult every rule of ``policy`` on ``request``. Writes nothing, reads no data. What is no number, day or name
+    is refused where the request is made (:class:`Request`, a :class:`UsageError`); this never raises on a request.
+
+    Raises:
+        UsageError: ``request`` is no :class:`Request`.
+    """
+    if not isinstance(request, Request):
+        raise UsageError(f"{type(request).__name__} is no request", where="decide", mend="make a Request of it")
     verdicts = [rule(policy, request) for rule in _USE_RULES] + [rule(policy, request) for rule in _HOLD_RULES]
     return Decision(tuple(verdicts))
 
@@ -97,6 +106,19 @@ def _recipient_may(policy: Policy, use: Use) -> RuleVerdict:
         policy.where("recipients", use.recipient, "purposes"),
         f"this recipient may use {join(recipient.purposes)}",
         "name one of these purposes, or another recipient",
+    )
+
+
+def _region(policy: Policy, use: Use) -> RuleVerdict:
+    recipient, regions = policy.recipients.get(use.recipient), policy.file.regions
+    here = None if recipient is None else recipient.region
+    return RuleVerdict(
+        "PS-REC-003",
+        regions is None or here in regions,
+        f"recipient {use.recipient!r} in {here or 'no stated region'}",
+        policy.where("recipients", use.recipient, "region") if regions is None else policy.where("regions"),
+        "anywhere" if regions is None else f"in {join(regions)}",
+        "name a recipient who is there; a region counts only as it is written",
     )
 
 
@@ -320,21 +342,12 @@ def _special(policy: Policy, request: Request) -> RuleVerdict:
     named = request.legal_basis or (purpose.legal_basis if purpose is not None else ())
     return RuleVerdict(
         "PS-PUR-003",
-        not source.categories or _lifts(named),
+        not source.categories or lifts(named),
         f"special categories {join(list(source.categories))}" if source.categories else "no special categories",
         policy.where("sources", request.source, "categories"),
         "a basis of Art6(1) and one of Art9(2) together, or one of 45CFR164.508, 45CFR164.512(i), 45CFR164.514(b)",
         "rely on both; for data of special categories one alone lifts nothing",
     )
-
-
-def _lifts(basis: Sequence[str]) -> bool:
-    """Whether a legal basis covers special categories: GDPR Art. 6 and 9 are a pair; HIPAA has its own."""
-    both = all(any(item.startswith(article) for item in basis) for article in ("Art6(1)", "Art9(2)"))
-    return both or any(item.startswith(rule) for item in basis for rule in _HIPAA)
-
-
-_HIPAA = ("45CFR164.508", "45CFR164.512(i)", "45CFR164.514(b)")
 
 
 def _looked(policy: Policy, request: Request) -> RuleVerdict:
@@ -365,6 +378,7 @@ _USE_RULES: tuple[Callable[[Policy, Use], RuleVerdict], ...] = (
     _purpose_known,
     _recipient_known,
     _recipient_may,
+    _region,
     _consent_at_hand,
     _duo,
 )

@@ -80,9 +80,11 @@ class Members:
 
     def order(self, before: Any, after: Any, /) -> Order:
         """See :class:`Direction`."""
+        if self.tighter == "superset":  # nothing is demanded
+            before, after = ([] if part is ABSENT else part for part in (before, after))
         if before is ABSENT or after is ABSENT:
             return "same" if before is after else "tighter" if before is ABSENT else "looser"
-        old, new = set(before), set(after)
+        old, new = ({(type(one), one) for one in part} for part in (before, after))  # true and 1 are two
         if old == new:
             return "same"
         less, more = ("tighter", "looser") if self.tighter == "subset" else ("looser", "tighter")
@@ -165,6 +167,21 @@ class Own:
 
     def steps(self, value: Any, names: Sequence[str], /) -> Iterator[Any]:
         """None."""
+        return iter(())
+
+
+@dataclass(frozen=True)
+class Means:
+    """A means to act, such as somebody's key: one that was not there is looser, another one cannot be compared."""
+
+    def order(self, before: Any, after: Any, /) -> Order:
+        """See :class:`Direction`."""
+        if before == after:
+            return "same"
+        return "looser" if before is ABSENT else "tighter" if after is ABSENT else "incomparable"
+
+    def steps(self, value: Any, names: Sequence[str], /) -> Iterator[Any]:
+        """None: a key is not made up."""
         return iter(())
 
 

@@ -23,8 +23,10 @@ from privsynth.policy.consent_rules import (
     SomeResearchCodes,
     Within,
 )
-from privsynth.policy.directions import FROZEN, HIGHER, LOWER, OWN, SUBSET, SUPERSET, Keyed, Ladder
+from privsynth.policy.directions import FLAG, FROZEN, HIGHER, LOWER, OWN, SUBSET, SUPERSET, Keyed, Ladder, Means
 from privsynth.policy.gate_rules import GateRules
+from privsynth.policy.minors import Minors
+from privsynth.policy.pace import PaceLine
 from privsynth.policy.words import (
     Count,
     Day,
@@ -35,10 +37,14 @@ from privsynth.policy.words import (
     Name,
     Names,
     Part,
+    PublicKey,
+    Region,
     Share,
     SomeLines,
     SomeNames,
+    SomePeople,
     Unit,
+    each_once,
 )
 
 FORMAT = 1
@@ -79,6 +85,7 @@ class Source(Part):
     contribution: Contribution
     categories: Annotated[tuple[Category, ...] | None, pydantic.Field(min_length=1), SUPERSET] = None
     duo: Annotated[DuoCodes | None, Fixed()] = None
+    minors: Minors | None = None
 
     @property
     def k(self) -> int:
@@ -102,10 +109,11 @@ class Purpose(Part):
 
 
 class Recipient(Part):
-    """Who may receive releases, for which purposes, and by which references FHIR records name them."""
+    """Who may receive releases, for which purposes, where they are, and by which references FHIR records name them."""
 
     purposes: Annotated[SomeNames, SUBSET]
     fhir: Annotated[References | None, Meant()] = None
+    region: Annotated[Region | None, Means()] = None
 
 
 def _orders(value: Any) -> Any:
@@ -157,6 +165,7 @@ class Privacy(Part):
 
     filter: FilterRule
     budget: Annotated[tuple[BudgetLine, ...], pydantic.Field(min_length=1), Keyed("over")]
+    pace: Annotated[tuple[PaceLine, ...] | None, pydantic.Field(min_length=1), Keyed("over")] = None
     per_release: PerRelease
     noise: Annotated[Literal["os-secure-only"], FROZEN]
 
@@ -166,9 +175,11 @@ class Privacy(Part):
 
 
 class Data(Part):
-    """How much data there must be, by declared sizes, and whether public rows may be declared beside them."""
+    """How much data there must be, by declared sizes and of each group that a rule of the gate compares by its paid
+    counts; and whether public rows may be declared beside them."""
 
     min_rows: Annotated[Count, HIGHER]
+    min_subjects_per_group: Annotated[Count | None, HIGHER] = None
     public_help: Annotated[Literal["refused", "allowed"] | None, Ladder(("refused", "allowed"), absent="refused")] = (
         None
     )
@@ -187,6 +198,13 @@ class Retention(Part):
     model: Annotated[Age, Within()]
 
 
+class LedgerRules(Part):
+    """What is asked of the ledger. ``witness: required``: none is opened, made or restored unless somebody else is
+    named who remembers how long it was."""
+
+    witness: Annotated[Literal["required", "optional"], Ladder(("required", "optional"), absent="optional")]
+
+
 class RoleLists(Part):
     """Which roles may do what. The two lists must be disjoint, and so must the people behind them, unless
     ``overlap: marked`` lets one person hold both: then every statement after a look says so."""
@@ -197,9 +215,32 @@ class RoleLists(Part):
 
 
 class Person(Part):
-    """What a person may do."""
+    """What a person may do, and the public key by which she approves."""
 
     roles: Annotated[SomeNames, SUBSET]
+    key: Annotated[PublicKey | None, Means()] = None
+
+
+class PolicyChange(Part):
+    """Who must agree before a changed policy is worked by: so many people who have a key and one of the roles (none
+    stated: any). The owner never counts; with ``not author: true`` nor does who brings the change into use."""
+
+    people: Annotated[SomePeople, HIGHER]
+    roles: Annotated[SomeNames | None, SUBSET] = None
+    not_author: Annotated[bool | None, FLAG] = None
+
+
+class SignedBy(Part):
+    """How many distinct people must have signed a release before anybody verifies it."""
+
+    people: Annotated[SomePeople, HIGHER]
+
+
+class Approval(Part):
+    """What takes more than one person."""
+
+    policy_change: PolicyChange | None = None
+    release: SignedBy | None = None
 
 
 class Extends(Part):
@@ -222,14 +263,19 @@ class PolicyFile(Part):
     sources: Annotated[Mapping[Name, Source], pydantic.Field(min_length=1), Keyed()]
     purposes: Annotated[Mapping[Name, Purpose], pydantic.Field(min_length=1), Keyed()]
     recipients: Annotated[Mapping[Name, Recipient], pydantic.Field(min_length=1), Keyed()]
+    regions: Annotated[
+        tuple[Region, ...] | None, pydantic.Field(min_length=1), pydantic.AfterValidator(each_once), SUBSET
+    ] = None
     consent: Consent
     privacy: Privacy
     data: Data
     gate: GateRules
     release: Leaving | None = None
     retention: Retention | None = None
+    ledger: LedgerRules | None = None
     roles: RoleLists
     people: Annotated[Mapping[Email, Person], pydantic.Field(min_length=1), Keyed()]
+    approval: Approval | None = None
 
     @pydantic.field_validator("format")
     @classmethod

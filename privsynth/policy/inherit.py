@@ -2,7 +2,8 @@
 
 What a child does not state it inherits; what its parent does not state is no limit from there. A looser value is an
 error that names both lines: nothing is clamped in silence, and there are no exceptions. ``id``, ``version`` and
-``owner`` are each file's own.
+``owner`` are each file's own, but where a policy says who approves a change its owner is its children's too: there she
+never counts.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from privsynth.documents.reading import Place
 from privsynth.errors import PolicyError
 from privsynth.policy.directions import ABSENT, OWN, Keyed
 from privsynth.policy.form import PolicyFile
-from privsynth.policy.leaves import NAMES, fields_of, leaves, section_of
+from privsynth.policy.leaves import NAMES, fields_of, leaves, left_out, section_of
 from privsynth.policy.mends import MENDS
 from privsynth.policy.words import Part
+from privsynth.signing import same_person
 
 MOST_PARENTS = 4
 _OWN = ("privsynth-policy", "id", "version", "owner", "base", "extends", "tests")
@@ -39,7 +41,7 @@ def resolved(document: Document) -> Document:
             leaf that is looser than its parent's.
     """
     folder = Path(document.path).parent.resolve()
-    return _resolved(document, folder, (Path(document.path).resolve(),))
+    return _resolved(document, folder, (Path(document.path).resolve(),))[0]
 
 
 def partial_of(document: Document) -> pydantic.BaseModel:
@@ -51,9 +53,9 @@ def partial_of(document: Document) -> pydantic.BaseModel:
     return build(_partial(PolicyFile), document, error=PolicyError, mends=MENDS)
 
 
-def _resolved(document: Document, folder: Path, seen: tuple[Path, ...]) -> Document:
+def _resolved(document: Document, folder: Path, seen: tuple[Path, ...]) -> tuple[Document, _Barred | None]:
     if "extends" not in document.data:
-        return document
+        return document, _barred(document)
     path = _parent(document, folder, seen)
     parent = load_yaml(path, error=PolicyError, kind="policy")
     pinned = document.data["extends"]["sha256"]
@@ -63,9 +65,11 @@ def _resolved(document: Document, folder: Path, seen: tuple[Path, ...]) -> Docum
             where=document.where("extends", "sha256"),
             mend="put the pinned parent back; or review what changed (`privsynth policy diff`), and pin the new one",
         )
-    parent = _resolved(parent, folder, (*seen, path.resolve()))
+    parent, barred = _resolved(parent, folder, (*seen, path.resolve()))
     _only_tighter(parent, document)
-    return _Merge(parent, document).document()
+    _same_owner(barred, document)
+    whole = _Merge(parent, document).document()
+    return whole, barred or _barred(whole)
 
 
 def _parent(document: Document, folder: Path, seen: tuple[Path, ...]) -> Path:
@@ -99,22 +103,54 @@ def _parent(document: Document, folder: Path, seen: tuple[Path, ...]) -> Path:
 
 def _only_tighter(parent: Document, child: Document) -> None:
     """Refuse a child that states a looser value. A parent that is a policy by itself means its defaults too, and what
-    its silence means (``public help`` that is not stated is refused) binds the child like a line of it."""
+    its silence means (``public help`` that is not stated is refused) binds the child like a line of it. So does the
+    default of a frozen value in a section that a base states."""
     whole = parent.data.get("base") is not True
     file = build(PolicyFile, parent, error=PolicyError, mends=MENDS) if whole else partial_of(parent)
     above, below = leaves(file), leaves(partial_of(child))
+    unsaid = {} if whole else left_out(PolicyFile, file)
     for path, leaf in below.items():
         if any((*path[:depth], NAMES) in below.keys() - above.keys() for depth in range(1, len(path))):
             continue  # part of a mapping of which the parent says nothing
-        held = above.get(path)
+        held = above.get(path) or unsaid.get(path)
         value, place = (ABSENT, leaf.place) if held is None else (held.value, held.place)
         if leaf.direction.order(value, leaf.value) not in ("same", "tighter"):
+            said = "" if held is None or place in parent.lines else f" (left out, so {_told(value)})"
             raise PolicyError(
                 f"{leaf.name}: {_told(leaf.value)} is looser than the parent's {_told(value)} at "
-                f"{parent.where(*place)}, and a child may only tighten",
+                f"{parent.where(*place)}{said}, and a child may only tighten",
                 where=child.where(*leaf.place),
                 mend=f"at most as loose as {_told(value)}; or leave it out, and it is inherited",
             )
+
+
+@dataclass(frozen=True)
+class _Barred:
+    """The owner of a policy that says who approves a change, and where she stands."""
+
+    owner: str
+    where: str
+
+
+def _barred(document: Document) -> _Barred | None:
+    """Whom a whole policy bars from approving; of a base nothing is asked."""
+    rule, owner = document.data.get("approval"), document.data.get("owner")
+    asks = isinstance(rule, dict) and "policy change" in rule and isinstance(owner, str)
+    return _Barred(str(owner), document.where("owner")) if asks and document.data.get("base") is not True else None
+
+
+def _same_owner(barred: _Barred | None, child: Document) -> None:
+    """Refuse a policy with another owner than the one whom a policy above it bars: in the child she could approve."""
+    owner = child.data.get("owner")
+    if barred is None or child.data.get("base") is True or not isinstance(owner, str):
+        return  # whether it is a policy at all is asked later
+    if not same_person(owner, barred.owner):
+        raise PolicyError(
+            f"owner: {owner} is looser than the parent's {barred.owner} at {barred.where}: where `approval` says who "
+            "approves a change the owner never does, and a child may only tighten",
+            where=child.where("owner"),
+            mend=f"write `owner: {barred.owner}`",
+        )
 
 
 def _told(value: Any) -> str:

@@ -13,7 +13,7 @@ import pydantic
 
 from privsynth.documents.reading import Place
 from privsynth.errors import PrivsynthError
-from privsynth.policy.directions import ABSENT, SUBSET, Direction, Keyed, Ladder
+from privsynth.policy.directions import ABSENT, FROZEN, SUBSET, Direction, Keyed, Ladder
 
 NAMES = "[names]"
 """The last part of the path of the leaf that holds a mapping's keys."""
@@ -83,6 +83,27 @@ def _unstated(
             yield Leaf(at, at, ABSENT, field.mark)
         elif field.mark is None and inner is not None:
             yield from _unstated(inner, value, at)
+
+
+def left_out(whole: type[pydantic.BaseModel], stated: pydantic.BaseModel) -> Mapping[tuple[str, ...], Leaf]:
+    """The frozen leaves that a stated section leaves out and the form fills in: what is frozen is frozen at that value,
+    also in a file that is only a base.
+
+    Args:
+        whole: the form.
+        stated: a file of it in which nothing is demanded.
+    """
+    return {leaf.path: leaf for leaf in _left_out(whole, stated, ())}
+
+
+def _left_out(model: type[pydantic.BaseModel], stated: pydantic.BaseModel, path: tuple[str, ...]) -> Iterator[Leaf]:
+    for field in fields_of(model):
+        info, value, at = model.model_fields[field.attribute], getattr(stated, field.attribute), (*path, field.key)
+        inner = section_of(info.annotation)
+        if field.mark == FROZEN and value is None and not info.is_required() and info.default is not None:
+            yield Leaf(at, at, written(info.default), FROZEN)
+        elif field.mark is None and inner is not None and value is not None:
+            yield from _left_out(inner, value, at)
 
 
 def written(value: Any) -> Any:

@@ -13,7 +13,9 @@ from privsynth.policy.asks import ConsentAsk, HoldAsk, ReportAsk
 from privsynth.policy.compare import Change, compare
 from privsynth.policy.directions import ABSENT
 from privsynth.policy.document import Policy, policy_of
+from privsynth.policy.form import PolicyFile
 from privsynth.policy.leaves import NAMES, Leaf, leaves, silent
+from privsynth.policy.quorum import quorum_of
 from privsynth.policy.trial import Trial, run_trial
 
 
@@ -23,7 +25,7 @@ class Mutant:
 
     Attributes:
         leaf: as it stands in the policy.
-        value: what it was loosened to.
+        value: what it was loosened to; ``ABSENT`` where only leaving it out, or the section around it, is looser.
         red: the cases that then fail; empty: the tests do not see it.
         change: what ``compare`` reports of it; None if it reports nothing.
     """
@@ -46,7 +48,8 @@ class Loosened:
     Attributes:
         leaves: how many the policy states, and those that it does not and whose silence means a word.
         mutants: one for each leaf that has a looser step which still is a policy.
-        stuck: the leaves that have looser values, none of which makes a whole policy (``check`` refuses each).
+        stuck: the leaves that have looser values, none of which makes a whole policy (``check`` refuses each), and that
+            cannot be left out.
     """
 
     leaves: int
@@ -68,7 +71,8 @@ def loosen(policy: Policy, trial: Trial) -> Loosened:
         names = [*_names(policy, trial, leaf), *_unlisted(leaf)]
         found = next(_looser(policy, leaf, names), None)
         if found is None and any(True for _ in leaf.direction.steps(leaf.value, names)):
-            stuck.append(leaf)
+            found = next(_without(policy, leaf), None)
+            stuck += [leaf] if found is None else []
         if found is not None:
             value, mutant = found
             red = tuple(o.case for o in run_trial(trial, mutant) if not o.passed and o.case in green)
@@ -85,6 +89,29 @@ def _looser(policy: Policy, leaf: Leaf, names: Sequence[str]) -> Iterator[tuple[
                 yield value, policy_of(replace(policy.document, data=data))
             except PolicyError:
                 continue
+
+
+def _without(policy: Policy, leaf: Leaf) -> Iterator[tuple[Any, Policy]]:
+    """(``ABSENT``, policy) without the leaf, and without each section around it, the smallest first: where that makes a
+    whole policy that is looser there."""
+    for depth in range(len(leaf.place), 0, -1) if leaf.direction.order(leaf.value, ABSENT) == "looser" else ():
+        data = copy.deepcopy({key: part for key, part in policy.document.data.items() if key != "extends"})
+        try:
+            del _at(data, replace(leaf, place=leaf.place[: depth - 1]))[leaf.place[depth - 1]]
+            _dismiss(data)
+            mutant = policy_of(replace(policy.document, data=data))
+        except (LookupError, PolicyError):  # the form fills it in, or demands it
+            continue
+        if any(c.leaf.path == leaf.path and c.loosens for c in compare(policy, mutant, show=False)):
+            yield ABSENT, mutant
+
+
+def _dismiss(data: dict[str, Any]) -> None:
+    """Take the roles from people that counted for approvals only, where no rule asks for approvals any more."""
+    if "policy change" not in data.get("approval", {}):
+        named = {role for listed in data["roles"].values() if isinstance(listed, list) for role in listed}
+        kept = {name: [r for r in one["roles"] if r in named] for name, one in data["people"].items()}
+        data["people"] = {name: {**data["people"][name], "roles": roles} for name, roles in kept.items() if roles}
 
 
 def _written(data: Mapping[str, Any], leaf: Leaf, value: Any) -> Iterator[dict[str, Any]]:
@@ -130,6 +157,9 @@ def _mend(data: dict[str, Any], leaf: Leaf, value: Any) -> None:
         data["consent"]["columns"] = {name: columns.get(name) or next(iter(columns.values())) for name in value}
     if leaf.path[-1] == "by" and leaf.path[0] == "gate" and not value:
         _at(data, replace(leaf, place=leaf.place[:-1])).pop("gap")
+        rules = (data["gate"].get("utility"), data["gate"].get("pictures", {}).get("attribute"))
+        if not any((rule or {}).get("by") for rule in rules):
+            data["data"].pop("min subjects per group", None)
 
 
 _INVENTED: Mapping[tuple[str, str], tuple[str, ...]] = {
@@ -142,6 +172,19 @@ _INVENTED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("consent", "records"): ("fhir-r4", "fhir-r5"),
     ("consent", "verified by"): ("patient", "legal-representative"),
 }
+
+
+def _roles_for(file: PolicyFile, name: str) -> list[str]:
+    """Roles that would let somebody do more: of these that approve only where she has a key and does not count yet."""
+    approving = set(file.approval.policy_change.roles or ()) if file.approval and file.approval.policy_change else set()
+    asking = {*file.roles.requesters_of_holds, *file.roles.readers_of_internal_reports}
+    useful = asking if file.people[name].key is None or _counts(file, name) else asking | approving
+    return [role for person in file.people.values() for role in person.roles if role in useful]
+
+
+def _counts(file: PolicyFile, name: str) -> bool:
+    quorum = quorum_of(file)
+    return quorum is not None and quorum.counts(name)
 
 
 def _unlisted(leaf: Leaf) -> tuple[str, ...]:
@@ -163,14 +206,20 @@ def _names(policy: Policy, trial: Trial, leaf: Leaf) -> list[str]:
             found = [basis for r in requests for basis in r.legal_basis]
         case ("recipients", _):
             found = [r.recipient for r in requests]
+        case ("regions",):
+            found = [one.region for one in file.recipients.values() if one.region is not None]
         case ("recipients", _, "purposes"):
             found = list(file.purposes)
         case ("consent", "columns", _, "granted"):
             found = [ask.value for ask in asks if isinstance(ask, ConsentAsk)]  # type: ignore[misc]
         case ("people", _):
             found = [r.actor for r in requests] + [ask.actor for ask in asks if isinstance(ask, ReportAsk)]
-        case ("roles", _) | ("people", _, "roles"):
+        case ("roles", _):
             found = [role for person in file.people.values() for role in person.roles]
+        case ("people", name, "roles"):
+            found = _roles_for(file, name)
+        case ("approval", "policy change", "roles"):
+            found = [r for name, p in file.people.items() if not _counts(file, name) and p.key for r in p.roles]
         case _:
             found = []
     return list(dict.fromkeys(found))

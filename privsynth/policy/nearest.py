@@ -81,6 +81,12 @@ def _recipient(policy: Policy, request: Request) -> Request | None:
     return replace(request, recipient=(may or list(policy.recipients))[0])
 
 
+def _there(policy: Policy, request: Request) -> Request | None:
+    regions = policy.file.regions or ()
+    may = [n for n, r in policy.recipients.items() if r.region in regions and request.purpose in r.purposes]
+    return replace(request, recipient=may[0]) if may else None
+
+
 def _may(policy: Policy, request: Request) -> Request | None:
     """Keep the purpose if somebody may use it, else keep the recipient."""
     may = [name for name, rule in policy.recipients.items() if request.purpose in rule.purposes]
@@ -114,6 +120,7 @@ _MENDS: Mapping[str, Callable[[Policy, Request], Request | None]] = {
     "PS-PUR-001": _purpose,
     "PS-REC-001": _recipient,
     "PS-REC-002": _may,
+    "PS-REC-003": _there,
     "PS-CON-001": lambda policy, request: replace(request, consent=policy.consent.kind),
     "PS-SRC-002": _of_source("unit", lambda source: source.unit),
     "PS-SRC-003": _of_source("contribution", lambda source: source.k),

@@ -8,12 +8,14 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from privsynth.policy.approval_asks import ChangeAsk, SignedAsk
 from privsynth.policy.asks import Ask, CarryAsk, ConsentAsk, Earlier, GateAsk, HoldAsk, KeepAsk, ReportAsk
-from privsynth.policy.consent_asks import EvidenceAsk, RecordAsk, Then, WithdrawnAsk
+from privsynth.policy.consent_asks import EvidenceAsk, ReceiptAsk, RecordAsk, SubjectAsk, Then, WithdrawnAsk
 from privsynth.policy.consent_rules import Age, seconds
+from privsynth.policy.ledger_asks import OpenAsk
 from privsynth.policy.request import Request
-from privsynth.policy.thresholds import FIGURES, GAPS
-from privsynth.policy.words import Count, Day, Line, Number, Part, Scalar
+from privsynth.policy.thresholds import FIGURES, GROUPED
+from privsynth.policy.words import Count, Day, Line, Number, Part, PublicKey, Scalar
 
 Figure = Annotated[Number, pydantic.Field(ge=0)]
 
@@ -25,6 +27,12 @@ class EarlierForm(Part):
     delta: Figure
     recipient: Line
     times: Count = 1
+    ago: Age | None = None
+
+    def earlier(self) -> Earlier:
+        """The holds."""
+        ago = dt.timedelta() if self.ago is None else dt.timedelta(seconds=seconds(self.ago))
+        return Earlier(epsilon=self.epsilon, delta=self.delta, recipient=self.recipient, times=self.times, ago=ago)
 
 
 class HoldForm(Part):
@@ -68,9 +76,7 @@ class HoldForm(Part):
                 legal_basis=self.legal_basis,
                 opened_report=self.opened_report,
             ),
-            after=tuple(
-                Earlier(epsilon=e.epsilon, delta=e.delta, recipient=e.recipient, times=e.times) for e in self.after
-            ),
+            after=tuple(e.earlier() for e in self.after),
         )
 
 
@@ -85,8 +91,8 @@ class GateForm(Part):
     def _known(cls, value: Mapping[str, float]) -> Mapping[str, float]:
         """A figure that no rule reads would say nothing."""
         for name in value:
-            if name not in FIGURES and not name.startswith(GAPS):
-                raise ValueError(f"{name!r} is no figure of the gate: {', '.join(FIGURES)}, {'..., '.join(GAPS)}...")
+            if name not in FIGURES and not name.startswith(GROUPED):
+                raise ValueError(f"{name!r} is no figure of the gate: {', '.join(FIGURES)}, {'..., '.join(GROUPED)}...")
         return value
 
     def ask(self) -> GateAsk:
@@ -134,6 +140,30 @@ class RecordForm(Part):
         return RecordAsk(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
+class ReceiptForm(Part):
+    """One ISO/IEC TS 27560 receipt: for which use, on which legal basis."""
+
+    source: Line
+    purpose: Line
+    recipient: Line
+    legal_basis: tuple[Line, ...]
+
+    def ask(self) -> ReceiptAsk:
+        """The question."""
+        return ReceiptAsk(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class SubjectForm(Part):
+    """One row of a subject: what stands in the column that tells minors; nothing, where `value` is left out."""
+
+    source: Line
+    value: Scalar | float | None = None
+
+    def ask(self) -> SubjectAsk:
+        """The question."""
+        return SubjectAsk(source=self.source, value=self.value)
+
+
 class WithdrawnForm(Part):
     """Somebody withdrew: what then?"""
 
@@ -174,6 +204,38 @@ class KeepForm(Part):
         return KeepAsk(age=dt.timedelta(seconds=seconds(self.age)))
 
 
+class OpenForm(Part):
+    """Whether a witness is named where the ledger is opened."""
+
+    witness: bool = False
+
+    def ask(self) -> OpenAsk:
+        """The question."""
+        return OpenAsk(witness=self.witness)
+
+
+class ChangeForm(Part):
+    """A change of the policy, and who approved it."""
+
+    approved_by: tuple[Line, ...] = ()
+    brought_by: str = ""
+    keys: Mapping[Line, PublicKey] = {}
+
+    def ask(self) -> ChangeAsk:
+        """The question."""
+        return ChangeAsk(approved_by=self.approved_by, brought_by=self.brought_by, keys=dict(self.keys))
+
+
+class SignedForm(Part):
+    """How many people signed a release."""
+
+    people: Count = 1
+
+    def ask(self) -> SignedAsk:
+        """The question."""
+        return SignedAsk(people=self.people)
+
+
 class Question(Part):
     """What is asked: one of these."""
 
@@ -182,10 +244,15 @@ class Question(Part):
     consent: ConsentForm | None = None
     evidence: EvidenceForm | None = None
     record: RecordForm | None = None
+    receipt: ReceiptForm | None = None
+    subject: SubjectForm | None = None
     withdrawn: WithdrawnForm | None = None
     report: ReportForm | None = None
     carry: CarryForm | None = None
     keep: KeepForm | None = None
+    open: OpenForm | None = None
+    change: ChangeForm | None = None
+    signed: SignedForm | None = None
 
     @property
     def ask(self) -> Ask:

@@ -3,12 +3,80 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from privsynth.documents import join
-from privsynth.errors import RequestDenied
+from privsynth.errors import RequestDenied, UsageError
 from privsynth.policy.document import ConsentKind
 from privsynth.privacy.events import Provenance
+
+_LARGEST = 10**12
+
+
+def _wrong(name: str, value: object, wanted: str) -> UsageError:
+    return UsageError(
+        f"{name} is of the kind {type(value).__name__}"
+        + (f": {value!r:.40}" if isinstance(value, str | float) else ""),
+        where=f"request, {name}",
+        mend=wanted,
+    )
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise _wrong(name, value, "give it as text")
+    return str(value)
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+        raise _wrong(name, value, "give it as a tuple of texts")
+    return tuple(map(str, value))
+
+
+def _number(name: str, value: object) -> float:
+    """As a float: NaN and infinities are numbers, which the rules deny."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    except OverflowError:
+        pass
+    raise _wrong(name, value, "give it as a number")
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _LARGEST:
+        raise _wrong(name, value, "give it as a whole number from 1")
+    return int(value)
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(name, value, "give it as True or False")
+    return value
+
+
+def _day(name: str, value: object) -> dt.date:
+    if not isinstance(value, dt.date) or isinstance(value, dt.datetime):
+        raise _wrong(name, value, "give it as a datetime.date, without a time")
+    return value
+
+
+def _age(name: str, value: object) -> float | None:
+    return None if value is None else _number(name, value)
+
+
+_KINDS: Mapping[str, Callable[[str, object], object]] = {
+    **dict.fromkeys(("source", "purpose", "recipient", "consent", "unit", "actor", "kind", "noise"), _text),
+    **dict.fromkeys(("attested", "columns", "legal_basis"), _texts),
+    **dict.fromkeys(("public_help", "opened_report"), _flag),
+    **dict.fromkeys(("epsilon", "delta"), _number),
+    "contribution": _whole,
+    "today": _day,
+    "export_age": _age,
+}
+"""Of each field the kind of value; a value of that kind is for the rules to judge."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +99,12 @@ class Use:
     today: dt.date
     export_age: float | None = None
     attested: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a value of another kind (a :class:`UsageError`): what rules compare are names, days and numbers."""
+        for name, kind in _KINDS.items():
+            if hasattr(self, name):
+                object.__setattr__(self, name, kind(name, getattr(self, name)))
 
 
 @dataclass(frozen=True, kw_only=True)

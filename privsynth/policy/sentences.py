@@ -67,12 +67,18 @@ SENTENCES: Mapping[Path, Told] = {
     ("sources", ANY, "categories"): "{n} holds special categories, GDPR Art. 9(1): {v}. A purpose needs a legal basis "
     "that lifts them.",
     ("sources", ANY, "duo"): "{n} may be used under these conditions of the Data Use Ontology only: {v}.",
+    ("sources", ANY, "minors", "column"): "In {n}, minors are left out of everything, and whoever the column {v} says "
+    "nothing readable of.",
+    ("sources", ANY, "minors", "below"): "In {n}, whoever is below {v} in any row is a minor.",
+    ("sources", ANY, "minors", "values"): "In {n}, whoever has one of {v} in any row is a minor.",
     ("purposes", NAMES): "Data may be used for {v}, and for nothing else.",
     ("purposes", ANY, "legal basis"): "The legal basis claimed for {n} is {v}; whether it holds is not judged here.",
     ("purposes", ANY, "duo"): "In the Data Use Ontology, {n} is {v}.",
     ("purposes", ANY, "fhir"): "For {n}, a FHIR record must allow {v}.",
     ("recipients", NAMES): "Releases may go to {v}, and to nobody else.",
     ("recipients", ANY, "purposes"): "{n} may have releases for {v}.",
+    ("recipients", ANY, "region"): "{n} is in {v}.",
+    ("regions",): "Releases go only to recipients in {v}; one whose region is not stated has none.",
     ("recipients", ANY, "fhir"): "FHIR records name {n} as {v}.",
     ("consent", "default"): {"deny": "Whose agreement is not known is left out: no record, an unreadable record or a "
                              "conflict is a no."},
@@ -105,11 +111,19 @@ SENTENCES: Mapping[Path, Told] = {
        for over in _OVER},
     **{("privacy", "budget", over, "epsilon"): f"{what} costs at most epsilon {{v}}." for over, what in _OVER.items()},
     **{("privacy", "budget", over, "delta"): f"{what} has at most delta {{v}}." for over, what in _OVER.items()},
+    **{("privacy", "pace", over, "over"): f"The budget over each {over} is spent no faster than this; it does not grow."
+       for over in _OVER},
+    **{("privacy", "pace", over, "per"): f"The window over each {over} is a {{v}}, counted back from each purchase."
+       for over in _OVER},
+    **{("privacy", "pace", over, "share"): f"In any such window at most {{v}} of the budget over one {over} is bought."
+       for over in _OVER},
     ("privacy", "per release", "max epsilon"): "One release, its fit and its gate, costs at most epsilon {v}.",
     ("privacy", "per release", "max delta"): "One release has at most delta {v}.",
     ("privacy", "per release", "delta below"): "One release's delta is in any case below {v}, by declared people.",
     ("privacy", "noise"): {"os-secure-only": "Noise comes from the system's secure source, never from a seed."},
     ("data", "min rows"): "A source must declare {v} people to fit on, and a fit must have as many rows.",
+    ("data", "min subjects per group"): "Groups are compared only where each is shown to hold {v} held-out people; "
+    "else nothing leaves.",
     ("data", "public help"): {
         "refused": "No table beside the data may be declared public.",
         "allowed": "A table beside the data may be declared public; nothing protects its rows.",
@@ -133,6 +147,10 @@ SENTENCES: Mapping[Path, Told] = {
         "published": "The noisy tables that a model was fitted to leave with each release.",
     },
     ("retention", "model"): "A model older than {v} draws no more rows and is to be destroyed.",
+    ("ledger", "witness"): {
+        "required": "The ledger is worked with only where a witness elsewhere remembers how long it was.",
+        "optional": "The ledger may be worked with where no witness remembers how long it was.",
+    },
     ("roles", "requesters of holds"): "Budget is asked for by people with one of the roles: {v}.",
     ("roles", "readers of internal reports"): "Reports with exact figures on real data are opened by people with "
     "one of the roles: {v}; each opening is logged.",
@@ -142,6 +160,15 @@ SENTENCES: Mapping[Path, Told] = {
     },
     ("people", NAMES): "The people who may do anything are {v}.",
     ("people", ANY, "roles"): "{n} holds the roles: {v}.",
+    ("people", ANY, "key"): "{n} approves with the key {v}, and with no other.",
+    ("approval", "policy change", "people"): "Once a ledger works by this policy, another one takes its place only if "
+    "{v} people approve; the owner of neither counts.",
+    ("approval", "policy change", "roles"): "Whoever approves a change holds one of the roles: {v}.",
+    ("approval", "policy change", "not author"): {
+        "true": "Whoever brings a change into use does not count among those who approve it.",
+        "false": "Whoever brings a change into use may be among those who approve it.",
+    },
+    ("approval", "release", "people"): "A release is good only if {v} different people have signed it.",
 }  # fmt: skip
 
 HEADINGS: Mapping[str, str] = {
@@ -149,13 +176,15 @@ HEADINGS: Mapping[str, str] = {
     "valid": "When",
     "sources": "Whose data",
     "purposes": "Why",
-    "recipients": "For whom",
+    **dict.fromkeys(("recipients", "regions"), "For whom"),
     "consent": "Who agreed",
     "privacy": "How much may be learnt, for ever",
     "data": "How much data there must be",
     "gate": "What a release must pass",
     "release": "What leaves beside the rows",
     "retention": "For how long",
+    "ledger": "What is asked of the ledger",
     "roles": "Who may do what",
     "people": "Who may do what",
+    "approval": "What takes more than one person",
 }

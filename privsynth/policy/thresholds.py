@@ -24,8 +24,8 @@ FIGURES = (
     "pictures attribute accuracy",
     "pictures attribute balanced accuracy",
 )
-GAPS = ("utility gap ", "pictures attribute gap ")
-"""The names of all figures that a gate can ask for; of gaps, with a group after them."""
+GROUPED = ("utility gap ", "pictures attribute gap ", "utility group size ", "pictures attribute group size ")
+"""The names of all figures that a gate can ask for; of gaps and sizes, with the column of the groups after them."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ def _thresholds(file: PolicyFile) -> Iterator[Threshold]:
         yield Threshold("PS-GATE-MEM", "membership advantage", place, "at most", limit)
     if gate.utility is not None:
         yield from _predicted("utility", ("gate", "utility"), gate.utility, *UTILITY)
+        yield from _groups("utility", gate.utility, file)
     if gate.pictures is not None:
         place = ("gate", "pictures", "membership", "advantage", "upper bound max")
         limit = gate.pictures.membership.advantage.upper_bound_max
@@ -82,6 +83,14 @@ def _thresholds(file: PolicyFile) -> Iterator[Threshold]:
         if gate.pictures.attribute is not None:
             found = gate.pictures.attribute
             yield from _predicted("pictures attribute", ("gate", "pictures", "attribute"), found, *ATTRIBUTE)
+            yield from _groups("pictures attribute", found, file)
+
+
+def _groups(name: str, asked: Predicted, file: PolicyFile) -> Iterator[Threshold]:
+    least = file.data.min_subjects_per_group
+    for group in asked.by if least is not None else ():
+        place: Place = ("data", "min subjects per group")
+        yield Threshold("PS-GATE-GRP", f"{name} group size {group}", place, "at least", least or 0)
 
 
 def _predicted(name: str, place: Place, asked: Predicted, rule: str, gap_rule: str) -> Iterator[Threshold]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -11,7 +12,9 @@ import pydantic
 from pydantic_core import CoreSchema, core_schema
 
 from privsynth.documents import Strict
+from privsynth.errors import KeyFileError
 from privsynth.privacy.budget import Budget
+from privsynth.signing import KEY_LINE, MAX_PEOPLE, TrustedKey
 
 Scalar = bool | int | str
 
@@ -40,11 +43,39 @@ def distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return value
 
 
+def each_once(value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    """As :func:`distinct`, of a list that may be left out."""
+    return None if value is None else distinct(value)
+
+
+def _key(value: str) -> str:
+    try:
+        TrustedKey.of_line(value, name="somebody", roles=("policy",))
+    except KeyFileError as fault:
+        raise ValueError(fault.what) from None
+    return value
+
+
 def scalars(value: Any) -> tuple[Scalar, ...]:
     """A list of values of a column as a tuple, each as it was written."""
     if not isinstance(value, list | tuple) or not value or any(not isinstance(v, bool | int | str) for v in value):
         raise ValueError("list at least one value: text, whole numbers, true or false")
     return distinct(tuple(value))
+
+
+def as_text(value: Any) -> str | None:
+    """A cell of a column as text that can be compared; None for what is no bool, whole number or text."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float() if math.isfinite(value) and value == int(value):
+            return str(int(value))
+        case str():
+            return value.strip()
+        case _:
+            return None
 
 
 @dataclass(frozen=True)
@@ -76,7 +107,10 @@ Day = Annotated[dt.date, pydantic.BeforeValidator(_day)]
 Line = Annotated[str, _Written(r"\S([^\x00-\x1f\x7f]*\S)?", "one line of text, without blanks at its ends")]
 Name = Annotated[str, _Written(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}", "letters, digits and . _ - /, at most 128")]
 Unit = Annotated[str, _Written(r"[A-Za-z][A-Za-z0-9 _-]{0,62}[A-Za-z0-9]", "a word such as patient or person-year")]
+Region = Annotated[str, _Written(r"[A-Z]{2,3}(-[A-Z0-9]{1,3})?", "a code such as EU, CH or US-CA")]
 Email = Annotated[str, _Written(r"[^@\s]+@[^@\s]+", "an address such as a.kim@st-anna.example")]
+PublicKey = Annotated[str, _Written(KEY_LINE, "ed25519: and 44 characters"), pydantic.AfterValidator(_key)]
+SomePeople = Annotated[int, pydantic.Field(strict=True, ge=2, le=MAX_PEOPLE)]
 Names = Annotated[tuple[Name, ...], pydantic.AfterValidator(distinct)]
 SomeNames = Annotated[Names, pydantic.Field(min_length=1)]
 SomeLines = Annotated[tuple[Line, ...], pydantic.Field(min_length=1), pydantic.AfterValidator(distinct)]

@@ -99,6 +99,8 @@ class Receipt:
         chosen_after_report: the requester had opened an internal report before reserving.
         recipe, schema, policy: SHA-256 of their canonical JSON.
         reserved: time of the hold, ISO 8601 UTC.
+        evidence: what shows that a ledger sold the hold, as files by name (:mod:`privsynth.ledger.evidence`); no part
+            of its JSON, and kept beside it.
     """
 
     hold: str
@@ -127,15 +129,18 @@ class Receipt:
     schema: str = ""
     policy: str = ""
     reserved: str = ""
+    evidence: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The receipt as JSON values."""
-        return {**asdict(self), "event": dict(self.event)}
+        value = {**asdict(self), "event": dict(self.event)}
+        del value["evidence"]
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Receipt:
         """The receipt that :meth:`to_json` wrote; unknown or missing fields are a :class:`ModelError`."""
-        names = {f.name for f in fields(cls)}
+        names = {f.name for f in fields(cls) if f.compare}
         if not isinstance(value, Mapping) or set(value) != names:
             raise ModelError("not a receipt of this version", mend="use the version of privsynth that wrote it")
         return cls(**value)

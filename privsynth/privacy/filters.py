@@ -11,10 +11,11 @@ Premise: the next event is a function of charged outputs, public facts and indep
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from functools import lru_cache, reduce
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from privsynth.errors import BudgetError, BudgetExhausted
 from privsynth.privacy.accountant import epsilon_of, mu_of, mu_squared, rdp
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dp_accounting import DpEvent
 
 FilterKind = Literal["gdp", "rdp"]
+T = TypeVar("T")
 SPREAD = (1.15, 1.6, 2.6)  # where the automatic orders lie, in units of ln(k/δ_f)/ε* above 1
 _MOST_ORDERS = 8
 _GRID = 2**256  # costs are rounded up to multiples of 2^-256, so that exact sums stay short
@@ -48,6 +50,23 @@ class Filter(Protocol):
 
     def spent_share(self) -> float:
         """The share of the cap that is spent, in [0, 1]: a diagnostic."""
+        ...
+
+    def within(self, share: Fraction) -> bool:
+        """Whether the sum of costs is at most ``share`` of the cap, exactly: for a limit inside the filter, which
+        proves nothing by itself. The events' own deltas are not asked."""
+        ...
+
+    def surplus(self, events: Sequence[DpEvent], *, share: Fraction) -> int | None:
+        """How many of ``events``, one or more, must go, the first ones first, until charging the others in their order
+        is :meth:`within` ``share``; None where not even the last one is.
+
+        What it answers is what :meth:`charge` of each would; but each value is priced once, O(n) prices and O(n log n)
+        sums, and O(n) sums where none must go.
+
+        Raises:
+            BudgetError: an event without a proved cost.
+        """
         ...
 
     def spent_epsilon(self) -> float:
@@ -101,6 +120,15 @@ class GdpFilter:
         """See :meth:`Filter.spent_share`."""
         return float(max(self.spent / self.cap, self.spent_delta / Fraction(self.delta_a)))
 
+    def within(self, share: Fraction) -> bool:
+        """See :meth:`Filter.within`."""
+        return self.spent <= share * self.cap
+
+    def surplus(self, events: Sequence[DpEvent], *, share: Fraction) -> int | None:
+        """See :meth:`Filter.surplus`."""
+        costs = _priced(events, _gdp_cost)
+        return _surplus(len(costs), lambda gone: self._plus(sum(costs[gone:])), share)
+
     def spent_epsilon(self) -> float:
         """See :meth:`Filter.spent_epsilon`."""
         return epsilon_of(math.sqrt(self.spent), delta=_delta_f(self.delta, self.delta_a))
@@ -110,8 +138,11 @@ class GdpFilter:
         return {"kind": self.kind, "epsilon": self.epsilon, "delta": self.delta, "delta_a": self.delta_a}
 
     def _after(self, event: DpEvent, delta: float) -> GdpFilter:
-        cost = Fraction(math.ceil(mu_squared(event) * _GRID), _GRID)
-        return replace(self, spent=self.spent + cost, spent_delta=self.spent_delta + _own_delta(delta))
+        return replace(self._plus(_gdp_cost(event)), spent_delta=self.spent_delta + _own_delta(delta))
+
+    def _plus(self, cost: int) -> GdpFilter:
+        """After events that together cost so many 2^-256."""
+        return replace(self, spent=self.spent + Fraction(cost, _GRID))
 
     def _within(self) -> bool:
         return self.spent <= self.cap and self.spent_delta <= Fraction(self.delta_a)
@@ -176,6 +207,16 @@ class RenyiFilter:
         share = min(total / cap for total, cap in zip(self.sums, self.caps, strict=True))
         return max(share, float(self.spent_delta / Fraction(self.delta_a)))
 
+    def within(self, share: Fraction) -> bool:
+        """See :meth:`Filter.within`; at some order."""
+        sums = zip(self.sums, self.caps, strict=True)
+        return any(math.isfinite(total) and Fraction(total) <= share * Fraction(cap) for total, cap in sums)
+
+    def surplus(self, events: Sequence[DpEvent], *, share: Fraction) -> int | None:
+        """See :meth:`Filter.surplus`."""
+        costs = _priced(events, self._cost)
+        return _surplus(len(costs), lambda gone: self._plus(costs[gone:]), share)
+
     def spent_epsilon(self) -> float:
         """See :meth:`Filter.spent_epsilon`; by the best of the fixed orders, each at δ_f/k."""
         if not any(self.sums):
@@ -189,9 +230,17 @@ class RenyiFilter:
         return {**frozen, "orders": list(self.orders)}
 
     def _after(self, event: DpEvent, delta: float) -> RenyiFilter:
-        costs = (rdp(event, order=order) for order in self.orders)
-        sums = tuple(math.nextafter(total + cost, math.inf) for total, cost in zip(self.sums, costs, strict=True))
-        return replace(self, sums=sums, spent_delta=self.spent_delta + _own_delta(delta))
+        return replace(self._plus([self._cost(event)]), spent_delta=self.spent_delta + _own_delta(delta))
+
+    def _cost(self, event: DpEvent) -> tuple[float, ...]:
+        return tuple(rdp(event, order=order) for order in self.orders)
+
+    def _plus(self, costs: Sequence[tuple[float, ...]]) -> RenyiFilter:
+        """After events of these costs, one number an order each, added one after another."""
+        sums = (
+            reduce(_add_up, costs_j, total) for total, costs_j in zip(self.sums, zip(*costs, strict=True), strict=True)
+        )
+        return replace(self, sums=tuple(sums))
 
     def _within(self) -> bool:
         alive = any(total <= cap for total, cap in zip(self.sums, self.caps, strict=True))
@@ -231,6 +280,41 @@ def automatic_orders(epsilon: float, delta_f: float) -> tuple[float, ...]:
 
 
 # --- helpers -----------------------------------------------------------------------------------
+
+
+def _priced(events: Sequence[DpEvent], cost: Callable[[DpEvent], T]) -> list[T]:
+    """The cost of each event; a value that comes again is priced once."""
+    values = {id(event): event for event in events}
+    costs = {key: cost(event) for key, event in values.items()}
+    return [costs[id(event)] for event in events]
+
+
+def _surplus(count: int, without: Callable[[int], GdpFilter | RenyiFilter], share: Fraction) -> int | None:
+    """The least number of events that must go. Sums only grow with each event, in exact numbers and in floats that are
+    rounded up, so what fits with more of them fits with fewer, and what fits at the end fitted all along."""
+
+    def fits(gone: int) -> bool:
+        after = without(gone)
+        return after._within() and after.within(share)
+
+    if fits(0):
+        return 0
+    if not fits(count - 1):
+        return None
+    low, high = 0, count - 1  # fits(high), and not fits(low)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
+
+
+def _gdp_cost(event: DpEvent) -> int:
+    """What an event costs, in units of 2^-256, rounded up."""
+    return math.ceil(mu_squared(event) * _GRID)
+
+
+def _add_up(total: float, cost: float) -> float:
+    return math.nextafter(total + cost, math.inf)
 
 
 @lru_cache(maxsize=256)

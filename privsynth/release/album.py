@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from privsynth.data.album import SHEET, archive_of, folder_of
+from privsynth.data.album import ACROSS, CELL, DOWN, GAP, LARGEST, SHEET, archive_of, folder_of
 from privsynth.data.pictures import Pictures, Pixels, shape_of
 from privsynth.errors import MissingExtra, ModelError
 from privsynth.release.archive import TIME, pictures_told
@@ -28,11 +28,8 @@ if TYPE_CHECKING:
     from privsynth.data.records import Synthetic
     from privsynth.data.schema import Schema
 
-ACROSS, DOWN = 12, 8
-"""Pictures of the sheet, at most."""
-CELL, LARGEST = 96, 256
-"""Edge of a picture on the sheet in pixels: smaller ones are made larger by a whole factor, larger ones shrunk."""
-GAP, GROUND = 2, 128
+GROUND = 128
+"""Grey between the pictures of the sheet."""
 
 
 def check_pictures(synth: Synthetic, schema: Schema, *, where: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from privsynth.data.album import archive_of
 from privsynth.errors import BundleError
 from privsynth.release.manifest import check_names
-from privsynth.release.png import CHANNELS, check_png
+from privsynth.release.png import check_png, most_bytes
 from privsynth.release.predicate import CSV, PictureFile
 
 TIME = (1980, 1, 1, 0, 0, 0)
@@ -90,8 +90,8 @@ def _named(path: Path, columns: list[str], *, rows: int) -> dict[str, list[str]]
 def _check_members(path: Path, wanted: list[str], told: PictureFile) -> None:
     """Whether the file is these members in this order, stored one behind the other, and nothing else; and each of them
     a picture as told. Memory: one picture at a time."""
-    width, height = told.size
-    most = 4096 + 2 * CHANNELS[told.mode] * (width + 1) * (height + 1)
+    size = told.size
+    most = most_bytes(size, told.mode)
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as raw:
             members, end = archive.infolist(), archive.start_dir
@@ -106,7 +106,7 @@ def _check_members(path: Path, wanted: list[str], told: PictureFile) -> None:
                 if whole:
                     check_png(
                         raw.read(member.file_size),
-                        size=(width, height),
+                        size=size,
                         mode=told.mode,
                         where=f"{path}: {member.filename}",
                     )

@@ -41,6 +41,7 @@ from privsynth.release.predicate import (
     TABLES,
     Claim,
     Predicate,
+    people_needed,
     publishes_transcript,
 )
 from privsynth.release.statement import privacy_statement, statement_markdown
@@ -152,6 +153,7 @@ class Release:
             condition=dict(self.synth.condition),
             balance=dict(self.synth.balance),
             draw=self.synth.draw,
+            guidance=self.synth.guidance or None,
             model=self.model_id,
             receipt=self.receipt.to_json(),
             claims=tuple(Claim.model_validate(finding) for finding in self.claims.published()),
@@ -160,6 +162,7 @@ class Release:
             software=_software(),
             transcript=sha256(self._tables()[TABLES]) if self.transcript else None,
             pictures=told_of(self.synth, self.schema),
+            people=people_needed(self.policy),
         )
         digests = {entry.path: entry.sha256 for entry in manifest.files} | {MANIFEST: sha256(manifest.to_bytes())}
         statement = {
@@ -186,6 +189,7 @@ class Release:
             condition=self.synth.condition,
             balance=self.synth.balance,
             draw=self.synth.draw,
+            guidance=self.synth.guidance,
             files=(PARQUET, CSV),
             generator=self.generator,
             model=self.model_id,

@@ -32,6 +32,11 @@ EVEN = (
     "The rows were drawn evenly: their shares lie closer to the model's than those of independent rows would. No row "
     "is more or less likely for it."
 )
+GUIDED = (
+    "The pictures were drawn with guidance {:g}: pushed, beyond what was learned, to look like their row's values. How "
+    "pictures vary within a value is therefore not the records'. The gate tested pictures drawn without guidance; "
+    "these inherit its verdict."
+)
 HELPED = (
     "They were declared public and count for nothing in the ε above; where the noise hides a difference, the synthetic "
     "rows may follow them rather than the records."
@@ -72,6 +77,7 @@ def data_card(
     condition: Mapping[str, Any],
     balance: Mapping[str, Any],
     draw: str,
+    guidance: float = 0.0,
     files: Sequence[str],
     generator: str,
     model: str,
@@ -87,6 +93,7 @@ def data_card(
         condition: the ``where=`` that the rows keep, as JSON values; empty where there was none.
         balance: the ``balance=`` by which they were drawn, likewise.
         draw: ``even`` or ``independent``.
+        guidance: with which pictures were drawn; 0: as was learned.
         files: paths of the data files in the bundle.
         generator: its kind, as study files write it.
         model: identity of the model that drew the rows.
@@ -105,6 +112,7 @@ def data_card(
         "condition": dict(condition),
         "balance": dict(balance),
         "draw": draw,
+        **({"guidance": guidance} if guidance else {}),
         "files": list(files),
         "columns": [_column(name, column, schema) for name, column in schema.columns.items() if not column.dropped],
         "learned under payment": _learned(schema),
@@ -133,6 +141,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
     """The card for people."""
     conditions = [f"- All rows were drawn under the condition {_code(k)}: {_code(v)}." for k, v in _items(card)]
     conditions += [f"- Rows were drawn to shares that were chosen, not measured: {text}." for text in _shares(card)]
+    pushed = [f"- {GUIDED.format(card['guidance'])}"] if card.get("guidance") else []
     gated = ["- The gate tested unconditional rows of the same model; these inherit its verdict."] if conditions else []
     drawn = [f"- {EVEN}"] if card["draw"] == "even" else []
     public, helped = card["domains from a public file"], card["public help"]
@@ -146,6 +155,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         *_pictured(card),
         *conditions,
         *gated,
+        *pushed,
         *drawn,
         f"- Generator: {_cell(card['generator']['kind'])}, model `{card['generator']['model'][:16]}`, "
         f"recipe `{card['generator']['recipe'][:16]}`, hold {_code(card['generator']['hold'])}.",

@@ -19,9 +19,16 @@ def advantage(found: paid.Membership, asked: Membership, policy: Policy, place: 
 
 
 def predicted(
-    found: paid.Utility, asked: Predicted, policy: Policy, place: Place, *, rule: str, gap_rule: str
+    found: paid.Utility,
+    asked: Predicted,
+    policy: Policy,
+    place: Place,
+    *,
+    rule: str,
+    gap_rule: str,
+    contribution: int,
 ) -> list[Finding]:
-    """Of a rule about a classifier: one finding for each limit that it sets."""
+    """Of a rule about a classifier: one finding for each limit that it sets, and for the size of its groups."""
     out = []
     for key, wanted, got in (
         ("accuracy", asked.accuracy, found.accuracy),
@@ -34,7 +41,21 @@ def predicted(
             out.append(Finding(rule, f"{_of(place)}{key} on real rows", passed, told, figure, "paid", where))
     if asked.gap is not None:
         out.append(_gap(found, asked, asked.gap.max, policy, place, gap_rule))
+        least = policy.data.min_subjects_per_group
+        out += [] if least is None else [_sizes(found, asked, least, policy, place, contribution)]
     return out
+
+
+def _sizes(
+    found: paid.Utility, asked: Predicted, least: int, policy: Policy, place: Place, contribution: int
+) -> Finding:
+    """Every group counts, those too small to be judged first of all."""
+    small = min(found.groups, key=lambda group: group.people(contribution=contribution), default=None)
+    people = 0.0 if small is None else small.people(contribution=contribution)
+    figure = "no groups" if small is None else f"smallest: {small.column} {small.group} (lower 95% bound {people:,.0f})"
+    told = f"lower 95% bound at least {least:,} held-out people in each group of {' and of '.join(asked.by)}"
+    where = policy.document.where("data", "min subjects per group")
+    return Finding("PS-GATE-GRP", f"{_of(place)}people in each group", people >= least, told, figure, "paid", where)
 
 
 def _gap(found: paid.Utility, asked: Predicted, limit: float, policy: Policy, place: Place, rule: str) -> Finding:

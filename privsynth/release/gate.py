@@ -75,7 +75,12 @@ class Approved:
     def _again(self, synth: Synthetic, *, seed: int) -> Synthetic:
         """What the model draws when it is asked the same."""
         return self.model.sample(
-            len(synth), where=synth.where, seed=seed, balance=synth.balance or None, draw=synth.draw
+            len(synth),
+            where=synth.where,
+            seed=seed,
+            balance=synth.balance or None,
+            draw=synth.draw,
+            guidance=synth.guidance,
         )
 
 

@@ -65,7 +65,15 @@ def _attribute(bench: Bench, rule: Attribute, synthetic: Album, holdout: Album, 
         mu=bench.mu_each,
         noise=noise,
     )
-    return findings.predicted(found, rule, bench.policy, ATTRIBUTE, rule="PS-GATE-PIA", gap_rule="PS-GATE-PIG")
+    return findings.predicted(
+        found,
+        rule,
+        bench.policy,
+        ATTRIBUTE,
+        rule="PS-GATE-PIA",
+        gap_rule="PS-GATE-PIG",
+        contribution=bench.contribution,
+    )
 
 
 def _drawn(bench: Bench, rows: slice) -> Mapping[str, Pictures]:

@@ -26,6 +26,9 @@ XMP = (
 CHANNELS = {"L": 1, "RGB": 3}
 """Bytes of a pixel, by mode."""
 
+SPARE = 4096
+"""Bytes that a file may take beside twice its pixels."""
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR = {"L": 0, "RGB": 2}
 _FILTERS = 5
@@ -53,6 +56,12 @@ def check_png(raw: bytes, *, size: tuple[int, int], mode: str, where: str) -> No
         chunks = list(_chunks(raw))
         data = b"".join(body for kind, body in chunks if kind == b"IDAT")
         others = [chunk for chunk in chunks if chunk[0] != b"IDAT"]
+        if others == [(b"IHDR", head), _MARKS[0], (b"IEND", b"")]:
+            raise BundleError(
+                "made by an earlier privsynth: it lacks the IPTC mark as synthetic",
+                where=where,
+                mend="ask its sender to release the model again (`privsynth sample`, free)",
+            )
         shape = [kind for kind, _ in chunks[:3]] + sorted({kind for kind, _ in chunks[3:-1]}) + [chunks[-1][0]]
         fits = others == [(b"IHDR", head), *_MARKS, (b"IEND", b"")]
         fits = fits and shape == [b"IHDR", b"tEXt", b"iTXt", b"IDAT", b"IEND"]
@@ -60,11 +69,32 @@ def check_png(raw: bytes, *, size: tuple[int, int], mode: str, where: str) -> No
     except (struct.error, zlib.error, ValueError, IndexError):
         fits = False
     if not fits:
-        raise BundleError(
-            f"not a PNG file of {width} x {height} pixels, marked as synthetic, and nothing else",
-            where=where,
-            mend="ask its sender",
-        )
+        raise _other(f"{width} x {height} pixels", where)
+
+
+def most_bytes(size: tuple[int, int], mode: str) -> int:
+    """How large a file of such a picture may be."""
+    width, height = size
+    return SPARE + 2 * CHANNELS[mode] * (width + 1) * (height + 1)
+
+
+def check_sheet(raw: bytes, *, most: tuple[int, int], where: str) -> None:
+    """As :func:`check_png`, of a picture that tells its own size and mode.
+
+    Args:
+        most: largest (width, height).
+    """
+    told = struct.unpack(">IIBB", raw[16:26].ljust(10, b"\0"))
+    size, mode = told[:2], {colour: mode for mode, colour in _COLOUR.items()}.get(told[3])
+    if mode is None or not all(0 < one <= limit for one, limit in zip(size, most, strict=True)):
+        raise _other(f"{most[0]} x {most[1]} pixels at most", where)
+    check_png(raw, size=size, mode=mode, where=where)
+
+
+def _other(size: str, where: str) -> BundleError:
+    return BundleError(
+        f"not a PNG file of {size}, marked as synthetic, and nothing else", where=where, mend="ask its sender"
+    )
 
 
 def _chunks(raw: bytes) -> Iterator[tuple[bytes, bytes]]:

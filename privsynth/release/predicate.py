@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from privsynth.data.guidance import MOST_GUIDANCE
 from privsynth.documents import Strict, plain
 from privsynth.errors import BundleError, ModelError
 from privsynth.privacy.events import Receipt
@@ -30,6 +31,14 @@ def publishes_transcript(policy: Any) -> bool:
     """Whether a resolved policy, as JSON values, has each release carry its model's transcript."""
     told = policy.get("release") if isinstance(policy, Mapping) else None
     return isinstance(told, Mapping) and told.get("transcript") == "published"
+
+
+def people_needed(policy: Any) -> int | None:
+    """How many distinct people must have signed a release, by a resolved policy as JSON values; None: it is silent."""
+    told = policy.get("approval") if isinstance(policy, Mapping) else None
+    rule = told.get("release") if isinstance(told, Mapping) else None
+    people = rule.get("people") if isinstance(rule, Mapping) else None
+    return people if isinstance(people, int) else None
 
 
 class Claim(Strict):
@@ -60,7 +69,8 @@ class Predicate(Strict):
     ``policy`` and ``schema`` are the SHA-256 of policy.resolved.json and schema.json; ``receipt`` has
     the fields of :class:`privsynth.privacy.events.Receipt`; ``created`` is ISO 8601, UTC; ``transcript`` is the
     SHA-256 of the noisy tables, where the bundle carries them; ``pictures`` are the synthetic pictures of each column
-    that holds them, where there are any.
+    that holds them, where there are any; ``guidance`` is that with which they were drawn, where there was some;
+    ``people`` is how many distinct people must have signed, where the policy says more than one.
     """
 
     format: Annotated[Literal[1], pydantic.Field(alias="privsynth-release")]
@@ -70,6 +80,7 @@ class Predicate(Strict):
     condition: dict[str, Any]
     balance: Annotated[dict[str, Any], pydantic.Field(default_factory=dict)]
     draw: Literal["even", "independent"] = "independent"
+    guidance: Annotated[float, pydantic.Field(gt=0.0, le=MOST_GUIDANCE)] | None = None
     model: Hex
     receipt: dict[str, Any]
     claims: Annotated[tuple[Claim, ...], pydantic.Field(min_length=1)]
@@ -78,6 +89,7 @@ class Predicate(Strict):
     software: dict[str, str]
     transcript: Hex | None = None
     pictures: tuple[PictureFile, ...] | None = None
+    people: Annotated[pydantic.StrictInt, pydantic.Field(ge=2)] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values under the names used in files; an absent figure stays null."""

@@ -191,7 +191,15 @@ def _utility(bench: Bench, rule: UtilityRule, noise: NoiseSource) -> list[Findin
         mu=bench.mu_each,
         noise=noise,
     )
-    return findings.predicted(found, rule, bench.policy, ("utility",), rule="PS-GATE-UTI", gap_rule="PS-GATE-GAP")
+    return findings.predicted(
+        found,
+        rule,
+        bench.policy,
+        ("utility",),
+        rule="PS-GATE-UTI",
+        gap_rule="PS-GATE-GAP",
+        contribution=bench.contribution,
+    )
 
 
 def positive_cells(rule: UtilityRule, column: CodedColumn) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -3,7 +3,8 @@
 What must hold, in this order; the first that does not is a :class:`BundleError` (exit code 4):
 
 1. A trust file that lies outside the bundle (default: trust.json beside it).
-2. A real folder with a signed statement, in canonical form, signed by enough trusted people.
+2. A real folder with a signed statement, in canonical form, signed by enough trusted people: as many as the trust file
+   asks for, and as many as the statement says, which is what the policy shipped asks for.
 3. An in-toto Statement v1 with a predicate that this version knows; a receipt for its recipient.
    Where a list of recalls is given, it is signed by them too, current, and does not recall this release.
 4. manifest.json as signed, canonical, with safe names; the statement's subjects are its files and itself.
@@ -13,8 +14,9 @@ What must hold, in this order; the first that does not is a :class:`BundleError`
 8. A transcript is there if and only if that policy publishes it, says that it was gated, and names the predicate's
    model and receipt and that receipt's recipe.
 9. Where the schema has columns of pictures, the statement tells of each, pictures.png is there, and each column's zip
-   file holds exactly what table.csv names, in its order, under plain names, stored; no other zip is there.
-
+   file holds exactly what table.csv names, in its order, under plain names, stored; no other zip is there. Each picture
+   is a PNG file of the size and mode that are told, with its two marks as synthetic, and nothing else in it; so is
+   pictures.png, of a size that such a sheet may have.
 10. Where checkpoint.txt and inclusion.json are, or the trust file names a key of role ``ledger``, which they must then
    be signed by: the hold of the receipt was sold and approved in the log under that checkpoint, at these prices.
 
@@ -28,14 +30,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from privsynth.data.album import SHEET
-from privsynth.documents import identity, plain, sha256
+from privsynth.data.album import SHEET, largest_sheet
+from privsynth.documents import identity, join, plain, sha256
 from privsynth.errors import BundleError, LedgerError, UsageError
-from privsynth.ledger.evidence import CHECKPOINT, INCLUSION, Evidence, check_evidence
+from privsynth.ledger.evidence import CHECKPOINT, INCLUSION, Evidence, check_evidence, is_of
 from privsynth.privacy.events import Receipt
 from privsynth.release.archive import check_archives, pictures_told
 from privsynth.release.manifest import MAX_MANIFEST, Manifest, check_file, read_file, walk
 from privsynth.release.manifest import NAME as MANIFEST
+from privsynth.release.png import check_sheet, most_bytes
 from privsynth.release.predicate import (
     LISTING,
     PAYLOAD_TYPE,
@@ -45,6 +48,7 @@ from privsynth.release.predicate import (
     TABLES,
     Predicate,
     SignedStatement,
+    people_needed,
     publishes_transcript,
 )
 from privsynth.release.recalls import check_recalled, load_recalls
@@ -66,6 +70,7 @@ class Verified:
     Attributes:
         folder, trust: the bundle, and the trust file that was used.
         signers: names of the people whose signatures counted.
+        people: how many must have signed, by the trust file and by the policy that the bundle holds.
         recipient, rows, created: for whom, how many synthetic rows, when (ISO 8601, UTC).
         files, size: how many files the manifest lists, and their bytes together.
         receipt: what was paid, and for whose protection.
@@ -73,6 +78,7 @@ class Verified:
         condition: the ``where=`` that the rows keep; empty where there was none.
         balance: the ``balance=`` by which the rows were drawn; empty where there was none.
         draw: ``even`` or ``independent`` rows.
+        guidance: with which pictures were drawn, to look more like their row's values; 0: as was learned.
         software: versions that made it.
         transcript: the folder of the noisy tables, for ``load_transcript``; None where they are withheld.
         pictures: of each column that holds them, its name, size, mode, zip file and how many there are.
@@ -96,6 +102,8 @@ class Verified:
     transcript: Path | None = None
     pictures: tuple[dict[str, Any], ...] = ()
     ledger: str | None = None
+    guidance: float = 0.0
+    people: int = 1
 
 
 def verify(
@@ -118,6 +126,20 @@ def verify(
         BundleError: anything above does not hold.
         KeyFileError: the trust file is there but cannot be used.
     """
+    return checked(folder, trust=trust, recipient=recipient, recalls=recalls, now=now)
+
+
+def checked(
+    folder: str | Path,
+    *,
+    trust: str | Path | None,
+    recipient: str | None = None,
+    recalls: str | Path | None = None,
+    now: dt.datetime | None = None,
+    lacking: bytes | None = None,
+) -> Verified:
+    """As :func:`verify`; ``lacking``: this envelope is checked in the place of the bundle's, and one signature that
+    counts is enough, for who is to add another to it."""
     now = now or dt.datetime.now(dt.UTC)
     if now.tzinfo is None:
         raise UsageError("`now` has no time zone", where="verify", mend="datetime.now(timezone.utc)")
@@ -134,14 +156,21 @@ def verify(
         )
     people = load_trust(trusted)
     opened = verify_envelope(
-        read_file(root / STATEMENT, limit=MAX_ENVELOPE),
-        people,
+        read_file(root / STATEMENT, limit=MAX_ENVELOPE) if lacking is None else lacking,
+        people if lacking is None else people.model_copy(update={"threshold": 1}),
         payload_type=PAYLOAD_TYPE,
         role=ROLE,
         now=now,
         where=str(root / STATEMENT),
     )
     signed, predicate = _statement(opened.payload, where=str(root / STATEMENT))
+    if lacking is None and len(opened.signers) < (predicate.people or 1):
+        raise BundleError(
+            f"signed by {len(opened.signers)} of the {predicate.people} people whom its policy asks for "
+            f"({join(opened.signers)}), as your trust file knows them",
+            where=str(root / STATEMENT),
+            mend="ask the sender to have it signed by more people, and for a trust file that names them",
+        )
     receipt = predicate.paid(where=str(root / STATEMENT))
     if recalls is not None:
         check_recalled(
@@ -182,6 +211,8 @@ def verify(
         condition=predicate.condition,
         balance=predicate.balance,
         draw=predicate.draw,
+        guidance=predicate.guidance or 0.0,
+        people=max(people.threshold, predicate.people or 1),
         software=predicate.software,
         transcript=(root / TABLES).parent if carried else None,
         ledger=None if evidence is None else evidence.checkpoint.origin,
@@ -207,6 +238,13 @@ def _transcript(root: Path, signed: dict[str, str], predicate: Predicate, receip
     """Whether the bundle carries a transcript, which must be this model's and what the policy says."""
     inside = {name for name in signed if name.partition("/")[0] == "transcript"}
     policy = parse_canonical(read_file(root / POLICY, limit=MAX_POLICY), where=str(root / POLICY))
+    people = people_needed(policy)
+    if predicate.people != people:
+        raise BundleError(
+            f"its policy says that {people or 1} people must sign, its statement {predicate.people or 1}",
+            where=str(root / POLICY),
+            mend="ask its sender",
+        )
     wanted = {LISTING, TABLES} if publishes_transcript(policy) else set()
     if inside != wanted or signed.get(TABLES) != predicate.transcript:
         word = "published" if wanted else "withheld"
@@ -246,25 +284,9 @@ def _evidence(
     note, listing = (read_file(root / name, limit=MAX_EVIDENCE) for name in (CHECKPOINT, INCLUSION))
     try:
         found = check_evidence(note, listing, keys=keys, where=str(root / INCLUSION))
-        sold, said = found.reserve.body, found.approve.body
-        terms = sold["terms"]
-        own = (receipt.hold, receipt.population, receipt.source, receipt.purpose, receipt.recipient, receipt.recipe)
-        told = (
-            sold["hold"],
-            sold["population"],
-            terms["source"],
-            terms["purpose"],
-            terms["recipient"],
-            terms["recipe"],
-        )
-        prices = (receipt.epsilon, receipt.delta, receipt.mu, receipt.event)
-        same = own == told and prices == (terms["epsilon"], terms["delta"], sold["mu"], sold["event"])
-        same = same and (sold["policy"], said["policy"]) == (receipt.policy, predicate.policy)
     except LedgerError as fault:
         raise BundleError(fault.what, where=fault.where, mend=fault.mend) from None
-    except (KeyError, TypeError):
-        same = False
-    if not same:
+    if not is_of(receipt, found.reserve) or found.approve.body.get("policy") != predicate.policy:
         raise BundleError(
             "the ledger's entries are of another release", where=str(root / INCLUSION), mend="ask its sender"
         )
@@ -288,6 +310,9 @@ def _check_pictures(root: Path, signed: dict[str, str], predicate: Predicate) ->
         )
     if told:
         check_archives(root, told, rows=predicate.rows)
+        most = largest_sheet(len(told))
+        raw = read_file(root / SHEET, limit=most_bytes(most, "RGB"))
+        check_sheet(raw, most=most, where=str(root / SHEET))
 
 
 def _manifest(root: Path, signed: dict[str, str]) -> Manifest:

@@ -1,17 +1,28 @@
 """Keys, trust and signed envelopes. The only room that imports cryptography and securesystemslib."""
 
-from privsynth.signing.envelope import MAX_ENVELOPE, Opened, parse_canonical, sign_envelope, verify_envelope
+from privsynth.signing.envelope import (
+    MAX_ENVELOPE,
+    Opened,
+    add_signature,
+    parse_canonical,
+    sign_envelope,
+    verify_envelope,
+)
 from privsynth.signing.files import shaped
 from privsynth.signing.keys import SigningKey, load_key, new_key
 from privsynth.signing.note import check_signature, note_key_id, open_note, sign_note
-from privsynth.signing.trust import Trust, TrustedKey, load_trust, write_trust
+from privsynth.signing.people import person_key, same_person
+from privsynth.signing.trust import KEY_LINE, MAX_PEOPLE, Trust, TrustedKey, load_trust, write_trust
 
 __all__ = [
+    "KEY_LINE",
     "MAX_ENVELOPE",
+    "MAX_PEOPLE",
     "Opened",
     "SigningKey",
     "Trust",
     "TrustedKey",
+    "add_signature",
     "check_signature",
     "load_key",
     "load_trust",
@@ -19,6 +30,8 @@ __all__ = [
     "note_key_id",
     "open_note",
     "parse_canonical",
+    "person_key",
+    "same_person",
     "shaped",
     "sign_envelope",
     "sign_note",

@@ -24,6 +24,7 @@ from privsynth.documents import Strict, canonical, join
 from privsynth.errors import BundleError, UsageError
 from privsynth.signing.files import shaped
 from privsynth.signing.keys import SigningKey
+from privsynth.signing.people import person_key
 from privsynth.signing.trust import MAX_PEOPLE, Trust
 
 MAX_ENVELOPE = 4 * 1024 * 1024
@@ -49,11 +50,13 @@ class Opened:
 
     Attributes:
         payload: the signed bytes.
-        signers: names of the people whose signatures counted, sorted.
+        signers: names of the people whose signatures counted, sorted, each person once.
+        keyids: the keys whose signatures counted, sorted.
     """
 
     payload: bytes = field(repr=False)
     signers: tuple[str, ...]
+    keyids: tuple[str, ...] = ()
 
 
 def sign_envelope(payload_type: str, payload: bytes, *keys: SigningKey) -> bytes:
@@ -67,6 +70,28 @@ def sign_envelope(payload_type: str, payload: bytes, *keys: SigningKey) -> bytes
     envelope = Envelope(payload, payload_type, {})
     for key in sorted(keys, key=lambda key: key.keyid):
         envelope.sign(key.signer)
+    return canonical(envelope.to_dict())
+
+
+def add_signature(raw: bytes, key: SigningKey, *, where: str = "envelope") -> bytes:
+    """An envelope with one signature more, over the same payload: the bytes that :func:`sign_envelope` gives of all its
+    keys at once. The signatures that are there are not looked at: verify it first.
+
+    Raises:
+        BundleError: not an envelope, full, or signed by this key already.
+    """
+    data = parse_canonical(raw, where=where)
+    form = shaped(_Envelope, data, error=BundleError, where=where, mend=_AGAIN)
+    if key.keyid in {signature.keyid for signature in form.signatures}:
+        raise BundleError("signed by this key already", where=where, mend="another person signs, with a key of theirs")
+    if len(form.signatures) == MAX_PEOPLE:
+        raise BundleError(f"signed {MAX_PEOPLE} times already", where=where, mend="no more signatures than that")
+    try:
+        envelope = Envelope.from_dict(data)
+        envelope.sign(key.signer)
+    except ValueError:
+        raise _altered(where) from None
+    envelope.signatures = {keyid: envelope.signatures[keyid] for keyid in sorted(envelope.signatures)}
     return canonical(envelope.to_dict())
 
 
@@ -112,7 +137,8 @@ def verify_envelope(
         except UnverifiedSignatureError:
             raise _altered(where) from None
     held = [known[keyid] for keyid in ids if role in known[keyid].roles]
-    signers = sorted({key.name for key in held if not key.expired(now)})
+    counted = [key for key in held if not key.expired(now)]
+    signers = sorted({person_key(key.name): key.name for key in counted}.values())
     if len(signers) < trust.threshold:
         late = sorted({key.name for key in held if key.expired(now)})
         expired = f"; expired: the key of {join(late)}" if late else ""
@@ -121,7 +147,7 @@ def verify_envelope(
             where=where,
             mend="ask the sender to sign with a current key of every person needed",
         )
-    return Opened(envelope.payload, tuple(signers))
+    return Opened(envelope.payload, tuple(signers), tuple(key.keyid for key in counted))
 
 
 def _altered(where: str) -> BundleError:

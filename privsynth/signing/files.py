@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from privsynth.documents import Document, build
+from privsynth.documents import Document, build, open_regular
 from privsynth.errors import PrivsynthError, StorageError
 
 M = TypeVar("M", bound=pydantic.BaseModel)
@@ -28,9 +28,13 @@ def shaped(model: type[M], data: Any, *, error: type[PrivsynthError], where: str
 
 def read_small(path: Path, *, limit: int) -> tuple[bytes, int]:
     """Bytes and mode of a regular file of at most ``limit`` bytes; a pipe or device is never waited for."""
-    if not path.is_file():
-        raise ValueError("no such file" if not path.exists() else "not a file")
-    with path.open("rb") as file:
+    try:
+        handle = open_regular(path)
+    except FileNotFoundError:
+        raise ValueError("no such file") from None
+    except IsADirectoryError:
+        raise ValueError("not a file") from None
+    with os.fdopen(handle, "rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         raw = file.read(limit + 1)
     if len(raw) > limit:

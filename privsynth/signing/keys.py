@@ -10,13 +10,13 @@ from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import padding, serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]  # re-exported without __all__
 
 from privsynth.errors import KeyFileError
-from privsynth.signing.files import read_small, reason, shaped, write_new
+from privsynth.signing.files import read_small, reason, write_new
 from privsynth.signing.trust import TrustedKey
 
 KEY_MODE = 0o600
@@ -55,10 +55,7 @@ class SigningKey:
         Raises:
             KeyFileError: a name or role that a trust file cannot hold.
         """
-        key = Ed25519PublicKey.from_public_bytes(self.raw_public)
-        pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
-        value = {"keyid": self.keyid, "name": name, "public": pem, "roles": roles, "expires": expires}
-        return shaped(TrustedKey, value, error=KeyFileError, where="key", mend="name the person who holds the key")
+        return TrustedKey.of_raw(self.raw_public, name=name, roles=roles, expires=expires)
 
 
 def new_key(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +18,12 @@ from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # re
 from privsynth.documents import MAX_BYTES, Strict, plain
 from privsynth.errors import BundleError, KeyFileError
 from privsynth.signing.files import read_small, reason, shaped, write_new
+from privsynth.signing.people import person_key
 
 FORMAT = 1
 MAX_PEOPLE = 16
+KEY_LINE = r"ed25519:[A-Za-z0-9+/]{43}="
+"""A public key on one line, as policies name it: base64 of its 32 bytes."""
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _MEND = "see docs/verify.md for the form"
@@ -61,13 +65,44 @@ class TrustedKey(Strict):
         """The 32 bytes of the public key."""
         return bytes.fromhex(self.verifier().keyval["public"])
 
+    @property
+    def line(self) -> str:
+        """The public key on one line."""
+        return f"ed25519:{b64encode(self.raw_public).decode()}"
+
+    @classmethod
+    def of_line(cls, line: str, *, name: str, roles: tuple[str, ...]) -> TrustedKey:
+        """The key that :attr:`line` wrote.
+
+        Raises:
+            KeyFileError: not a public key on one line.
+        """
+        mend = "write it as `privsynth keys new` prints it: ed25519: and 44 characters"
+        raw = b64decode(line.partition(":")[2]) if re.fullmatch(KEY_LINE, line) else b""
+        if not raw or f"ed25519:{b64encode(raw).decode()}" != line:
+            raise KeyFileError("not an Ed25519 public key on one line", where="key", mend=mend)
+        return cls.of_raw(raw, name=name, roles=roles)
+
+    @classmethod
+    def of_raw(cls, raw: bytes, *, name: str, roles: tuple[str, ...], expires: dt.date | None = None) -> TrustedKey:
+        """The key of these 32 bytes.
+
+        Raises:
+            KeyFileError: a name or role that a trust file cannot hold.
+        """
+        key = Ed25519PublicKey.from_public_bytes(raw)
+        pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+        keyid = SSlibKey.from_crypto(key).keyid
+        value = {"keyid": keyid, "name": name, "public": pem, "roles": roles, "expires": expires}
+        return shaped(cls, value, error=KeyFileError, where="key", mend="name the person who holds the key")
+
     def expired(self, now: dt.datetime) -> bool:
         """Whether its last day is over."""
         return self.expires is not None and now.astimezone(dt.UTC).date() > self.expires
 
 
 class Trust(Strict):
-    """Whose signatures count: ``threshold`` distinct people, by name, each with a key of the role."""
+    """Whose signatures count: ``threshold`` people, distinct by :func:`person_key`, each with a key of the role."""
 
     format: Annotated[pydantic.StrictInt, pydantic.Field(alias="privsynth-trust")]
     threshold: Annotated[pydantic.StrictInt, pydantic.Field(ge=1, le=MAX_PEOPLE)]
@@ -79,7 +114,7 @@ class Trust(Strict):
             raise ValueError(f"trust format {self.format} is not known; this version reads {FORMAT}")
         if len({key.keyid for key in self.keys}) != len(self.keys):
             raise ValueError("a key is listed twice")
-        if len({key.name for key in self.keys}) < self.threshold:
+        if len({person_key(key.name) for key in self.keys}) < self.threshold:
             raise ValueError("`threshold` is above the number of people listed, so nothing could ever verify")
         return self
 

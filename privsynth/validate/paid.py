@@ -155,6 +155,7 @@ class GroupRates:
         column, group: which.
         size: noisy rows.
         accuracy, balanced: estimates with their standard errors.
+        size_error: standard deviation of the noise in ``size``.
     """
 
     column: str
@@ -162,6 +163,11 @@ class GroupRates:
     size: int
     accuracy: tuple[float, float] | None
     balanced: tuple[float, float] | None
+    size_error: float = 0.0
+
+    def people(self, *, contribution: int) -> float:
+        """The one-sided 95% lower bound on how many people the group has, each with at most so many rows."""
+        return max(0.0, (self.size - Z95 * self.size_error) / contribution)
 
 
 @dataclass(frozen=True)
@@ -255,7 +261,9 @@ class _Block:
 
     def groups(self, sigma: float) -> tuple[GroupRates, ...]:
         return tuple(
-            GroupRates(self.column, label, int(cell.sum()), *_accuracies(cell, sigma))
+            GroupRates(
+                self.column, label, int(cell.sum()), *_accuracies(cell, sigma), size_error=sigma * math.sqrt(cell.size)
+            )
             for label, cell in zip(self.labels, self.table, strict=True)
         )
 

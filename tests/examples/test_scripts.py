@@ -66,7 +66,7 @@ def test_patients(tmp_path: Path) -> None:
 
     again = run("patients.py", folder)
     assert again.returncode == 1
-    assert "not empty" in again.stderr
+    assert "is not an empty folder" in again.stderr
     assert "Traceback" not in again.stderr
 
 

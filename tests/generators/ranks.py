@@ -7,8 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
 from unittest import mock
@@ -90,7 +89,7 @@ def nothing_learned() -> Any:
 
 def statement(receipt: Receipt) -> dict[str, Any]:
     """What a receipt says of privacy, without what is of this one purchase: its id, its time, its turn."""
-    told = {name: str(value) for name, value in asdict(receipt).items()}
+    told = {name: str(value) for name, value in receipt.to_json().items()}
     for own in ("hold", "reserved", "first_of_population"):
         del told[own]
     return told
@@ -131,6 +130,19 @@ def fits(rank: int, folder: Path) -> None:
                 told["alone"] = {"statement": statement(alone.receipt), "plan": alone.transcript.plan.to_json()}
             (folder / f"{name}.json").write_text(json.dumps(told))
 
+    def parted(name: str) -> None:
+        """One fit of a table that a process alone began, and both end."""
+        with together(place, meet=next(meets)) as ranks:
+            at = tables.desk(folder / name, tables.ODD, tables.odd_rows(1000), steps=STEPS, hidden=8, batch=200)
+            hold = at.hold()
+            kept = CheckpointFiles(folder / f"{name} kept", hold.id)
+            with suppress(pictures.Killed):
+                at.recipe.fit(at.split.train, hold, checkpoints=kept, progress=pictures.Until(LAST - 1))
+            told: dict[str, Any] = {"leased": hold.leased}
+            model = at.recipe.fit(at.split.train, hold, checkpoints=kept, ranks=ranks)
+            told |= {"steps": model.transcript.steps_run, "leased_at_last": hold.leased, "refits": model.refits()}
+            (folder / f"{name}.json").write_text(json.dumps(told))
+
     def scene(fit: Callable[[str], None], name: str) -> None:
         with recorded(folder / f"{name}, {rank}.npz"):
             try:
@@ -140,6 +152,7 @@ def fits(rank: int, folder: Path) -> None:
 
     scene(pictured, "pictures")
     scene(tabled, "table")
+    scene(parted, "parted")
     with nothing_learned():
         scene(tabled, "still")
         with mock.patch.object(Sums, "over", noisy_sums) if rank else nullcontext():

@@ -6,16 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from privsynth.data.schema import parse_schema
-from privsynth.errors import MissingExtra, UsageError
+from privsynth.errors import MissingExtra, RanksError, UsageError
+from privsynth.generators import serving
 from privsynth.generators.images.diffusion import ImageDiffusion
 from privsynth.generators.ranks import ALONE, Ranks, together
 from privsynth.generators.serving import check_ranks
@@ -157,6 +161,17 @@ def test_a_process_that_is_killed_ends_the_fit_which_goes_on_without_it(fits: Pa
     assert bought(fits / "one dies", 1)
 
 
+def test_a_fit_that_one_process_began_two_end(fits: Path) -> None:
+    """How many there are may change from one start to the next: each step is one's, and both have the same weights."""
+    end = told(fits, "parted")
+    assert (end["leased"], end["steps"], end["leased_at_last"]) == (LAST, STEPS, STEPS)
+    assert end["refits"]
+    assert bought(fits / "parted", 1)
+    first, second = of(fits, "parted")
+    assert (len(first["weights"]), len(second["weights"])) == (STEPS, STEPS - LAST)
+    assert np.array_equal(first["weights"][LAST:], second["weights"])
+
+
 def test_where_another_process_cannot_train_nothing_is_begun(talks: Path) -> None:
     fault = told(talks, "cannot, 0")
     assert fault == {
@@ -177,6 +192,26 @@ def test_where_rank_0_dies_the_others_say_so(talks: Path) -> None:
     fault = told(talks, "first dies, 1")
     assert fault["fault"] == "RanksError"
     assert "has ended" in fault["what"]
+
+
+def test_where_rank_0_is_done_who_died_before_is_no_fault_of_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release is written by then: the others are let go, each that is there."""
+    left = []
+
+    @contextmanager
+    def met(ranks: Ranks, meet: str, patience: float) -> Iterator[Ranks]:
+        yield ranks
+
+    def order(ranks: Ranks, what: dict[str, Any], *, to: list[int]) -> None:
+        if 1 in to:
+            raise RanksError("it has ended")
+        left.append((what["do"], to))
+
+    for name, planted in (("_met", met), ("_are_met", lambda ranks: True), ("_order", order)):
+        monkeypatch.setattr(serving, name, planted)
+    with serving.leading(Ranks(0, 3, 0, 3), meet="", patience=1.0):
+        pass
+    assert left == [("leave", [2])]
 
 
 # --- which process -------------------------------------------------------------------------------
@@ -214,3 +249,17 @@ def test_processes_that_did_not_meet_train_nothing() -> None:
     recipe = ImageDiffusion(parse_schema(SCHEMA), Budget(9.0, 1e-8), by=("bright",), **SMALL)
     with pytest.raises(UsageError, match=r"ps\.together"):
         check_ranks(recipe, {"physical": 1}, Ranks(0, 2, 0, 2))
+
+
+def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen = torch.get_num_threads(), list[int]()
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    try:
+        for threads, here in ((8, 1), (8, 2), (8, 3), (8, 16), (1, 2)):
+            torch.set_num_threads(threads)
+            with serving._cores_shared(here):
+                seen.append(torch.get_num_threads())
+            assert torch.get_num_threads() == threads, "put back"
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [8, 4, 2, 1, 1]

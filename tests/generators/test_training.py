@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -139,6 +141,27 @@ def test_checkpoints_of_something_else_are_refused(tmp_path: Path) -> None:
         (kept.folder / "step-0000009.safetensors").write_bytes(spoilt)
         with pytest.raises(ModelError, match="not a checkpoint"):
             kept.newest()
+
+
+def test_one_process_trains_at_a_time_and_lets_go_however_it_ends(tmp_path: Path) -> None:
+    kept = files(tmp_path)
+    holding = "import sys, time; from pathlib import Path; from privsynth.generators.training import CheckpointFiles\n"
+    holding += (
+        f"with CheckpointFiles(Path({str(kept.folder)!r}), 'h').alone():\n    print('.', flush=True); time.sleep(600)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", holding], stdout=subprocess.PIPE)
+    assert other.stdout is not None and other.stdout.read(1) == b"."
+    with pytest.raises(HoldError, match="another process trains"), kept.alone():
+        raise AssertionError("it trains beside the other")
+    other.kill()
+    other.communicate()
+    assert not kept.begun
+    for _ in range(2):
+        with kept.alone():
+            kept.save(1, STATE)
+    assert kept.begun
+    with pytest.raises(BlockingIOError), kept.alone():
+        raise BlockingIOError("the block's own fault stays what it is")
 
 
 class Dies(CheckpointFiles):

@@ -17,7 +17,7 @@ from time import monotonic, sleep
 import pytest
 
 from privsynth.errors import HoldError, PrivsynthError
-from privsynth.ledger import postgres, postgres_tables, sqlite
+from privsynth.ledger import postgres, postgres_tables, seal, sqlite
 from privsynth.ledger.entry import Clock, Entry
 from privsynth.ledger.ledger import Ledger
 from privsynth.ledger.store import open_ledger
@@ -42,6 +42,37 @@ def contest(name: str, url: str, key: Path, fault: str = "none") -> list[str]:
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert run.returncode == 0, run.stderr
     return run.stdout.splitlines()
+
+
+# --- deaths while a ledger is made or brought up -------------------------------------------------
+
+POINTS = {
+    "draft": (seal, "new_key"),
+    "mark": (seal, "write_new"),
+    "key": (seal.Seal, "_place"),
+    "ledger": (seal.Seal, "settled"),
+}
+"""Name -> what has just been done when a process is killed there."""
+
+
+def killed_at(point: str, what: Callable[[], object]) -> None:
+    """Do ``what`` in a child that is killed (SIGKILL) once it has done what ``point`` names."""
+    child = os.fork()
+    if child == 0:
+        try:
+            where, name = POINTS[point]
+            genuine = getattr(where, name)
+
+            def dies(*given: object, **named: object) -> None:
+                if name != "settled":
+                    genuine(*given, **named)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            setattr(where, name, dies)
+            what()
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
 
 
 # --- the contests ----------------------------------------------------------------------------------

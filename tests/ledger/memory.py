@@ -13,7 +13,7 @@ from typing import Any
 from privsynth.ledger.entry import Entry, LogName
 from privsynth.ledger.log import Cell, Shelf
 from privsynth.ledger.seal import Seal
-from privsynth.signing import SigningKey
+from privsynth.signing import SigningKey, load_key, new_key
 
 Row = tuple[bytes, str]
 
@@ -140,8 +140,9 @@ class KeptSeal(Seal):
 
 def sealed_by(folder: Path) -> KeptSeal:
     """A new key, made in ``folder``."""
-    seal = Seal(folder / "memory.key")
-    return KeptSeal(seal.path, seal.made())
+    path = folder / "memory.key"
+    new_key(path, name="ledger")
+    return KeptSeal(path, load_key(path))
 
 
 def rewritten(now: Database, change: Callable[[dict[Any, Any]], None]) -> Database:

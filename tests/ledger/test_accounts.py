@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,48 @@ def test_what_the_rest_buys_is_sold_and_one_more_is_not(tmp_path: Path) -> None:
         ledger.reserve(recipe(1.0), **USE)
     account = next(a for a in accounts(ledger) if a.name == "university")
     assert account.more == 0 and account.words.startswith("no more releases")
+
+
+@pytest.mark.parametrize("kind", ["gdp", "rdp"])
+def test_nothing_is_left_of_a_recipient_whose_population_is_spent(tmp_path: Path, kind: str) -> None:
+    """A restore that lost entries books the population's whole cap, and no recipient's."""
+    rules = policy(("kind: gdp", f"kind: {kind}"))
+    ledger = opened(tmp_path, rules)
+    ledger.reserve(recipe(1.0), **USE)
+    before = accounts(ledger)
+    assert [a.left for a in before] == pytest.approx([1 - before[0].spent, 1.0, 1 - before[2].spent])
+    assert before[2].more
+    with ledger.writing() as session:
+        session.append("restore", {"lost": True})
+    after = accounts(ledger)
+    assert [(a.name, a.left, a.more) for a in after] == [
+        ("patients", 0.0, 0), ("institute", 0.0, None), ("university", 0.0, 0)]  # fmt: skip
+    assert after[2].spent == before[2].spent, "what it bought is what it bought"
+    assert after[1].words == "nothing: the population's budget is spent"
+    assert after[2].words.startswith("no more releases")
+    assert all(a.to_json()["left_share"] == 0.0 and f"<td>{a.words}</td>" for a in after)
+    assert "100.0%" not in budget_page(after[1:2], policy="p")
+
+
+@pytest.mark.parametrize("kind", ["gdp", "rdp"])
+def test_what_is_left_of_a_recipient_is_what_can_be_bought(tmp_path: Path, kind: str) -> None:
+    """Others have bought most of the population: hers is cut to that, in shares of her own line, and no further."""
+    rules = policy(("kind: gdp", f"kind: {kind}"), ("population, epsilon: 6.0", "population, epsilon: 4.0"))
+    ledger = opened(tmp_path, rules)
+    ledger.reserve(recipe(1.0), **USE)
+    assert accounts(ledger)[1].left == 1.0, "there is more in the population's line than in hers"
+    for _ in range(accounts(ledger)[2].more or 0):
+        ledger.reserve(recipe(1.0), **USE)
+    her: dict[str, Any] = {"purpose": "research", "recipient": "institute"}
+    ledger.reserve(recipe(1.0), **her)
+    population, institute, _ = accounts(ledger)
+    assert institute.left < 1 - institute.spent - 0.01
+    assert institute.more == population.more
+    for _ in range(institute.more or 0):
+        ledger.reserve(recipe(1.0), **her)
+    with pytest.raises(BudgetExhausted, match="budget of population patients"):
+        ledger.reserve(recipe(1.0), **her)
+    assert accounts(ledger)[1].left < institute.spent, "less than one more costs"
 
 
 def test_each_source_has_its_part_and_each_recipient_only_hers(tmp_path: Path) -> None:

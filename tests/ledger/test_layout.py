@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -9,12 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from privsynth.documents import canonical
 from privsynth.errors import HoldError, LedgerError
 from privsynth.ledger.entry import Entry, read_chain
-from privsynth.ledger.layout import ADDED, LAYOUT, TABLES
+from privsynth.ledger.layout import ADDED, LAYOUT, TABLE, TABLES, fill
+from privsynth.ledger.log import LOGS, Session
+from privsynth.ledger.seal import Seal, sealed
 from privsynth.ledger.sqlite import SqliteTransaction
 from privsynth.ledger.steps import Status
 from privsynth.ledger.store import look_at_ledger
+from privsynth.signing import load_key, new_key
+from tests.ledger.anywhere import POINTS, killed_at
 from tests.ledger.test_state import whole
 from tests.ledger.world import ANALYST, USE, Hands, kinds, lines, opened, policy, recipe
 
@@ -162,10 +168,92 @@ def test_the_golden_ledger_is_of_layout_1() -> None:
     assert [entry.kind for entry in read_chain("main", rows)][:3] == ["genesis", "register", "source"]
 
 
+def forged(folder: Path) -> bytes:
+    """In the ledger's place, a history of the first form in which nothing was ever sold; its bytes."""
+    shutil.copy(GOLDEN, folder / "l.db")
+    for table, after in (("entries", 2), ("attempts", 0)):
+        spoil(folder, f"DELETE FROM {table} WHERE seq > {after}")
+    for table in ("transcripts", "claims"):
+        spoil(folder, f"DELETE FROM {table}")
+    return (folder / "l.db").read_bytes()
+
+
+def unsigned(folder: Path, *, match: str = "first form beside a key", witness: str | None = None) -> None:
+    """What lies in the ledger's place is refused, and stays as it is."""
+    before = (folder / "l.db").read_bytes()
+    with pytest.raises(LedgerError, match=match):
+        opened(folder, clock=later(), witness=witness)
+    assert (folder / "l.db").read_bytes() == before
+
+
 def test_a_log_of_the_old_form_beside_a_key_is_not_signed(old: Path, tmp_path: Path) -> None:
     """Who may write the database but has no key would else have whatever they write signed."""
     opened(old, clock=later())
     shutil.copy(GOLDEN, tmp_path / "l.db")
-    with pytest.raises(LedgerError, match="first form beside a key"):
-        opened(old, clock=later())
-    assert not list(tmp_path.glob("*.migrating"))
+    unsigned(tmp_path)
+    forged(tmp_path)
+    unsigned(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["l.db", "l.db.key"]
+
+
+def test_no_mark_but_one_that_the_key_signed_for_this_very_log_lets_it_be_signed(old: Path, tmp_path: Path) -> None:
+    killed_at("key", lambda: opened(old, clock=later()))
+    (mark,) = tmp_path.glob(".*.mark")
+    genuine = mark.read_bytes()
+    forged(tmp_path)
+    unsigned(tmp_path)
+    key = Seal(tmp_path / "l.db.key").key()
+    new_key(tmp_path / "own.key", name="ledger")
+    with sqlite3.connect(GOLDEN) as connection:
+        assert b"migrating" in genuine
+        rows = {log: connection.execute(f"SELECT seq FROM {TABLE[log]}").fetchall() for log in LOGS}
+    assert all(f'"{log}":[{len(rows[log])},'.encode() in genuine for log in LOGS)
+    payload = genuine[:-129]
+    making = canonical({**json.loads(payload), "what": "making"})
+    shutil.copy(GOLDEN, tmp_path / "l.db")
+    for bad in (b"", payload, sealed("mark", payload, load_key(tmp_path / "own.key")), sealed("mark", making, key)):
+        mark.write_bytes(bad)
+        (tmp_path / ".l.db.key.migrating").touch()
+        unsigned(tmp_path)
+    mark.write_bytes(genuine)
+    assert "key" in kinds(opened(old, clock=later()))
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_death_while_a_ledger_is_brought_up_is_no_loss(old: Path, point: str) -> None:
+    before, key = lines(old), old / "l.db.key"
+    killed_at(point, lambda: opened(old, clock=later()))
+    made = key.read_bytes() if key.exists() else None
+    assert (made is None) == (point in ("draft", "mark"))
+    ledger = opened(old, clock=later())
+    ledger.verify()
+    assert lines(old)[:-1] == before
+    assert made in (None, key.read_bytes())
+    assert Seal(key).marked() == {}
+    forged(old)
+    unsigned(old)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_witness_is_asked_before_an_old_log_is_signed(old: Path, *, keep: bool) -> None:
+    """Also where the key went with the ledger, so that a new one would be made."""
+    for name in ("w", "w.attempts"):
+        (old / name).touch()
+    opened(old, clock=later(), witness=f"file:{old / 'w'}")
+    forged(old)
+    if not keep:
+        (old / "l.db.key").unlink()
+    unsigned(old, match="its witness remembers one", witness=f"file:{old / 'w'}")
+    assert (old / "l.db.key").exists() is keep
+
+
+def test_a_key_that_another_process_made_meanwhile_is_not_taken(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def other(session: Session) -> None:
+        fill(session)
+        new_key(old / "l.db.key", name="ledger")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("privsynth.ledger.store.fill", other)
+        unsigned(old, match="made meanwhile")
+    assert sorted(path.name for path in old.iterdir()) == ["l.db", "l.db.key"]

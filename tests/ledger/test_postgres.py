@@ -17,11 +17,14 @@ import pytest
 from privsynth.errors import BudgetExhausted, LedgerError, MissingExtra, PrivsynthError, StorageError, UsageError
 from privsynth.ledger import care
 from privsynth.ledger.ledger import Ledger
+from privsynth.ledger.log import Session
 from privsynth.ledger.postgres import PostgresStore, PostgresTransaction
 from privsynth.ledger.postgres_tables import GRANTS, SCHEMA
 from privsynth.ledger.store import look_at_ledger, open_ledger
+from privsynth.ledger.transfer import write_export
 from tests.ledger.anywhere import opened_at
-from tests.ledger.world import ANALYST, OTHER_ANALYST, READER, USE, Hands, fit, gate, kinds, policy, recipe
+from tests.ledger.people import People, restored
+from tests.ledger.world import ANALYST, USE, Hands, fit, gate, kinds, policy, recipe
 from tests.postgres_server import HOST, NoServer, Server, postgres_server
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
@@ -65,11 +68,27 @@ def test_a_key_file_must_be_named(server_url: str) -> None:
     assert "name the file" in caught.value.mend
 
 
-@pytest.mark.parametrize("url", ["postgresql://127.0.0.1", "postgresql://", "postgresql://[::1/db", "postgres:x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://127.0.0.1",
+        "postgresql://",
+        "postgresql://[::1/db",
+        "postgres:x",
+        "postgresql://h:0/x",
+        "postgresql://h:99999/x",
+        "postgresql://clerk:s3cr3t/db",
+        "postgresql://clerk:s3cr3t@h/%ff",
+        "postgresql://clerk:s3cr3t@a..b:1/x",
+        f"postgresql://{'a' * 300}/x",
+        "postgresql://clerk:s3cr3t/x@h/db",
+    ],
+)
 def test_what_is_no_address_is_refused(url: str, key: Path) -> None:
     with pytest.raises(UsageError, match="address") as caught:
         opened_at(url, key)
     assert "postgresql://user@host:5432/database" in caught.value.mend
+    assert "s3cr3t" not in str(caught.value)
     assert not key.exists()
 
 
@@ -107,6 +126,11 @@ def test_no_password_is_ever_shown(
         f"postgresql://{at}/{name}?user={name}&password={secret}&options=--no",
         f"postgres//{name}:{secret}@{at}/{name}",
         f"mysql://{name}:{secret}@{at}/{name}",
+        f"postgresql://{name}:a@{secret}@{HOST}:1/{name}",
+        f"postgresql://{name}:{secret}/x@{at}/{name}",
+        f"postgresql://{name}:{secret}?@{HOST}:1/{name}",
+        f"host={HOST} password={secret}",
+        f"sqlite:///ledger.db?password={secret}",
     ):
         with pytest.raises(PrivsynthError) as caught:
             opened_at(url, key)
@@ -486,18 +510,37 @@ def used(url: str, key: Path) -> tuple[Ledger, list[str]]:
 
 @pytest.mark.parametrize("way", ["to the server", "to a file"])
 def test_a_ledger_moves_between_a_file_and_a_server(server_url: str, key: Path, tmp_path: Path, way: str) -> None:
-    file = f"sqlite:///{tmp_path / 'l.db'}"
+    """At no price where a witness remembers just what moves; the backup of a file is a file, of a server an export."""
+    file, witness = f"sqlite:///{tmp_path / 'l.db'}", new_witness(tmp_path / "witness")
     here, there = (file, server_url) if way == "to the server" else (server_url, file)
     ledger, holds = used(here, key)
-    care.export(ledger, tmp_path / "all.jsonl", inside=True)
-    moved = care.import_(tmp_path / "all.jsonl", there, policy(), actor=ANALYST, key=key, clock=Hands())
-    assert moved.verify() == ledger.verify()
+    told = care.backup(
+        open_ledger(here, policy(), actor=ANALYST, clock=Hands(), key=key, witness=witness), tmp_path / "b"
+    )
+    assert told == ledger.verify()
+    found = restored(tmp_path / "b", there, People(tmp_path / "keys"), key=key, witness=witness)
+    assert (found.lost, found.checked) == (False, told)
+    moved = open_ledger(there, policy(), actor=ANALYST, clock=Hands(), key=key, witness=witness)
+    moved.verify()
     assert moved.balances() == ledger.balances()
-    assert kinds(moved) == kinds(ledger)
+    assert kinds(moved) == [*kinds(ledger), "restore"]
     assert [moved.hold(hold).transcript() for hold in holds] == [b"noisy counts"] * 2
     assert gate(moved.hold(holds[1])) == 2
     with pytest.raises(StorageError, match="the ledger exists"):
-        care.import_(tmp_path / "all.jsonl", there, policy(), actor=ANALYST, key=key, clock=Hands())
+        restored(tmp_path / "b", there, People(tmp_path / "keys"), key=key)
+
+
+def test_emptied_tables_are_not_filled_anew(
+    ledger: Ledger, server_url: str, key: Path, run: Callable[..., Any]
+) -> None:
+    """The schema is there, the key is there, and every row is gone."""
+    names = [f"{SCHEMA}.{table}" for table in TABLES]
+    run(*(f"ALTER TABLE {name} DISABLE TRIGGER ALL" for name in names))
+    run(f"TRUNCATE {', '.join(names)}")
+    run(*(f"ALTER TABLE {name} ENABLE TRIGGER ALL" for name in names))
+    with pytest.raises(LedgerError):
+        opened_at(server_url, key)
+    assert run(*(f"SELECT count(*) FROM {name}" for name in names))[0] == (0,)
 
 
 def new_witness(path: Path) -> str:
@@ -527,25 +570,42 @@ def test_yesterdays_database_is_refused_through_the_witness(
 
 
 def test_the_road_back_from_a_backup_that_docs_describe(
-    server: Server, server_url: str, key: Path, tmp_path: Path
+    server_url: str, server: Server, key: Path, tmp_path: Path
 ) -> None:
-    """An older copy goes through a file, where what the witness misses is booked as spent, to a new database."""
-    rules, old, witness = policy(), tmp_path / "old.db", new_witness(tmp_path / "witness")
-    ledger = open_ledger(server_url, rules, actor=ANALYST, clock=Hands(), key=key, witness=witness)
+    """An older backup goes straight into a new database; what the witness misses is booked as spent."""
+    witness = new_witness(tmp_path / "witness")
+    ledger = open_ledger(server_url, policy(), actor=ANALYST, clock=Hands(), key=key, witness=witness)
     ledger.reserve(recipe(0.1), **USE, request="first")
-    copy = server.new_database(f"TEMPLATE {server_url.rpartition('/')[2]}")
+    care.backup(ledger, tmp_path / "backup.jsonl")
+    assert (tmp_path / "backup.jsonl").stat().st_mode & 0o777 == 0o600
     ledger.reserve(recipe(0.1), **USE, request="lost")
-    care.export(opened_at(server.url(copy), key), tmp_path / "copy.jsonl", inside=True)
-    care.import_(tmp_path / "copy.jsonl", f"sqlite:///{old}", rules, actor=ANALYST, key=key, clock=Hands())
-    new = f"sqlite:///{tmp_path / 'new.db'}"
-    told: dict[str, Any] = {"people": [OTHER_ANALYST, READER], "accept_loss": True, "key": key, "witness": witness}
-    assert care.restore(old, new, rules, actor=ANALYST, clock=Hands(), **told).lost
-    care.export(opened_at(new, key), tmp_path / "new.jsonl", inside=True)
-    server.run(f"DROP DATABASE {copy}")
     target = server.url(server.new_database())
+    assert restored(tmp_path / "backup.jsonl", target, People(tmp_path / "keys"), key=key, witness=witness).lost
     fresh = new_witness(tmp_path / "fresh")
-    back = care.import_(tmp_path / "new.jsonl", target, rules, actor=ANALYST, key=key, witness=fresh, clock=Hands())
+    back = open_ledger(target, policy(), actor=ANALYST, clock=Hands(), key=key, witness=fresh)
     assert back.find("first") is not None
+    assert back.find("lost") is None
     with pytest.raises(BudgetExhausted):
         back.reserve(recipe(0.001), **USE)
     back.verify()
+    with pytest.raises(LedgerError, match="set back or changed"):
+        open_ledger(target, policy(), actor=ANALYST, clock=Hands(), key=key, witness=witness)
+
+
+def test_a_backup_is_of_one_moment_while_others_sell(
+    ledger: Ledger, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process sells between the reading of one log and the next: nothing of it is in the backup."""
+    genuine, sold = write_export, list[str]()
+
+    def busy(session: Session, path: Path, *, inside: bool) -> None:
+        sold.append(ledger.reserve(recipe(0.1), **USE).id)
+        genuine(session, path, inside=inside)
+
+    ledger.reserve(recipe(0.1), **USE)
+    monkeypatch.setattr(care, "write_export", busy)
+    checked = care.backup(ledger, tmp_path / "b.jsonl")
+    found = care.read(tmp_path / "b.jsonl", key=ledger.seal.key().raw_public)
+    assert (len(found.main), checked.holds) == (checked.entries, 1)
+    assert sold[0] not in {entry.body.get("hold") for entry in found.main}
+    assert ledger.balances()[0].holds == 2

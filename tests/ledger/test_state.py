@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from privsynth.documents import canonical
 from privsynth.errors import HoldError, LedgerError
-from privsynth.ledger.balance import fold, fold_attempts
+from privsynth.ledger.balance import Balance, fold, fold_attempts
 from privsynth.ledger.entry import one
+from privsynth.ledger.hold import Hold
 from privsynth.ledger.ledger import Ledger
 from privsynth.ledger.log import Session
 from privsynth.ledger.merkle import Frontier, extends, includes
-from privsynth.ledger.seal import Seal, sealed, unsealed
+from privsynth.ledger.seal import sealed, unsealed
 from privsynth.ledger.state import Edge, State
 from privsynth.ledger.steps import Status
 from privsynth.policy.document import Policy
+from privsynth.signing import load_key, new_key
 from tests.ledger.world import (
     ANALYST,
     NOON,
@@ -80,7 +84,7 @@ def test_the_state_is_bit_for_bit_the_fold(tmp_path: Path, kind: str) -> None:
         now = State(session.edges["main"], session.edges["attempts"], session.balance(), session.gates())
         assert now == whole(session)
         assert now.to_bytes() == whole(session).to_bytes()
-        assert State.from_bytes(now.to_bytes(), now.balance.steps) == now
+        assert State.from_bytes(now.to_bytes(), now.balance.steps, now.balance.requests) == now
     ledger.verify()
 
 
@@ -127,7 +131,7 @@ def test_a_finished_hold_is_found_and_takes_no_step(tmp_path: Path) -> None:
     assert ledger.reserve(recipe(0.05), **USE, request="r0") == first
 
 
-@pytest.mark.parametrize("cell", ["state", "head", "steps"])
+@pytest.mark.parametrize("cell", ["state", "head", "steps", "requests"])
 def test_an_altered_cell_opens_nothing(tmp_path: Path, cell: str) -> None:
     ledger = busy(tmp_path, RULES["gdp"], rounds=3)
     with sqlite3.connect(tmp_path / "l.db") as connection:
@@ -148,21 +152,27 @@ def test_an_altered_cell_opens_nothing(tmp_path: Path, cell: str) -> None:
     ledger.verify()
 
 
+INDEX = "INSERT INTO found VALUES (?, ?)"
+
+
+def index(folder: Path) -> list[tuple[str, int]]:
+    """The whole index."""
+    with sqlite3.connect(folder / "l.db") as connection:
+        return connection.execute("SELECT name, seq FROM found").fetchall()
+
+
 def test_an_index_that_hides_or_misleads_grants_nothing(tmp_path: Path) -> None:
-    """A hidden hold is unknown, a hidden request buys anew, a false place is refused; reading all finds each."""
+    """A hidden hold is unknown, a hidden request and a false place are refused; reading all finds each."""
     ledger = busy(tmp_path, RULES["gdp"])
     hold = ledger.find("r1")
     assert hold is not None
-    before = ledger.balances()[0].holds
-    good: dict[str, Any] = {}
-    with sqlite3.connect(tmp_path / "l.db") as connection:
-        good = {"rows": connection.execute("SELECT name, seq FROM found").fetchall()}
+    good = index(tmp_path)
     tamper(tmp_path, ("DELETE FROM found WHERE name = ?", (f"hold {hold.id}",)))
     with pytest.raises(HoldError, match="not in this ledger"):
         hold.refuse(["PS-GATE-MEM"])
     with pytest.raises(LedgerError, match="index"):
         ledger.verify()
-    tamper(tmp_path, ("DELETE FROM found", ()), *(("INSERT INTO found VALUES (?, ?)", row) for row in good["rows"]))
+    tamper(tmp_path, ("DELETE FROM found", ()), *((INDEX, row) for row in good))
     ledger.verify()
     tamper(tmp_path, ("UPDATE found SET seq = 1 WHERE name = ?", (f"request {hold.request}",)))
     with pytest.raises(LedgerError, match="another entry"):
@@ -170,9 +180,82 @@ def test_an_index_that_hides_or_misleads_grants_nothing(tmp_path: Path) -> None:
     tamper(tmp_path, ("UPDATE found SET seq = 9999 WHERE name = ?", (f"request {hold.request}",)))
     with pytest.raises(LedgerError, match="missing"):
         ledger.reserve(recipe(0.05), **USE, request="r1")
-    tamper(tmp_path, ("DELETE FROM found WHERE name = ?", (f"request {hold.request}",)))
-    assert ledger.reserve(recipe(0.05), **USE, request="r1").id != hold.id
+
+
+@pytest.mark.parametrize("request_", ["r0", "r1", "last"])
+@pytest.mark.parametrize("cut", ["request", "hold", "both", "all"])
+def test_a_request_whose_index_was_cut_is_not_sold_twice(tmp_path: Path, cut: str, request_: str) -> None:
+    """Before the state and after it: ``last`` is so new that no index is asked for it."""
+    ledger = busy(tmp_path, RULES["gdp"])
+    ledger.reserve(recipe(0.05), **USE, request="last")
+    hold = ledger.find(request_)
+    assert hold is not None
+    before, good = ledger.balances()[0].holds, index(tmp_path)
+    names = {"request": [f"request {request_}"], "hold": [f"hold {hold.id}"]}
+    names |= {"both": names["request"] + names["hold"], "all": [name for name, _ in good]}
+    tamper(tmp_path, *(("DELETE FROM found WHERE name = ?", (name,)) for name in names[cut]))
+    asks: tuple[Callable[[], Hold | None], ...] = (
+        lambda: opened(tmp_path, RULES["gdp"]).reserve(recipe(0.05), **USE, request=request_),
+        lambda: ledger.sold(recipe(0.05), **USE, request=request_),
+        lambda: ledger.find(request_),
+    )
+    for ask in asks:
+        if request_ == "last":
+            assert ask() == hold
+            continue
+        with pytest.raises(LedgerError, match="index of the main log lacks"):
+            ask()
+    assert ledger.balances()[0].holds == before
+    with pytest.raises(LedgerError, match="index"):
+        ledger.verify()
+    assert ledger.reserve(recipe(0.01), **USE, request="another").request == "another"
     assert ledger.balances()[0].holds == before + 1
+
+
+def test_a_new_request_is_taken_for_new_though_another_one_looks_like_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = busy(tmp_path, RULES["gdp"])
+    before = ledger.balances()[0].holds
+    monkeypatch.setattr(Balance, "may_have_asked", lambda self, request: True)
+    ledger.reserve(recipe(0.01), **USE, request="new")
+    assert ledger.balances()[0].holds == before + 1
+
+
+def test_requests_are_told_apart_at_their_places() -> None:
+    """Eight bytes that lie across two requests are no request."""
+    import hashlib
+
+    names = [f"r{n}" for n in range(200)]
+    shorts = {name: hashlib.sha256(name.encode()).digest()[:8] for name in names}
+    held = Balance(requests=b"".join(shorts[name] for name in names[:100]))
+    assert [held.may_have_asked(name) for name in names] == [True] * 100 + [False] * 100
+    across = Balance(requests=b"\0" + shorts["r0"] + b"\0" * 7)
+    assert not across.may_have_asked("r0")
+    assert not Balance().may_have_asked("r0")
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_a_state_of_the_first_form_is_read_anew_and_written_in_the_present_one(tmp_path: Path, kind: str) -> None:
+    ledger = busy(tmp_path, RULES[kind])
+    key = ledger.seal.key()
+    with ledger.reading() as session:
+        now = session.state.to_bytes()
+    old = json.loads(now)
+    old["privsynth-ledger-state"] = 1
+    del old["balance"]["requests"], old["balance"]["lost"]
+    put = "UPDATE cells SET data = ? WHERE name = 'state'"
+    tamper(tmp_path, (put, (sealed("state", canonical(old), key),)), ("DELETE FROM cells WHERE name = 'requests'", ()))
+    with ledger.reading() as session:
+        assert session.state == State()
+        assert session.balance() == whole(session).balance
+    ledger.verify()
+    again = opened(tmp_path, RULES[kind])
+    with again.reading() as session:
+        assert session.state == whole(session)
+    assert again.find("r0") == ledger.find("r0")
+    assert again.reserve(recipe(0.05), **USE, request="r0").request == "r0"
+    again.verify()
 
 
 def test_an_old_entry_is_believed_only_under_the_signed_root(tmp_path: Path) -> None:
@@ -232,7 +315,8 @@ def test_a_key_may_lie_elsewhere(tmp_path: Path) -> None:
 
 
 def test_what_one_kind_of_cell_says_is_not_taken_for_another(tmp_path: Path) -> None:
-    key = Seal(tmp_path / "k").made()
+    new_key(tmp_path / "k", name="ledger")
+    key = load_key(tmp_path / "k")
     data = sealed("head", b"{}", key)
     assert unsealed("head", data, public=key.raw_public, where="") == b"{}"
     for kind, other in (("state", data), ("head", data.upper()), ("head", None), ("head", b"x" * 129)):
@@ -242,11 +326,13 @@ def test_what_one_kind_of_cell_says_is_not_taken_for_another(tmp_path: Path) -> 
 
 def test_a_state_of_another_version_or_form_is_refused() -> None:
     good = State().to_bytes()
-    assert State.from_bytes(good, b"") == State()
-    with pytest.raises(LedgerError, match="format 2"):
-        State.from_bytes(good.replace(b'state":1', b'state":2'), b"")
+    assert State.from_bytes(good, b"", b"") == State()
+    with pytest.raises(LedgerError, match="format 3"):
+        State.from_bytes(good.replace(b'state":2', b'state":3'), b"", b"")
     for bad in (b"{}", b"[]", b"", good.replace(b'"size":0', b'"size":1')):
         with pytest.raises(LedgerError, match="is not one"):
-            State.from_bytes(bad, b"")
+            State.from_bytes(bad, b"", b"")
     with pytest.raises(LedgerError, match="steps"):
-        State.from_bytes(good, b"\1")
+        State.from_bytes(good, b"\1", b"")
+    with pytest.raises(LedgerError, match="requests"):
+        State.from_bytes(good, b"", b"\1")

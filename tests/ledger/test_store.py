@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from privsynth.errors import LedgerError, PrivsynthError, StorageError, UsageError
+from privsynth.ledger.care import backup
 from privsynth.ledger.entry import follow
 from privsynth.ledger.ledger import Ledger
 from privsynth.ledger.steps import Status
-from privsynth.ledger.store import open_ledger
+from privsynth.ledger.store import look_at_ledger, open_ledger
 from tests.ledger.world import (
     ANALYST,
     NOON,
@@ -79,7 +80,7 @@ def test_a_relative_path_is_relative(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert kinds(ledger)[0] == "genesis"
 
 
-@pytest.mark.parametrize("name", ["a b%20c?mode=ro#x.db", "ε.db"])
+@pytest.mark.parametrize("name", ["a b%20c?#mode=ro.db", "ε.db"])
 def test_odd_names_are_only_names(tmp_path: Path, name: str) -> None:
     opened(tmp_path, name=name).reserve(recipe(), **USE)
     assert sorted(p.name for p in tmp_path.iterdir()) == [name, f"{name}.key"]
@@ -152,6 +153,35 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no such folder"):
         opened(tmp_path / "nowhere")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
+    """As the ledger's path it cannot be followed; as its key's it cannot be read, and is not replaced."""
+    for name in ("l.db", "k"):
+        (tmp_path / name).symlink_to(name)
+    for call in (open_ledger, look_at_ledger):
+        with pytest.raises(StorageError, match="leads to itself"):
+            call(f"sqlite:///{tmp_path / 'l.db'}", policy(), actor=ANALYST)
+        with pytest.raises(LedgerError, match="the key that was made with one"):
+            call(f"sqlite:///{tmp_path / 'new.db'}", policy(), actor=ANALYST, key=tmp_path / "k")
+    assert files(tmp_path) == ["k", "l.db"]
+
+
+@pytest.mark.parametrize("end", ["-journal", "-wal", "-shm"])
+def test_no_ledger_is_made_beside_what_an_earlier_one_left(tmp_path: Path, end: str) -> None:
+    """SQLite would write the pages of that one into the new file."""
+    ledger = opened(tmp_path, name="old.db")
+    for name in ("l.db", "copy.db"):
+        (tmp_path / f"{name}{end}").touch()
+    before = files(tmp_path)
+    for make in (lambda: opened(tmp_path), lambda: backup(ledger, tmp_path / "copy.db")):
+        with pytest.raises(StorageError, match="an earlier database of this name") as caught:
+            make()
+        assert caught.value.where.endswith(end)
+    assert files(tmp_path) == before
+    for name in ("l.db", "copy.db"):
+        (tmp_path / f"{name}{end}").unlink()
+    opened(tmp_path).verify()
 
 
 def test_a_ledger_that_is_gone_is_not_made_anew(ledger: Ledger, tmp_path: Path) -> None:

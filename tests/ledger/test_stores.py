@@ -11,14 +11,18 @@ from typing import Any
 
 import pytest
 
+from privsynth.documents import canonical
 from privsynth.errors import LedgerError, PrivsynthError, StorageError
 from privsynth.ledger.entry import Entry, follow, read_chain
 from privsynth.ledger.ledger import Ledger
 from privsynth.ledger.log import SHELVES, Store, Transaction
+from privsynth.ledger.seal import Said, Seal, sealed
+from privsynth.ledger.store import look_at_ledger, open_ledger
 from privsynth.privacy.accountant import share_out
 from privsynth.privacy.filters import GdpFilter
-from tests.ledger.anywhere import PROCESSES, contest, opened_at
-from tests.ledger.world import USE, fit, kinds, paid, recipe
+from privsynth.signing import SigningKey, load_key, new_key
+from tests.ledger.anywhere import POINTS, PROCESSES, contest, killed_at, opened_at
+from tests.ledger.world import ANALYST, USE, Hands, fit, kinds, paid, policy, recipe
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -53,6 +57,118 @@ def entries(count: int, *, after: Entry | None = None) -> list[Entry]:
 def last(tx: Transaction) -> Entry:
     """The last entry of the second log, as a new ledger has it."""
     return read_chain("attempts", tx.rows("attempts"))[-1]
+
+
+# --- made once -------------------------------------------------------------------------------------
+
+
+def test_a_ledger_that_is_gone_beside_its_key_is_not_made_anew(url: str, key: Path) -> None:
+    opened_at(url, key).reserve(recipe(0.5), **USE)
+    _remove(url)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="no ledger, but the key that was made with one") as caught:
+            opened_at(url, key)
+    assert caught.value.exit_code == 4
+    assert "back in its place, or restore" in caught.value.mend
+    assert "a new name" in caught.value.mend
+    assert [p.name for p in key.parent.iterdir()] == [key.name]
+
+
+def test_asking_a_ledger_that_is_gone_beside_its_key_says_so(url: str, key: Path) -> None:
+    opened_at(url, key)
+    _remove(url)
+    with pytest.raises(LedgerError, match="no ledger, but the key that was made with one"):
+        look_at_ledger(url, policy(), actor=ANALYST, key=key)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_death_while_a_ledger_is_made_is_no_loss(url: str, key: Path, point: str) -> None:
+    killed_at(point, lambda: opened_at(url, key))
+    made, said = key.read_bytes() if key.exists() else None, Seal(key).marked()
+    assert (made is None) == (point in ("draft", "mark"))
+    ledger = opened_at(url, key)
+    ledger.verify()
+    assert made in (None, key.read_bytes())
+    assert said.get("ledger") in (None, ledger.id)
+    assert (said.get("what") == "making") == (made is not None)
+    assert Seal(key).marked() == {}
+    _remove(url)
+    with pytest.raises(LedgerError, match="no ledger, but the key"):
+        opened_at(url, key)
+
+
+def mark_of(key: Path, by: SigningKey, said: Said) -> Path:
+    """A mark beside the key, signed by ``by``."""
+    path = key.with_name(f".{key.name}.{Seal(key).key().keyid[:16]}.mark")
+    path.write_bytes(sealed("mark", canonical(said), by))
+    return path
+
+
+def test_a_mark_that_the_key_did_not_sign_makes_nothing_anew(url: str, key: Path) -> None:
+    """Who may write in the key's folder can put any file there, but sign nothing with the key."""
+    id = opened_at(url, key).id
+    _remove(url)
+    new_key(key.with_name("own.key"), name="ledger")
+    own, making = load_key(key.with_name("own.key")), {"what": "making", "ledger": id}
+    for name in (f".{key.name}.making", mark_of(key, own, making).name):
+        key.with_name(name).touch()
+        with pytest.raises(LedgerError, match="no ledger, but the key"):
+            opened_at(url, key)
+        key.with_name(name).write_bytes(b"")
+        with pytest.raises(LedgerError, match="no ledger, but the key"):
+            opened_at(url, key)
+    mark_of(key, Seal(key).key(), {**making, "what": "migrating"})
+    with pytest.raises(LedgerError, match="no ledger, but the key"):
+        opened_at(url, key)
+
+
+def test_the_mark_of_the_first_moment_leads_back_to_the_empty_ledger_and_a_witness_tells(
+    url: str, key: Path, tmp_path: Path
+) -> None:
+    """What remains: it is as any older copy of the ledger."""
+    killed_at("key", lambda: opened_at(url, key))
+    (kept,) = (path for path in tmp_path.glob(".*.mark"))
+    said = kept.read_bytes()
+    ledger, witness = opened_at(url, key), tmp_path / "witness"
+    ledger.reserve(recipe(0.5), **USE)
+    _remove(url)
+    kept.write_bytes(said)
+    for name in ("witness", "witness.attempts"):
+        (tmp_path / name).touch()
+    again = open_ledger(url, policy(), actor=ANALYST, clock=Hands(), key=key, witness=f"file:{witness}")
+    assert again.id == ledger.id
+    assert kinds(again).count("reserve") == 0
+    again.reserve(recipe(0.5), **USE)
+    _remove(url)
+    kept.write_bytes(said)
+    with pytest.raises(LedgerError, match="its witness remembers one"):
+        open_ledger(url, policy(), actor=ANALYST, clock=Hands(), key=key, witness=f"file:{witness}")
+
+
+def test_what_could_not_be_made_leaves_no_key_behind(url: str, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(Exception):
+        pass
+
+    def none(*_: object) -> None:
+        raise Odd
+
+    with monkeypatch.context() as planted:
+        planted.setattr("privsynth.ledger.store.found", none)
+        with pytest.raises(Odd):
+            opened_at(url, key)
+    assert list(key.parent.iterdir()) == []
+    opened_at(url, key).verify()
+
+
+def _remove(url: str) -> None:
+    """What an accident, or somebody, does to a ledger."""
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).unlink()
+        return
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        connection.execute("DROP SCHEMA privsynth_ledger CASCADE")
 
 
 # --- one transaction -------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import sqlite3
 import sys
 import threading
@@ -18,16 +19,18 @@ import pytest
 from privsynth.errors import LedgerError, StorageError, UsageError
 from privsynth.ledger.checkpoint import Checkpoint
 from privsynth.ledger.entry import LogName
+from privsynth.ledger.ledger import Ledger
+from privsynth.ledger.log import LOGS
 from privsynth.ledger.steps import Status
 from privsynth.ledger.witness import (
     CommandWitness,
-    FileWitness,
     Witness,
     check_step,
     question,
     understood_question,
     witness_at,
 )
+from privsynth.ledger.witness_file import FileWitness
 from privsynth.ledger.witness_http import HttpWitness
 from tests.desk import cli
 from tests.ledger.test_store import python
@@ -227,7 +230,7 @@ def test_no_hold_without_an_acknowledgement_and_what_was_paid_is_found_again(tmp
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from privsynth.ledger.witness import FileWitness
+from privsynth.ledger.witness_file import FileWitness
 from tests.ledger.world import *
 
 class Mortal(FileWitness):
@@ -257,7 +260,7 @@ def test_a_death_between_commit_and_acknowledgement_spends_and_loses_nothing(tmp
 BUSY = """
 import os, sys
 from pathlib import Path
-from privsynth.ledger.witness import FileWitness
+from privsynth.ledger.witness_file import FileWitness
 from tests.ledger.world import *
 
 folder = Path(sys.argv[1])
@@ -296,6 +299,7 @@ def test_a_ledger_that_is_gone_or_another_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="no ledger, but its witness remembers one"):
         opened(tmp_path, witness=witness)
     assert not (tmp_path / "l.db").exists()
+    (tmp_path / "l.db.key").unlink()
     opened(tmp_path)
     with pytest.raises(LedgerError, match="remembers another ledger"):
         opened(tmp_path, witness=witness)
@@ -305,12 +309,11 @@ def test_a_checkpoint_of_another_key_is_refused(tmp_path: Path) -> None:
     witness = files_of(tmp_path)
     opened(tmp_path, witness=witness)
     opened(tmp_path, name="other.db")
-    own = (tmp_path / "w").read_text()
     with opened(tmp_path).reading() as session:
         forged = session.checkpoint().sign(opened(tmp_path, name="other.db").seal.key())
-    (tmp_path / "w").write_text(own + json.dumps({"checkpoint": forged}) + "\n")
+    (tmp_path / "w").write_text(json.dumps({"checkpoint": forged, "old": 0, "proof": []}) + "\n")
     with pytest.raises(LedgerError, match="not signed"):
-        opened(tmp_path, witness=witness)
+        opened(tmp_path, witness=FileWitness(witness.path))
 
 
 def test_a_file_witness_takes_only_what_extends_and_mends_a_torn_line(tmp_path: Path) -> None:
@@ -336,6 +339,194 @@ def test_a_file_witness_takes_only_what_extends_and_mends_a_torn_line(tmp_path: 
     ledger.reserve(recipe(0.1), **USE)
     assert sizes(witness)[0] == 6
     assert check_step(None, new, old=0, proof=())
+
+
+@pytest.mark.parametrize("cut", [1, 2, 60])
+def test_what_is_acknowledged_after_a_torn_line_is_held(tmp_path: Path, cut: int) -> None:
+    """A crash may leave a line that lacks nothing but its end: a part of the chain, which the next one must extend."""
+    opened(tmp_path, witness=files_of(tmp_path)).reserve(recipe(0.1), **USE)
+    path = tmp_path / "w"
+    path.write_bytes(path.read_bytes()[:-cut])
+    before = FileWitness(path)
+    first = before.head("main")
+    plain = opened(tmp_path)
+    plain.reserve(recipe(0.1), **USE)
+    Ledger(plain.policy, plain.actor, plain.id, plain.store, plain.seal, plain.clock, before).show()
+    for reader in (before, FileWitness(path)):
+        assert sizes(reader)[0] == 5
+    assert first is not None
+
+
+def test_a_line_that_lacks_its_end_is_what_must_be_extended(tmp_path: Path) -> None:
+    ledger = opened(tmp_path, witness=files_of(tmp_path))
+    ledger.reserve(recipe(0.1), **USE)
+    witness, path = FileWitness(tmp_path / "w"), tmp_path / "w"
+    path.write_bytes(path.read_bytes()[:-1])
+    opened(tmp_path).reserve(recipe(0.1), **USE)
+    with ledger.reading() as session:
+        note, proof = session.signed(session.checkpoint()), session.consistency(3)
+    assert sizes(witness)[0] == 3
+    with pytest.raises(LedgerError, match="refuses"):
+        witness.accept("main", note, old=3, proof=proof)
+    assert sizes(witness)[0] == 4
+
+
+def test_what_was_written_and_is_not_held_is_not_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that takes the line and does not keep it."""
+    witness = files_of(tmp_path)
+    ledger = opened(tmp_path, witness=witness)
+    monkeypatch.setattr(FileWitness, "_add", lambda *_: None)
+    with pytest.raises(StorageError, match="does not hold what was just written") as caught:
+        ledger.reserve(recipe(0.1), **USE, request="monday")
+    assert "the same request id" in caught.value.mend
+    monkeypatch.undo()
+    ledger.reserve(recipe(0.1), **USE, request="monday")
+    assert sizes(witness)[0] == 4
+
+
+@pytest.mark.parametrize("length", [1, 5, 15, 16, 40, 200, -2, -1])
+def test_a_torn_first_line_is_nothing_yet(tmp_path: Path, length: int) -> None:
+    """And a second crash, in the line after it, leaves no more."""
+    (tmp_path / "there").mkdir()
+    opened(tmp_path / "there", witness=files_of(tmp_path / "there"))
+    line = (tmp_path / "there" / "w").read_bytes()
+    for crashes in (1, 2):
+        folder = tmp_path / str(crashes)
+        shutil.copytree(tmp_path / "there", folder)
+        (folder / "w").write_bytes(b"\n".join([line[:length]] * crashes))
+        witness = FileWitness(folder / "w")
+        if crashes == 1 or length != -1:
+            assert witness.head("main") is None
+        opened(folder, witness=witness).reserve(recipe(0.1), **USE)
+        assert sizes(FileWitness(folder / "w"))[0] == 4
+
+
+@pytest.mark.parametrize("other", [b"# notes\n", b"# notes", b'{"checkpoint": 7}\n', b"{}\n", b'{"a": "b'])
+def test_a_file_of_something_else_is_no_witness(tmp_path: Path, other: bytes) -> None:
+    witness = files_of(tmp_path)
+    witness.path.write_bytes(other)
+    with pytest.raises(StorageError, match="holds no checkpoint"):
+        opened(tmp_path, witness=witness)
+    assert witness.path.read_bytes() == other
+
+
+def history(folder: Path) -> tuple[Ledger, FileWitness, list[bytes]]:
+    """A ledger that sold four holds, its witness, and the witness's lines."""
+    ledger = opened(folder, witness=files_of(folder))
+    for _ in range(4):
+        ledger.reserve(recipe(0.01), **USE)
+    return ledger, FileWitness(folder / "w"), (folder / "w").read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("again", [(0,), (1,), (0, 1), (0, 1, 2), (1, 2, 3), (3,), (0, 1, 2, 3), (0, 1, 2, 3, 4)])
+def test_old_lines_added_once_more_make_a_file_forget_nothing(tmp_path: Path, again: tuple[int, ...]) -> None:
+    ledger, witness, told = history(tmp_path)
+    newest = witness.head("main")
+    assert newest is not None
+    with (tmp_path / "w").open("ab") as file:
+        file.writelines(told[n] for n in again)
+    for reader in (witness, FileWitness(tmp_path / "w")):
+        assert reader.head("main") == newest
+    ledger.reserve(recipe(0.01), **USE)
+    assert sizes(FileWitness(tmp_path / "w"))[0] == 3 + 5
+
+
+def test_a_file_that_was_shown_old_lines_again_still_refuses_yesterdays_copy(tmp_path: Path) -> None:
+    opened(tmp_path, witness=files_of(tmp_path))
+    shutil.copy(tmp_path / "l.db", tmp_path / "yesterday")
+    opened(tmp_path, witness=FileWitness(tmp_path / "w")).reserve(recipe(0.5), **USE)
+    first = (tmp_path / "w").read_bytes().splitlines(keepends=True)[0]
+    with (tmp_path / "w").open("ab") as file:
+        file.write(first)
+    shutil.copy(tmp_path / "yesterday", tmp_path / "l.db")
+    with pytest.raises(LedgerError, match="set back"):
+        opened(tmp_path, witness=FileWitness(tmp_path / "w"))
+
+
+def test_a_line_is_a_step_only_with_its_proof(tmp_path: Path) -> None:
+    """A signed history of its own, grown from yesterday's copy past what the witness holds, proves nothing."""
+    opened(tmp_path, witness=files_of(tmp_path))
+    shutil.copytree(tmp_path, tmp_path / "fork")
+    ledger = opened(tmp_path, witness=FileWitness(tmp_path / "w"))
+    ledger.reserve(recipe(0.5), **USE)
+    fork = opened(tmp_path / "fork")
+    for _ in range(3):
+        fork.reserve(recipe(0.01), **USE)
+    with fork.reading() as session:
+        note = session.signed(session.checkpoint())
+        proofs = [[step.hex() for step in session.consistency(size)] for size in (3, 4)]
+    newest = FileWitness(tmp_path / "w").head("main")
+    odd: list[object] = [{"checkpoint": note, "old": old, "proof": p} for old in (0, 3, 4) for p in ([], *proofs)]
+    odd += [[], 7, {"checkpoint": 7}, {"checkpoint": note, "old": "4", "proof": [7]}]
+    with (tmp_path / "w").open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in odd)
+        file.write("[" * 100_000 + "\n")
+    assert FileWitness(tmp_path / "w").head("main") == newest
+    ledger.reserve(recipe(0.01), **USE)
+
+
+def test_a_file_is_read_on_from_where_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from privsynth.ledger import witness_file as module
+
+    ledger, witness, told = history(tmp_path)
+    witness.head("main")
+    read: list[bytes] = []
+    genuine = module._stepped
+
+    def noted(held: str | None, line: bytes) -> str | None:
+        read.append(line)
+        return genuine(held, line)
+
+    monkeypatch.setattr(module, "_stepped", noted)
+    opened(tmp_path, witness=witness).reserve(recipe(0.01), **USE)
+    assert len(read) == len(set(read)) == 2, "the second log's only line, and what was just written"
+    assert not set(read) & set(told)
+    assert ledger.balances()[0].holds == 5
+    (tmp_path / "w").write_bytes(b"".join(told[:2]))
+    with pytest.raises(StorageError, match="lines were taken away"):
+        witness.head("main")
+
+
+def test_a_marked_file_is_read_once_for_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from privsynth.ledger import witness_file as module
+
+    ledger, witness, told = history(tmp_path)
+    newest, read, genuine = witness.head("main"), list[bytes](), module._stepped
+
+    def noted(held: str | None, line: bytes) -> str | None:
+        read.append(line)
+        return genuine(held, line)
+
+    monkeypatch.setattr(module, "_stepped", noted)
+    assert FileWitness(tmp_path / "w", marked=True).head("main") == newest
+    assert read == told
+    read.clear()
+    assert FileWitness(tmp_path / "w", marked=True).head("main") == newest
+    assert read == []
+    ledger.reserve(recipe(0.01), **USE)
+    read.clear()
+    last = FileWitness(tmp_path / "w", marked=True).head("main")
+    assert last is not None and last != newest
+    assert len(read) == 1
+    assert FileWitness(tmp_path / "w").head("main") == last  # who shares the file with others believes no mark
+    assert len(read) == 1 + len(told) + 1
+    mark = tmp_path / "w.main.read"
+    for bad in (b"", b"{", b"[]", b'{"upto": "x"}'):
+        mark.write_bytes(bad)
+        assert FileWitness(tmp_path / "w", marked=True).head("main") == last
+    (tmp_path / "w").write_bytes(b"".join(told[:2]))
+    with pytest.raises(StorageError, match="lines were taken away"):
+        FileWitness(tmp_path / "w", marked=True).head("main")
+
+
+def test_an_empty_file_holds_nothing_yet_and_one_of_other_lines_is_refused(tmp_path: Path) -> None:
+    witness = files_of(tmp_path)
+    assert witness.head("main") is None
+    _, _, told = history(tmp_path)
+    (tmp_path / "x").write_bytes(b"".join(told[1:]))  # its beginning was cut away: nothing begins the chain
+    (tmp_path / "x.attempts").touch()
+    with pytest.raises(StorageError, match="holds no checkpoint"):
+        FileWitness(tmp_path / "x").head("main")
 
 
 def test_a_witness_that_is_missing_or_unreadable_shuts_the_ledger(tmp_path: Path, server: Server) -> None:
@@ -364,11 +555,61 @@ def test_a_witness_that_takes_nothing_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "file:", "file://host/x", "cmd:", "cmd:'", "http://example.org/", "ftp://x", "/path", "https://", 7]
+    "url",
+    [
+        *(
+            "",
+            "file:",
+            "file://host/x",
+            "cmd:",
+            "cmd:'s3cr3t",
+            "http://example.org/",
+            "ftp://x",
+            "/path",
+            "https://",
+            7,
+        ),
+        *("https://h:port/w", "https://h:99999/w", "https://[::1/w", "https://a b/w", "https://h/a b", "https://h/\tw"),
+        *("https://u:s3cr3t@h/w", "http://u:s3cr3t@localhost/w", "http://s3cr3t.example/w"),
+        *("file:/srv/\0", "cmd:ask \0", "cmd:ask \udc80"),
+    ],
 )
-def test_other_addresses_are_refused(url: str) -> None:
-    with pytest.raises(UsageError, match="not the address"):
+def test_other_addresses_are_refused_and_not_told(url: str) -> None:
+    with pytest.raises(UsageError, match="not the address") as caught:
         witness_at(url)
+    assert "s3cr3t" not in f"{caught.value!r} {caught.value}"
+
+
+@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH_9\r\n", b"", b"HTTP/1.1 20\xff"])
+def test_a_server_of_another_protocol_is_one_that_does_not_answer(said: bytes) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def serve() -> None:
+            for _ in LOGS:
+                taken, _ = listening.accept()
+                with taken:
+                    taken.recv(4096)
+                    taken.sendall(said)
+
+        threading.Thread(target=serve, daemon=True).start()
+        port = listening.getsockname()[1]
+        witness = witness_at(f"http://127.0.0.1:{port}/s3cr3t?token=s3cr3t")
+        with pytest.raises(StorageError, match="does not answer") as caught:
+            witness.head("main")
+        with pytest.raises(StorageError, match="does not answer"):
+            witness.accept("main", "note", old=0, proof=())
+    assert caught.value.where == f"http://127.0.0.1:{port}"
+    assert "s3cr3t" not in f"{witness!r} {caught.value!r}"
+
+
+def test_a_command_s_arguments_are_not_told() -> None:
+    witness = witness_at("cmd:/bin/false --token s3cr3t")
+    with pytest.raises(StorageError, match="ended with") as caught:
+        witness.head("main")
+    assert caught.value.where == "false"
+    assert "s3cr3t" not in f"{witness!r} {caught.value!r}"
 
 
 def test_addresses(tmp_path: Path) -> None:

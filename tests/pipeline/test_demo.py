@@ -10,7 +10,6 @@ import pytest
 
 from privsynth.cli.road import show_demo
 from privsynth.cli.screen import Screen
-from privsynth.ledger.store import open_ledger
 from privsynth.pipeline.demo import Demo, run_demo
 from privsynth.pipeline.study import load_study
 from privsynth.privacy.budget import Budget
@@ -57,7 +56,7 @@ def test_it_leaves_a_picture(made: Demo) -> None:
 def test_its_internal_report_is_logged_and_marks_what_is_asked_for_later(made: Demo) -> None:
     assert made.report is not None and "internal: contains personal data" in made.report.read_text("utf-8")
     study = load_study(made.outcome.release.parent / "study.yaml")
-    ledger = open_ledger(study.ledger_url, study.policy, actor=study.file.actor or "")
+    ledger = study.ledger.open(study.policy, actor=study.file.actor or "")
     recipe = replace(study.recipe, budget=Budget(0.3, 1e-9))
     later = ledger.reserve(recipe, purpose=study.file.purpose, recipient=study.file.recipient)
     assert later.chosen_after_report and not made.outcome.hold.chosen_after_report

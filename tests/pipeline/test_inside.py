@@ -37,5 +37,5 @@ def test_without_model_or_ledger_nothing_is_made(desk: Desk, finished: Desk) -> 
     assert (said.code, said.json["error"]) == (4, "ModelError")
     (finished.folder / "ledger.db").unlink()
     said = cli("report", finished.study, "--out", finished.folder / "r.html", "--actor", AUDITOR, "--json")
-    assert (said.code, said.json["error"]) == (2, "StorageError")
+    assert (said.code, said.json["error"]) == (4, "LedgerError")
     assert {"ledger.db", "r.html"}.isdisjoint(desk.files() | finished.files())

@@ -9,7 +9,7 @@ import pytest
 
 from privsynth.errors import KeyFileError, MissingExtra, StorageError
 from privsynth.pipeline import places
-from privsynth.pipeline.places import check_file, check_places, check_writable, existing_ledger, first_line
+from privsynth.pipeline.places import check_file, check_places, check_writable, first_line
 from privsynth.policy.document import load_policy
 from privsynth.signing import load_key
 from tests.desk import Desk, cli
@@ -28,6 +28,34 @@ def test_a_missing_package_is_told_before_anything_is_paid(desk: Desk, monkeypat
         check_places(desk.load())
     assert "privsynth[generate]" in caught.value.mend
     assert desk.kinds() == []
+
+
+@pytest.mark.parametrize(
+    "decisions", ["release", "release/receipts", "other/../release", "model", "model/receipts", "."]
+)
+def test_receipts_of_consent_do_not_lie_with_what_else_is_made(desk: Desk, decisions: str) -> None:
+    """In the release people's names would leave the house; in the model's folder or around both a run would fail."""
+    desk.edit("study.yaml", ("{register: consent.csv}", f"{{register: consent.csv, decisions: {decisions}}}"))
+    before = desk.files()
+    said = desk.run("--json")
+    assert (said.code, said.json["error"]) == (2, "StorageError")
+    assert "receipts of consent" in said.json["what"] and said.json["where"].endswith("study.yaml:6")
+    assert desk.kinds() == [] and desk.files() == before
+
+
+@pytest.mark.parametrize("at", ["release/ledger.db", "release", "model", "model/deep/ledger.db"])
+def test_the_ledger_does_not_lie_in_what_is_made(desk: Desk, at: str) -> None:
+    desk.edit("study.yaml", ("sqlite:///ledger.db", f"sqlite:///{at}"))
+    before = desk.files()
+    with pytest.raises(StorageError, match="would lie in the release folder or the model's") as caught:
+        check_places(desk.load())
+    assert "study.yaml:" in caught.value.where and desk.files() == before
+
+
+def test_nor_does_its_key(desk: Desk) -> None:
+    desk.edit("study.yaml", ("sqlite:///ledger.db", "{at: sqlite:///ledger.db, key: release/ledger.key}"))
+    with pytest.raises(StorageError, match=r"the ledger's ledger\.key"):
+        check_places(desk.load())
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "new", "../beside"])
@@ -59,7 +87,7 @@ def test_a_passphrase_is_the_first_line(tmp_path: Path) -> None:
 def test_a_ledger_that_is_asked_for_is_never_made(desk: Desk) -> None:
     url = f"sqlite:///{desk.folder}/ledger.db"
     with pytest.raises(StorageError, match="no such ledger"):
-        existing_ledger(url, load_policy(desk.folder / "policy.yaml"), actor=ACTOR)
+        desk.load().ledger.existing(load_policy(desk.folder / "policy.yaml"), actor=ACTOR)
     said = cli("budget", desk.folder / "policy.yaml", "--ledger", url, "--json")
     assert (said.code, said.json["error"]) == (2, "StorageError")
     assert "ledger.db" not in desk.files()

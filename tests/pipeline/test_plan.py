@@ -232,3 +232,30 @@ def test_a_plan_and_a_budget_register_nothing(finished: Desk) -> None:
     url = f"sqlite:///{finished.folder}/ledger.db"
     assert cli("budget", finished.folder / "policy.yaml", "--ledger", url).code == 0
     assert (finished.folder / "ledger.db").read_bytes() == before
+
+
+def test_a_schema_without_the_column_that_tells_minors_is_refused_before_anything_is_paid(desk: Desk) -> None:
+    desk.edit(
+        "policy.yaml",
+        ("    population: lab-people", "    minors: {column: years, below: 18}\n    population: lab-people"),
+    )
+    for said in (cli("plan", desk.study), desk.run()):
+        assert said.code == 1 and "PS-SRC-004" in said.err and "`{kind: text, dropped: true}`" in said.err
+    assert desk.kinds() == []
+
+
+def test_the_pace_is_told_before_anything_is_bought(desk: Desk) -> None:
+    pace = "  pace: [{over: population, per: year, share: 1/20}]\n"
+    desk.edit("policy.yaml", ("  per release:", f"{pace}  per release:"))
+    assert "pace of population lab-people: at most 1/20" in cli("plan", desk.study).out
+    study, ledger = desk.load(), desk.ledger()
+    asked: dict[str, Any] = {"purpose": study.file.purpose, "recipient": study.file.recipient}
+    with pytest.raises(RequestDenied, match="PS-PAC-001") as denied:
+        for _ in range(1000):
+            ledger.reserve(study.recipe, consent=study.consent, **asked)
+    told = cli("plan", desk.study, "--json")
+    [line] = told.json["pace"]
+    assert (told.code, told.json["rules"][0]["allowed"], told.json["admitted"]) == (1, True, False)
+    assert line["holds"] >= 1 and line["opens"].replace("T", " ")[:10] in denied.value.mend
+    assert "passes from " in cli("plan", desk.study).out
+    assert desk.run().code == 1

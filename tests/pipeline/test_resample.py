@@ -19,7 +19,7 @@ def test_a_further_release_is_signed_verified_and_free(finished: Desk) -> None:
     paid, out = finished.spent(), finished.folder / "women"
     args = ["--rows", "120", "--where", "sex=F", "--where", "age=20..40", "--seed", "3", "--out", str(out)]
     assert cli("sample", finished.study, *args, "--json").json == {
-        "privsynth": 1, "command": "sample", "release": str(out), "rows": 120,
+        "privsynth": 1, "command": "sample", "release": str(out), "rows": 120, "people": 1, "lacking": 0,
     }  # fmt: skip
     found = verify(out, trust=finished.folder / "trust.json")
     assert (found.rows, found.condition) == (120, {"age": {"from": 20, "to": 40}, "sex": "F"})
@@ -90,7 +90,7 @@ def test_without_a_model_or_a_ledger_nothing_is_made(desk: Desk, finished: Desk)
     assert (said.code, said.json["error"]) == (4, "ModelError")
     (finished.folder / "ledger.db").unlink()
     said = cli("sample", finished.study, "--rows", "5", "--out", finished.folder / "x", "--json")
-    assert (said.code, said.json["error"]) == (2, "StorageError")
+    assert (said.code, said.json["error"]) == (4, "LedgerError")
     assert {"ledger.db", "x"}.isdisjoint(desk.files() | finished.files())
 
 

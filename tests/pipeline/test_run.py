@@ -203,5 +203,5 @@ def test_the_release_is_of_the_condition_that_the_study_asks_for(finished: Desk)
 def test_a_saved_model_without_its_ledger_releases_nothing(finished: Desk) -> None:
     (finished.folder / "ledger.db").unlink()
     said = cli("sample", finished.study, "--rows", "5", "--out", finished.folder / "x", "--json")
-    assert (said.code, said.json["error"]) == (2, "StorageError")
+    assert (said.code, said.json["error"]) == (4, "LedgerError")
     assert not (finished.folder / "ledger.db").exists()

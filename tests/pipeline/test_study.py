@@ -14,6 +14,7 @@ from privsynth.generators.marginals import Marginals, Query, Workload, load_mode
 from privsynth.generators.marginals.plan import Plan
 from privsynth.pipeline.plan import plan_study
 from privsynth.pipeline.study import Study, load_study
+from privsynth.pipeline.study_ledger import LedgerPlace
 from tests.desk import Desk, cli
 from tests.world import ACTOR
 
@@ -25,10 +26,10 @@ def test_paths_are_from_the_study_s_folder(desk: Desk, monkeypatch: pytest.Monke
     assert study.out == desk.release
     assert study.key == desk.folder / "release.key"
     assert study.evidence == desk.folder / "consent.csv"
-    assert study.ledger_path == desk.folder / "ledger.db"
-    assert study.ledger_url == f"sqlite:///{desk.folder}/ledger.db"
+    assert study.ledger == LedgerPlace(f"sqlite:///{desk.folder}/ledger.db")
+    assert study.ledger.file == desk.folder / "ledger.db"
     desk.edit("study.yaml", ("sqlite:///ledger.db", "sqlite:////srv/ledger.db"))
-    assert desk.load().ledger_path == Path("/srv/ledger.db")
+    assert desk.load().ledger.file == Path("/srv/ledger.db")
 
 
 @pytest.mark.parametrize(
@@ -291,13 +292,15 @@ def test_a_request_may_be_named(desk: Desk) -> None:
 # --- the condition ---------------------------------------------------------------------------------
 
 
-def assert_told(desk: Desk, key: Literal["where", "balance"], written: str, error: type[Exception], mend: str) -> None:
+def assert_told(
+    desk: Desk, key: Literal["where", "balance", "guidance"], written: str, error: type[Exception], mend: str
+) -> None:
     """A sample that asks for ``written`` is refused at its line, with the mend."""
     desk.edit("study.yaml", ("seed: 7", f"{key}: {written}"))
     with pytest.raises(error) as caught:
-        desk.load().condition() if key == "where" else desk.load().balance()
+        desk.load()
     told = str(caught.value)
-    assert f"study.yaml:11: sample › {key} › " in told
+    assert f"study.yaml:11: sample › {key}{'' if key == 'guidance' else ' › '}" in told
     assert mend in told
 
 
@@ -375,6 +378,15 @@ def test_an_impossible_balance_is_told_at_its_line(desk: Desk, written: str, men
     assert_told(desk, "balance", written, ConditionError, mend)
 
 
+def test_a_guidance_where_no_network_draws_pictures_is_told_at_its_line(desk: Desk) -> None:
+    assert desk.load().guidance() == 0.0
+    assert_told(desk, "guidance", "1.5", ConditionError, "image-diffusion")
+
+
+def test_a_guidance_out_of_range_is_told_at_its_line(desk: Desk) -> None:
+    assert_told(desk, "guidance", "9", StudyError, "a number from 0 to 3")
+
+
 def test_the_draft_of_init_tells_each_todo_and_loads_when_they_are_decided(desk: Desk) -> None:
     """The three drafts are of one form with what is loaded here."""
     from privsynth.data.draft import draft
@@ -444,6 +456,6 @@ def test_a_single_value_waits_for_the_cells_that_the_fit_will_learn(learning: De
     ],
 )
 def test_what_no_fit_can_make_possible_is_told_at_its_line(
-    learning: Desk, key: Literal["where", "balance"], written: str, mend: str
+    learning: Desk, key: Literal["where", "balance", "guidance"], written: str, mend: str
 ) -> None:
     assert_told(learning, key, written, ConditionError, mend)

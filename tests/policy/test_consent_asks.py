@@ -11,7 +11,7 @@ import pytest
 
 from privsynth.policy.asks import answer
 from privsynth.policy.compare import compare
-from privsynth.policy.consent_asks import EvidenceAsk, RecordAsk, Then, WithdrawnAsk, usual_record
+from privsynth.policy.consent_asks import EvidenceAsk, ReceiptAsk, RecordAsk, Then, WithdrawnAsk, usual_record
 from privsynth.policy.document import Policy
 
 Edit = Callable[..., Policy]
@@ -94,6 +94,42 @@ def test_without_fhir_no_record_counts_and_where_nobody_is_asked_none_is_needed(
     open_ = edited(("  by: register\n", "  by: not-required\n  because: open data\n"))
     assert denied(ask, open_) == []
     assert usual_record(healthcare, purpose="medical-research", recipient="university-hospital") is None
+
+
+RECEIPT = ReceiptAsk(
+    source="ehr/encounters",
+    purpose="medical-research",
+    recipient="university-hospital",
+    legal_basis=("Art6(1)(a)", "Art9(2)(a)"),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [
+        ({}, []),
+        ({"legal_basis": ("Art6(1)(a)",)}, ["PS-CON-106"]),
+        ({"legal_basis": ("45CFR164.508",)}, ["PS-CON-106"]),
+        ({"legal_basis": ()}, ["PS-CON-106"]),
+        ({"source": "no/source"}, ["PS-CON-106"]),
+        ({"purpose": "marketing"}, ["PS-CON-106"]),
+        ({"recipient": "insurer"}, ["PS-CON-106"]),
+    ],
+)
+def test_a_receipt_relies_on_what_the_policy_lists(edited: Edit, change: dict[str, Any], rules: list[str]) -> None:
+    policy = edited(("  by: register\n", "  by: iso-27560\n"))
+    assert denied(replace(RECEIPT, **change), policy) == rules
+    assert denied(RECEIPT, edited()) == ["PS-CON-106"], "a register reads no receipts"
+    assert denied(RECEIPT, edited(("  by: register\n", "  by: not-required\n  because: open data\n"))) == []
+
+
+def test_one_basis_more_in_a_policy_is_shown_by_a_receipt(edited: Edit) -> None:
+    change = ("  by: register\n", "  by: iso-27560\n")
+    before, after = edited(change), edited(change, ("[Art6(1)(a), Art9(2)(a)]", "[Art6(1)(a), Art9(2)(a), Art9(2)(j)]"))
+    [found] = compare(before, after)
+    assert found.order == "looser" and found.witness is not None
+    receipt = replace(RECEIPT, legal_basis=("Art6(1)(a)", "Art9(2)(j)"))
+    assert denied(receipt, before) == ["PS-CON-106"] and denied(receipt, after) == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privsynth.errors import RequestDenied
-from privsynth.policy.decide import Decision, Request, Use, decide, decide_use
+from privsynth.errors import RequestDenied, UsageError
+from privsynth.policy.compare import compare
+from privsynth.policy.decide import Decision, Request, Use, decide, decide_evidence, decide_use
 from privsynth.policy.document import Policy, load_policy, parse_policy
 
 Edit = Callable[..., Policy]
 RULES = (
-    "PS-VAL-001", "PS-SRC-001", "PS-PUR-001", "PS-REC-001", "PS-REC-002", "PS-CON-001", "PS-CON-003", "PS-SRC-002",
-    "PS-SRC-003", "PS-ROL-001", "PS-BUD-001", "PS-BUD-002", "PS-BUD-003", "PS-SIZ-001", "PS-GATE-001", "PS-NOI-001",
-    "PS-PUB-001", "PS-PUR-002", "PS-PUR-003", "PS-ROL-003",
+    "PS-VAL-001", "PS-SRC-001", "PS-PUR-001", "PS-REC-001", "PS-REC-002", "PS-REC-003", "PS-CON-001", "PS-CON-003",
+    "PS-SRC-002", "PS-SRC-003", "PS-ROL-001", "PS-BUD-001", "PS-BUD-002", "PS-BUD-003", "PS-SIZ-001", "PS-GATE-001",
+    "PS-NOI-001", "PS-PUB-001", "PS-PUR-002", "PS-PUR-003", "PS-ROL-003",
 )  # fmt: skip
 GOOD = Request(
     source="ehr/encounters",
@@ -186,6 +187,34 @@ def test_nobody_is_asked_means_no_evidence(policies: Path) -> None:
     assert [v.id for v in decide(policy, replace(request, consent="register")).refusing] == ["PS-CON-001"]
 
 
+def test_a_recipient_elsewhere(edited: Edit) -> None:
+    here = ("{purposes: [medical-research]}", "{purposes: [medical-research], region: EU}")
+    assert decide(edited(("consent:\n", "regions: [EU, CH]\nconsent:\n"), here), GOOD).allowed
+    for regions, *change in (("[CH]", here), ("[EU-1, CH]", here), ("[EU]",)):
+        policy = edited(("consent:\n", f"regions: {regions}\nconsent:\n"), *change)
+        [verdict] = decide(policy, GOOD).refusing
+        assert (verdict.id, verdict.where) == ("PS-REC-003", policy.where("regions"))
+    assert decide(edited(here), GOOD).allowed, "without `regions` no region is asked"
+
+
+def test_a_region_is_not_made_by_a_child(edited: Edit) -> None:
+    """One region more is shown by a request; a region that was not stated, or another one, is looser or unlike."""
+    two = ("university-hospital: {purposes: [medical-research]}",
+           "university-hospital: {purposes: [medical-research], region: EU}\n"
+           "  clinic: {purposes: [medical-research], region: US-CA}")  # fmt: skip
+    before = edited(two, ("consent:\n", "regions: [EU]\nconsent:\n"))
+    after = edited(two, ("consent:\n", "regions: [EU, US-CA]\nconsent:\n"))
+    [change] = compare(before, after)
+    assert change.order == "looser" and change.witness is not None and change.witness.allowed
+    assert [v.id for v in change.witness.denied] == ["PS-REC-003"]
+    moved = (two[0], two[1].replace("US-CA", "EU"))
+    [change] = compare(before, edited(moved, ("consent:\n", "regions: [EU]\nconsent:\n")))
+    assert change.order == "incomparable" and change.witness is not None
+    unsaid = (two[0], two[1].replace(", region: US-CA", ""))
+    [change] = compare(edited(unsaid, ("consent:\n", "regions: [EU]\nconsent:\n")), before)
+    assert change.order == "looser"
+
+
 def test_a_single_refusal_reads_as_one_line(healthcare: Policy) -> None:
     with pytest.raises(RequestDenied) as caught:
         decide(healthcare, replace(GOOD, epsilon=4.0)).refuse()
@@ -205,8 +234,61 @@ def test_no_verdicts_allow_nothing() -> None:
 def test_use_is_a_part_of_the_decision(healthcare: Policy) -> None:
     use = Use(source="x", purpose="y", recipient="z", consent="none", today=dt.date(2026, 6, 1))
     ids = [v.id for v in decide_use(healthcare, use).verdicts]
-    assert tuple(ids) == RULES[:7]
-    assert [v.id for v in decide_use(healthcare, use).refusing] == ids[1:6]
+    assert tuple(ids) == RULES[:8]
+    assert [v.id for v in decide_use(healthcare, use).refusing] == [*ids[1:5], "PS-CON-001"]
+
+
+ANYTHING = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=3) | st.dates()
+    | st.datetimes() | st.decimals() | st.just(10**5000) | st.lists(st.text(max_size=3) | st.none(), max_size=2)
+    | st.dictionaries(st.text(max_size=2), st.integers(), max_size=2) | st.just(object())
+)  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(field=st.sampled_from([f.name for f in fields(Request)]), value=ANYTHING)
+def test_whatever_a_request_holds_is_a_decision_or_a_usage_error(field: str, value: Any) -> None:
+    """Nothing in a request ends in another exception, and no part of a row or of a person is a contribution."""
+    try:
+        request = replace(GOOD, **{field: value})
+    except UsageError as error:
+        assert field in error.where and error.mend
+        return
+    policy = load_policy(Path(__file__).parents[2] / "policies" / "healthcare.yaml")
+    decision = decide(policy, request)
+    assert len(decision.verdicts) == len(RULES)
+    assert decide_evidence(policy, request).verdicts
+    if field == "contribution" and decision.allowed:
+        assert type(request.contribution) is int and 1 <= request.contribution <= 12
+    if field in ("epsilon", "delta") and decision.allowed:
+        assert getattr(request, field) > 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"contribution": 1.5},
+        {"contribution": "1"},
+        {"contribution": True},
+        {"contribution": None},
+        {"epsilon": "1.0"},
+        {"delta": None},
+        {"today": "2026-12-01"},
+        {"today": dt.datetime(2026, 12, 1)},
+        {"columns": "readmitted, sex"},
+        {"public_help": "no"},
+        {"export_age": "1h"},
+        {"source": None},
+    ],
+)
+def test_a_value_of_another_kind_is_no_request(change: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(change))):
+        replace(GOOD, **change)
+
+
+def test_only_requests_are_decided(healthcare: Policy) -> None:
+    with pytest.raises(UsageError, match="no request"):
+        decide(healthcare, {"epsilon": 1.0})  # type: ignore[arg-type]
 
 
 # --- laws ----------------------------------------------------------------------------------------

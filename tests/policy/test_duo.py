@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,6 +100,15 @@ def test_every_term_can_be_used_or_is_a_group() -> None:
         found = what_is_wrong(["GRU" if term.kind == "modifier" else term.code + argument, *(
             [term.code] if term.kind == "modifier" else [])], of="source")  # fmt: skip
         assert bool(found) == (term.kind == "group")
+
+
+def test_the_page_lists_what_a_person_attests() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "consent.md").read_text("utf-8").partition("## Data Use Ontology")[2]
+    listed = page.partition("What no rule can see")[2].partition("a person attests")[0]
+    assert set(re.findall(r"\b[A-Z]{2,6}\b", listed)) == {term.code for term in TERMS if term.attested}
+    [codes] = re.findall(r"duo: \[(HMB, [A-Z, ]+)\]", page)
+    [lines] = re.findall(r"attest: \{(.*?)\}", page, re.DOTALL)
+    assert to_attest(codes.split(", ")) == tuple(re.findall(r"([A-Z]{3,6}): ", lines))
 
 
 def test_what_a_person_attests() -> None:

@@ -72,6 +72,50 @@ def test_a_looser_leaf_is_refused_with_both_lines(family: Write, old: str, new: 
     assert "base.yaml:" in error.what and "may only tighten" in error.what
 
 
+MEMBERS = "  membership: {attack: neighbour, advantage: {upper bound max: 0.2}}\n"
+LOOSER = MEMBERS.replace("neighbour,", "neighbour, cut: 0.5,")
+
+
+@pytest.mark.parametrize(
+    ("base", "child", "leaf"),
+    [
+        (("gate:\n", "gate:\n" + MEMBERS), ("gate:\n", "gate:\n" + LOOSER), "gate › membership › cut: 0.5"),
+        (("gate:\n", f"gate:\n  pictures:\n  {MEMBERS}"), ("gate:\n", f"gate:\n  pictures:\n  {LOOSER}"),
+         "gate › pictures › membership › cut: 0.5"),
+        (("privacy:\n", "privacy:\n  filter: {kind: rdp}\n"), ("{kind: gdp}", "{kind: rdp, orders: [4, 8]}"),
+         "privacy › filter › orders: [4.0, 8.0]"),
+    ],
+)  # fmt: skip
+def test_a_frozen_value_that_a_parent_leaves_out_is_frozen_at_its_default(
+    family: Write, base: tuple[str, str], child: tuple[str, str], leaf: str
+) -> None:
+    path = family([child], [base])
+    error = refused(path)
+    default = {"gate › membership": "0.2", "gate › pictures": "0.99"}.get(" › ".join(leaf.split(" › ")[:2]), "auto")
+    assert leaf in error.what and f"(left out, so {default})" in error.what and "base.yaml:" in error.what
+    assert error.where.startswith(f"{path}:")
+    same = {"cut: 0.5": f"cut: {default}", "[4, 8]": "auto"}
+    text = path.read_text()
+    for old, new in same.items():
+        text = text.replace(old, new)
+    path.write_text(text)
+    load_policy(path)
+
+
+def test_an_empty_base_in_between_hides_no_default(tmp_path: Path, family: Write) -> None:
+    """A policy means 0.2 by leaving `cut` out; a base that extends it and says nothing cannot lift that."""
+    path = family([("gate:\n", "gate:\n" + MEMBERS)])
+    middle, last = tmp_path / "middle.yaml", tmp_path / "last.yaml"
+    head = "privsynth-policy: 1\nid: house/{}\nversion: '1'\nowner: o@house.example\n{}"
+    head += "extends: {{file: {}, sha256: '{}'}}\n"
+    middle.write_text(head.format("middle", "base: true\n", path.name, _sha(path)))
+    last.write_text(head.format("last", "", middle.name, _sha(middle)) + "gate:\n" + LOOSER)
+    assert "(left out, so 0.2)" in refused(last).what
+    last.write_text(last.read_text().replace("cut: 0.5, ", ""))
+    membership = load_policy(last).gate.membership
+    assert membership is not None and membership.cut == 0.2
+
+
 def test_names_that_a_parent_lists_are_all_that_a_child_may_name(family: Write) -> None:
     listed = [("roles:\n", "recipients:\n  lab: {purposes: [research]}\n  ward: {purposes: [research]}\nroles:\n")]
     assert list(load_policy(family(base=listed)).recipients) == ["lab"]

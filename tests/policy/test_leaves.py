@@ -24,9 +24,11 @@ from privsynth.policy.directions import (
     Choice,
     Direction,
     Ladder,
+    Means,
 )
 from privsynth.policy.document import Policy
 from privsynth.policy.leaves import NAMES, fields_of, leaves, section_of
+from privsynth.policy.pace import Portion
 from privsynth.policy.words import Count, Part
 from tests.policy_form import NAME, form_leaves, models
 
@@ -113,6 +115,8 @@ VALUES: dict[str, tuple[Direction, st.SearchStrategy[Any]]] = {
     "flag": (FLAG, st.booleans()),
     "choice": (Choice("none"), st.sampled_from(["register", "columns", "none"])),
     "within": (Within(), st.sampled_from(["1h", "24h", "1d", "25h", "2d"])),
+    "portion": (Portion(), st.sampled_from(["1/8", "1/4", "1/3", "9/10"])),
+    "means": (Means(), st.sampled_from(["a", "b"])),
     "meant": (Meant(), st.lists(st.sampled_from("abc"), unique=True, min_size=1)),
     "fixed": (Fixed(), st.sampled_from(["a", "b"])),
     "frozen": (FROZEN, st.sampled_from(["a", "b"])),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from privsynth.documents import parse_yaml
 from privsynth.errors import PolicyError
 from privsynth.policy.cases import suggestion
-from privsynth.policy.directions import Limit
+from privsynth.policy.directions import ABSENT, Limit
 from privsynth.policy.document import Policy, load_policy
 from privsynth.policy.leaves import leaves, silent
 from privsynth.policy.mutants import Loosened, loosen
@@ -89,6 +91,47 @@ def test_what_has_no_looser_value_that_makes_a_policy_is_listed(bare: tuple[Poli
     stuck = {leaf.name for leaf in bare[2].stuck}
     assert "roles › requesters of holds" in stuck
     assert stuck.isdisjoint(m.leaf.name for m in bare[2].mutants)
+
+
+RULES = """\
+approval: {release: {people: 2}, policy change: {people: 2, roles: [board]}}
+"""
+
+
+def test_what_can_only_be_left_out_is_left_out(tmp_path: Path, policies: Path) -> None:
+    """Whoever deletes a rule whose number cannot be lower, or whose list has one entry, is seen."""
+    trial = beside(tmp_path, policies, "  an ordinary release: {expect: allow}\n")
+    text = (tmp_path / "healthcare.yaml").read_text().replace(
+        "    unit: patient ", "    minors: {column: age, values: [child]}\n    unit: patient "
+    )  # fmt: skip
+    keys = {
+        name: f"ed25519:{b64encode(bytes([n]) * 32).decode()}"
+        for n, name in enumerate(("k@a.example", "l@a.example"), 1)
+    }
+    text += "".join(f"  {name}: {{roles: [board], key: '{key}'}}\n" for name, key in keys.items()) + RULES
+    (tmp_path / "healthcare.yaml").write_text(text)
+    policy = load_policy(trial.policy)
+    found = {m.leaf.name: m for m in loosen(policy, trial).mutants if m.value is ABSENT}
+    assert set(found) == {
+        "sources › ehr/encounters › minors › values",
+        "approval › policy change › people",
+        "approval › release › people",
+    }
+    assert all(m.shown and not m.red for m in found.values())
+    lines = [suggestion(policy, trial, m) for m in found.values()]
+    (tmp_path / "healthcare.test.yaml").write_text(HEAD + "\n".join(lines))
+    better = load_trial(tmp_path / "healthcare.test.yaml")
+    assert [o.words for o in run_trial(better, policy) if not o.passed] == []
+    assert all(m.red for m in loosen(policy, better).mutants if m.value is ABSENT)
+
+
+@pytest.mark.parametrize("below", [1, 18])
+def test_the_lowest_age_of_minors_is_loosened(
+    edited: Callable[..., Policy], bare: tuple[Policy, Trial, Loosened], below: int
+) -> None:
+    policy = edited(("    unit: patient ", f"    minors: {{column: age, below: {below}}}\n    unit: patient "))
+    [mutant] = [m for m in loosen(policy, bare[1]).mutants if "minors" in m.leaf.path]
+    assert mutant.value == (ABSENT if below == 1 else 17) and mutant.shown
 
 
 def test_suggestions_are_the_cases_that_lack(

@@ -13,9 +13,10 @@ from privsynth.errors import PolicyError
 from privsynth.policy.asks import answer
 from privsynth.policy.cases import load_ask
 from privsynth.policy.consent_rules import Fixed, Meant, Within
-from privsynth.policy.directions import FROZEN, HIGHER, LOWER, OWN, SUBSET, SUPERSET, Choice, Ladder
+from privsynth.policy.directions import FROZEN, HIGHER, LOWER, OWN, SUBSET, SUPERSET, Choice, Ladder, Means
 from privsynth.policy.document import load_policy
 from privsynth.policy.leaves import NAMES
+from privsynth.policy.pace import Portion
 from privsynth.policy.questions import HoldForm, Question
 from privsynth.policy.thresholds import thresholds
 from privsynth.policy.trial import load_trial, run_trial
@@ -83,13 +84,14 @@ def test_every_question_and_every_figure_is_named() -> None:
 
 
 ROWS: dict[str, list[Any]] = {
-    "a smaller number, an earlier day": [LOWER],
+    "a smaller number, an earlier day": [LOWER, Portion()],
     "a larger number, a later day": [HIGHER],
     "a shorter time": [Within()],
     "fewer names": [SUBSET],
     "more names": [SUPERSET],
     "the stricter word": [Ladder, Choice],
     "added, and never changed": [Fixed()],
+    "none; another one cannot be compared": [Means()],
     "only the same; else not to be compared": [FROZEN, Meant()],
 }
 

@@ -353,3 +353,21 @@ def test_diagnostics_of_an_unspent_filter_are_zero() -> None:
         fresh = make_filter(kind, epsilon=1.0, delta=1e-5)
         assert fresh.spent_share() == 0.0
         assert fresh.spent_epsilon() == 0.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_share_of_the_cap_is_kept_exactly(kind: Literal["gdp", "rdp"]) -> None:
+    """``within`` is true up to the share that ``spent_share`` tells, and of an exhausted order says nothing good."""
+    spent = make_filter(kind, epsilon=1.0, delta=1e-5)
+    assert spent.within(Fraction(1, 10**9))
+    for _ in range(5):
+        spent = spent.charge(gaussian(20.0))
+        share = Fraction(spent.spent_share())
+        assert spent.within(share * Fraction(1001, 1000)) and not spent.within(share * Fraction(999, 1000))
+    gdp = GdpFilter(1.0, 1e-5, 1e-7)
+    assert dataclasses.replace(gdp, spent=gdp.cap / 4).within(Fraction(1, 4))
+    assert not dataclasses.replace(gdp, spent=gdp.cap / 4 + Fraction(1, 2**300)).within(Fraction(1, 4))
+    renyi = RenyiFilter(1.0, 1e-5, 1e-7, (20.0, 40.0))
+    low, high = renyi.caps
+    assert dataclasses.replace(renyi, sums=(math.inf, high / 4)).within(Fraction(1, 4))
+    assert not dataclasses.replace(renyi, sums=(low, math.nextafter(high / 4, 1))).within(Fraction(1, 4))

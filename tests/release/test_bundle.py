@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
+import pydantic
 import pytest
 
 from privsynth import __version__
@@ -36,7 +37,8 @@ from privsynth.release.bundle import SignedRelease
 from privsynth.release.claims import Claims
 from privsynth.release.manifest import Manifest, walk
 from privsynth.release.predicate import CSV, PARQUET, Predicate
-from privsynth.signing import new_key
+from privsynth.release.verify import verify
+from privsynth.signing import new_key, write_trust
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 FILES = {
@@ -130,6 +132,17 @@ def test_a_predicate_from_before_balances_is_read(world: Any) -> None:
     del predicate["balance"], predicate["draw"]
     read = Predicate.model_validate(predicate)
     assert (read.balance, read.draw) == ({}, "independent")
+
+
+def test_guidance_is_signed_where_there_was_some(world: Any, tmp_path: Path) -> None:
+    guided = world.release(synth=replace(world.release().synth, guidance=1.5))
+    signed_ = guided.sign(world.key_path)
+    assert payload(signed_)["predicate"]["guidance"] == 1.5
+    assert json.loads(signed_.files["card.json"])["guidance"] == 1.5
+    write_trust(tmp_path / "trust.json", world.trust)
+    assert verify(signed_.write(tmp_path / "release")).guidance == 1.5
+    with pytest.raises(pydantic.ValidationError):
+        Predicate.model_validate({**payload(signed_)["predicate"], "guidance": 9.0})
 
 
 def test_the_same_release_is_the_same_bytes(world: Any) -> None:

@@ -75,6 +75,14 @@ def test_attempts_and_folders_stay_inside(world: Any) -> None:
     assert [finding["where"] for finding in card["gate"]] == ["p.yaml:31", "p.yaml:34"]
 
 
+def test_guided_pictures_are_told(world: Any) -> None:
+    plain, guided = make(world), make(world, guidance=1.5)
+    assert {name: guided[name] for name in plain} == plain
+    assert guided.keys() - plain.keys() == {"guidance"}
+    assert "drawn with guidance 1.5: pushed, beyond what was learned" in card_markdown(guided)
+    assert "guidance" not in card_markdown(plain)
+
+
 def test_without_a_condition_none_is_mentioned(world: Any) -> None:
     text = card_markdown(make(world, condition={}, balance={}, draw="independent"))
     assert not any(word in text for word in ("condition", "to shares", "evenly", "inherit"))

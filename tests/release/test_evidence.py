@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from privsynth.documents import canonical, identity, sha256
 from privsynth.errors import BundleError
 from privsynth.ledger.evidence import CHECKPOINT, INCLUSION
-from privsynth.release.verify import verify
-from privsynth.signing import Trust, load_key, load_trust, new_key, write_trust
+from privsynth.release.manifest import NAME as MANIFEST
+from privsynth.release.predicate import PAYLOAD_TYPE, STATEMENT
+from privsynth.release.verify import POLICY, verify
+from privsynth.signing import Trust, load_key, load_trust, new_key, sign_envelope, write_trust
 from tests.desk import Desk, cli
 
 
@@ -72,3 +76,36 @@ def test_the_command_line_gives_the_key_as_trust_files_list_it(finished: Desk) -
     assert cli("ledger", "check", export, "--trust", finished.folder / "trust.json").code == 2
     export.write_bytes(export.read_bytes().replace(b'"reserve"', b'"reservf"'))
     assert cli("ledger", "check", export, "--trust", path).code == 4
+
+
+def test_a_lone_signer_who_takes_the_rule_out(desk: Desk) -> None:
+    """The bundle alone cannot tell: a receiver's threshold refuses it, and the ledger's key."""
+    desk.edit("policy.yaml", ("\nroles:\n", "\napproval: {release: {people: 2}}\nroles:\n"))
+    assert desk.run().code == 0
+    own, root = desk.folder / "trust.json", desk.release
+    with pytest.raises(BundleError, match="1 of the 2 people whom its policy asks for"):
+        verify(root, trust=own)
+
+    told = json.loads(b64decode(json.loads((root / STATEMENT).read_bytes())["payload"]))
+    policy = json.loads((root / POLICY).read_bytes())
+    del policy["approval"], told["predicate"]["people"]
+    (root / POLICY).write_bytes(canonical(policy))
+    told["predicate"]["policy"] = told["predicate"]["receipt"]["policy"] = identity(policy)
+    for name in (CHECKPOINT, INCLUSION):
+        (root / name).unlink()
+    listed = json.loads((root / MANIFEST).read_bytes())
+    files = {e["path"]: (root / e["path"]).read_bytes() for e in listed["files"] if (root / e["path"]).exists()}
+    listed["files"] = [{"path": name, "sha256": sha256(raw), "size": len(raw)} for name, raw in files.items()]
+    (root / MANIFEST).write_bytes(canonical(listed))
+    files[MANIFEST] = canonical(listed)
+    told["subject"] = [{"name": name, "digest": {"sha256": sha256(files[name])}} for name in sorted(files)]
+    key = load_key(desk.folder / "release.key")
+    (root / STATEMENT).write_bytes(sign_envelope(PAYLOAD_TYPE, canonical(told), key))
+
+    assert verify(root, trust=own).signers == ("Lab office",)
+    with pytest.raises(BundleError, match="does not show that its ledger"):
+        verify(root, trust=trusting(desk.folder, own, desk.folder / "ledger.db.key"))
+    other = new_key(desk.folder / "second.key", name="B. Lee")
+    write_trust(desk.folder / "two.json", Trust.of(*load_trust(own).keys, other, threshold=2))
+    with pytest.raises(BundleError, match="1 of the 2 people needed"):
+        verify(root, trust=desk.folder / "two.json")

@@ -246,6 +246,7 @@ LIMITS = [
     ("fidelity", "held-back marginals: {max: 0.3}", "held-back marginals: {max: 0.0001}", "PS-GATE-FID"),
     ("membership", "upper bound max: 0.3", "upper bound max: 0.0001", "PS-GATE-MEM"),
     ("rows", "min rows: 500", "min rows: 2999", ""),
+    ("groups", "min rows: 500", "min rows: 500, min subjects per group: 400", "PS-GATE-GRP"),
 ]
 
 
@@ -293,6 +294,20 @@ def test_a_rule_on_a_computed_column_names_those_that_it_follows_from() -> None:
         check_rules(parse_policy(POLICY.encode(), path="p.yaml"), schema)
     assert caught.value.mend == "name sex instead"
     assert caught.value.where.startswith("p.yaml:")
+
+
+def test_groups_of_enough_people_pass_and_say_so(tmp_path: Path) -> None:
+    """Of about 660 held-out people some 66 do not say whether they smoke: sd 7, noise 5, and the bound is above 20."""
+    world = build(
+        tmp_path, policy=POLICY.replace("min rows: 500", "min rows: 500, min subjects per group: 20"), epsilon=10.0
+    )
+    hold = world.hold()
+    model = world.recipe.fit(world.split.train, hold)
+    verdict = gate(model, world.split, hold=hold, policy=world.policy)
+    assert isinstance(verdict, Approved)
+    [found] = [f for f in verdict.claims.findings if f.rule == "PS-GATE-GRP"]
+    assert found.passed and found.figure is not None and "smallest: smoker" in found.figure
+    assert found.where == world.policy.where("data", "min subjects per group")
 
 
 def test_groups_of_numbers_are_stretches(tmp_path: Path) -> None:

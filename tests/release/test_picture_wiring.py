@@ -178,9 +178,37 @@ def test_the_bounds_on_accuracy_and_gap_decide(change: dict[str, Any], refused: 
         ("pictures", "attribute"),
         rule="PS-GATE-PIA",
         gap_rule="PS-GATE-PIG",
+        contribution=3,
     )
     assert len(found) == 3
     assert {f.name for f in found if not f.passed} == refused
+
+
+@pytest.mark.parametrize(
+    ("sizes", "least", "passed"),
+    [((900, 700), 220, True), ((900, 600), 200, False), ((900, 600), 190, True), ((900, -5), 1, False)],
+)
+def test_the_smallest_group_decides_by_its_lower_bound(sizes: tuple[int, int], least: int, passed: bool) -> None:
+    """Of rows less 1.645 times their noise, at three rows a person: 700 rows show 227 people, 600 show 194."""
+    rules = policy(LIMITS.replace("data: {", f"data: {{min subjects per group: {least}, "))
+    attribute = rules.gate.pictures
+    assert attribute is not None and attribute.attribute is not None
+    groups = tuple(
+        paid.GroupRates("even", name, size, None, None, size_error=10.0)
+        for name, size in zip(("false", "true"), sizes, strict=True)
+    )
+    found = findings.predicted(
+        replace(USE, groups=groups),
+        attribute.attribute,
+        rules,
+        ("pictures", "attribute"),
+        rule="PS-GATE-PIA",
+        gap_rule="PS-GATE-PIG",
+        contribution=3,
+    )
+    assert [(f.name, f.passed) for f in found if f.rule == "PS-GATE-GRP"] == [
+        ("pictures: people in each group", passed)
+    ]
 
 
 # --- before any spending ----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 from PIL import Image
 
 import privsynth as ps
-from privsynth.data.album import SHEET, archive_of, file_names, folder_of
+from privsynth.data.album import ACROSS, DOWN, GAP, SHEET, archive_of, file_names, folder_of, largest_sheet
 from privsynth.data.pictures import Pictures
 from privsynth.data.records import Synthetic
 from privsynth.data.schema import parse_schema
@@ -28,11 +29,12 @@ from privsynth.data.tables import read_images
 from privsynth.documents import sha256
 from privsynth.errors import BundleError, HoldError, ModelError, PolicyError
 from privsynth.release import archive as module
-from privsynth.release.album import ACROSS, DOWN, GAP, GROUND, packed, png, sheet, told_of
+from privsynth.release.album import GROUND, packed, png, sheet, told_of
 from privsynth.release.archive import check_archives
 from privsynth.release.bundle import Release
 from privsynth.release.gate import Approved, check_rules, gate
 from privsynth.release.manifest import walk
+from privsynth.release.png import check_sheet
 from privsynth.release.predicate import CSV, PARQUET, PictureFile
 from privsynth.release.verify import verify
 from privsynth.signing import write_trust
@@ -332,6 +334,42 @@ def test_unsafe_names_are_refused_though_table_and_zip_agree(
     raw = rezipped(files[ZIPS[0]], lambda m: m.__setitem__(0, ("../scan.png", m[0][1])))
     with pytest.raises(BundleError, match="unsafe file name"):
         verify(signed_with(world, tmp_path, monkeypatch, data__scan_zip=raw, data__table_csv=table))
+
+
+SHEETS: dict[str, Callable[[bytes], bytes]] = {
+    "nothing": lambda raw: b"",
+    "no PNG file": lambda raw: b"patient 17",
+    "something behind": lambda raw: raw + b"patient 17",
+    "a private chunk": lambda raw: raw[:33] + _chunk(b"prVt", b"patient 17") + raw[33:],
+    "another source": lambda raw: raw.replace(b"synthetic, privsynth", b"a real hospital....."),
+    "too wide": lambda raw: png(np.zeros((1, largest_sheet(2)[0] + 1), np.uint8)),
+    "too high": lambda raw: png(np.zeros((largest_sheet(2)[1] + 1, 1), np.uint8)),
+}
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_a_sheet_that_is_no_marked_picture_is_refused(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    raw = SHEETS[name](release(world)._files()[SHEET])
+    with pytest.raises(BundleError, match="marked as synthetic, and nothing else"):
+        verify(signed_with(world, tmp_path, monkeypatch, pictures_png=raw))
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 7, 8, 9, 20])
+@pytest.mark.parametrize("shape", [(1, 1), (97, 97), (1, 257), (256, 256, 3), (2, 600)])
+def test_no_sheet_is_larger_than_verify_takes(columns: int, shape: tuple[int, ...]) -> None:
+    shown = ACROSS * DOWN + 1
+    held = Pictures(np.zeros((shown, *shape), np.uint8), np.zeros(shown, dtype=np.bool_))
+    most = largest_sheet(columns)
+    raw = sheet([held] * columns)
+    with Image.open(io.BytesIO(raw)) as seen:
+        assert seen.width <= most[0] and seen.height <= most[1]
+    check_sheet(raw, most=most, where=SHEET)
 
 
 @pytest.mark.parametrize(

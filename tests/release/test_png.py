@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from privsynth.errors import BundleError
 from privsynth.release.album import png
-from privsynth.release.png import KEYWORD, SOURCE, TYPE, XMP, check_png
+from privsynth.release.png import KEYWORD, SOURCE, TYPE, XMP, check_png, check_sheet
 
 WIDE, HIGH = 20, 12
 
@@ -54,6 +54,14 @@ def _marked(**more: object) -> bytes:
     said.add_itxt(KEYWORD, XMP)
     for name, text in more.items():
         said.add_text(name, str(text))
+    Image.fromarray(np.zeros((HIGH, WIDE, 3), np.uint8)).save(sink, "PNG", pnginfo=said)
+    return sink.getvalue()
+
+
+def _before() -> bytes:
+    """As it was written before there was the second mark."""
+    said, sink = PngInfo(), io.BytesIO()
+    said.add_text(*SOURCE)
     Image.fromarray(np.zeros((HIGH, WIDE, 3), np.uint8)).save(sink, "PNG", pnginfo=said)
     return sink.getvalue()
 
@@ -98,6 +106,38 @@ FAULTS: dict[str, Callable[[bytes], bytes]] = {
 def test_anything_else_is_refused(name: str) -> None:
     with pytest.raises(BundleError, match="20 x 12 pixels, marked as synthetic"):
         check(FAULTS[name](made()))
+
+
+def test_a_picture_of_before_the_second_mark_is_told_so() -> None:
+    with pytest.raises(BundleError, match="made by an earlier privsynth") as caught:
+        check(_before())
+    assert "release the model again" in caught.value.mend
+    for changed in (_before() + b"x", _before()[:-12] + chunk(b"prVt", b"row 17") + _before()[-12:]):
+        with pytest.raises(BundleError, match="20 x 12 pixels"):
+            check(changed)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_sheet_tells_its_own_size(mode: str) -> None:
+    check_sheet(made(mode), most=(WIDE, HIGH), where="p.png")
+    for most in ((WIDE - 1, HIGH), (WIDE, HIGH - 1)):
+        with pytest.raises(BundleError, match="pixels at most"):
+            check_sheet(made(mode), most=most, where="p.png")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_anything_else_is_no_sheet(name: str) -> None:
+    """But a smaller picture."""
+    if name != "an empty picture":
+        with pytest.raises(BundleError):
+            check_sheet(FAULTS[name](made()), most=(4000, 4000), where="p.png")
+
+
+@given(raw=st.binary(max_size=60))
+def test_any_bytes_are_no_sheet(raw: bytes) -> None:
+    for start in (b"", made()[:8], made()[:24], made()[:-20]):
+        with pytest.raises(BundleError):
+            check_sheet(start + raw, most=(WIDE, HIGH), where="p.png")
 
 
 def test_another_size_or_mode_is_refused() -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import random
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from privsynth.documents import canonical, sha256
+from privsynth.documents import canonical, identity, sha256
 from privsynth.errors import BundleError, KeyFileError, UsageError
 from privsynth.release.manifest import MAX_FILE_BYTES, Manifest, walk
 from privsynth.release.verify import verify
-from privsynth.signing import Trust, load_key, new_key, sign_envelope, write_trust
+from privsynth.signing import Trust, load_key, load_trust, new_key, sign_envelope, write_trust
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 STATEMENT = "statement.dsse.json"
@@ -495,3 +498,77 @@ def test_the_check_by_hand_in_the_docs_works(bundle: Path) -> None:
     assert done.returncode == 0, done.stderr
     (bundle / "card.md").write_text("x")
     assert subprocess.run(command, cwd=bundle.parent, capture_output=True, check=False).returncode != 0
+
+
+# --- how many people ------------------------------------------------------------------------------
+
+TWO: dict[str, Any] = {"id": "st-anna/research", "version": "1.0.0", "approval": {"release": {"people": 2}}}
+
+
+@pytest.fixture
+def shared(world: Any, tmp_path: Path) -> Callable[..., Path]:
+    """``shared(B, ...)``: a release whose policy asks for two people, signed by A. Kim and by these keys, with a trust
+    file of threshold 1 beside it that names all of them."""
+
+    def make(*others: tuple[str, str], policy: dict[str, Any] = TWO, trusted: bool = True) -> Path:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        paid = replace(world.receipt, policy=identity(policy))
+        synth = replace(world.synth, receipt=paid)
+        release = world.release(policy=policy, policy_sha256=identity(policy), receipt=paid, synth=synth)
+        release.sign(world.key_path, now=NOW).write(folder / "release")
+        keys, named = [world.key], list(world.trust.keys)
+        for file, name in others:
+            path = tmp_path / f"{file}.key"
+            if not path.exists():
+                new_key(path, name=name)
+            keys.append(load_key(path))
+            named += [keys[-1].public(name=name)] if trusted else []
+        at = folder / "release" / STATEMENT
+        payload = base64.b64decode(json.loads(at.read_bytes())["payload"])
+        at.write_bytes(sign_envelope("application/vnd.in-toto+json", payload, *keys))
+        write_trust(folder / "trust.json", Trust.of(*named))
+        return folder / "release"
+
+    return make
+
+
+def test_a_release_is_signed_by_as_many_as_its_policy_asks_for(shared: Callable[..., Path]) -> None:
+    said = json.loads(base64.b64decode(json.loads((shared() / STATEMENT).read_bytes())["payload"]))
+    assert said["predicate"]["people"] == 2
+    fault = refused(shared(), r"signed by 1 of the 2 people whom its policy asks for \(A\. Kim\)")
+    assert "signed by more people" in fault.mend
+    assert verify(shared(("b", "B. Lee")), now=NOW).signers == ("A. Kim", "B. Lee")
+
+
+def test_one_person_with_two_keys_is_one(shared: Callable[..., Path]) -> None:
+    refused(shared(("again", "A. Kim")), "signed by 1 of the 2")
+
+
+def test_a_signature_that_nobody_here_knows_does_not_count(shared: Callable[..., Path]) -> None:
+    refused(shared(("c", "C. Roy"), trusted=False), "does not list")
+
+
+def test_the_larger_of_both_counts(shared: Callable[..., Path]) -> None:
+    bundle = shared(("b", "B. Lee"))
+    trust = load_trust(bundle.parent / "trust.json")
+    third = new_key(bundle.parent / "third.key", name="C. Roy")
+    (bundle.parent / "trust.json").unlink()
+    write_trust(bundle.parent / "trust.json", Trust.of(*trust.keys, third, threshold=3))
+    refused(bundle, "signed by 2 of the 3 people")
+
+
+def test_a_statement_that_asks_for_fewer_than_its_policy(shared: Callable[..., Path], world: Any) -> None:
+    """As a lone signer with another program could write it."""
+    bundle = shared()
+    at = bundle / STATEMENT
+    said = json.loads(base64.b64decode(json.loads(at.read_bytes())["payload"]))
+    del said["predicate"]["people"]
+    at.write_bytes(sign_envelope("application/vnd.in-toto+json", canonical(said), world.key))
+    refused(bundle, "its policy says that 2 people must sign, its statement 1")
+
+
+def test_a_policy_that_says_nothing_asks_for_one(shared: Callable[..., Path], bundle: Path) -> None:
+    said = json.loads(base64.b64decode(json.loads((bundle / STATEMENT).read_bytes())["payload"]))
+    assert "people" not in said["predicate"]
+    verify(bundle, now=NOW)

@@ -22,7 +22,8 @@ def save_network(model: AutoregressiveModel, place: Path) -> None:
         StorageError: the folder exists or cannot be written; nothing half written is left.
     """
     head = head_of(model, model.recipe, version=FORMAT)
-    write_folder(place, {TRANSCRIPT: model.transcript.to_bytes(), HEAD: head}, what="model")
+    files = {TRANSCRIPT: model.transcript.to_bytes(), HEAD: head, **model.receipt.evidence}
+    write_folder(place, files, what="model")
 
 
 def load_network(folder: str | Path) -> AutoregressiveModel:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from privsynth.data.balance import Balance
 from privsynth.data.codec import Codec, Codes, Evidence
+from privsynth.data.guidance import check_guidance
 from privsynth.data.records import Condition, Draw, HeldBack, Synthetic
 from privsynth.data.schema import Schema
 from privsynth.documents import canonical, identity, sha256
@@ -148,6 +149,7 @@ class AutoregressiveModel:
         seed: int | None = None,
         balance: Balance | None = None,
         draw: Draw = "even",
+        guidance: float = 0.0,
     ) -> Synthetic:
         """``n`` rows: free, under the same receipt. Arguments as of ``MarginalModel.sample``.
 
@@ -155,6 +157,7 @@ class AutoregressiveModel:
         exactly; orders that hardly a row keeps are refused. What a condition means is said in drawing.py. On the same
         kind of machine the same seed gives the same rows. Memory: a block of 100,000 rows, and the table.
         """
+        check_guidance(guidance, guides=False)
         return sampled(self, _Drawer(self), n, where=where, seed=seed, balance=balance, draw=draw)
 
     def codes(self, n: int, *, rng: np.random.Generator, draw: Draw = "even") -> Codes:

@@ -25,22 +25,24 @@ from privsynth.generators.autoregressive.model import AutoregressiveModel
 from privsynth.generators.autoregressive.outlook import Outlook, Size
 from privsynth.generators.autoregressive.transcript import AutoregressiveTranscript
 from privsynth.generators.base import check_rows
+from privsynth.generators.begun import another_fit, begun, kept, open_fit
 from privsynth.generators.marginals import MarginalModel, Marginals
 from privsynth.generators.marginals.domains import most_cells
 from privsynth.generators.marginals.terms import Terms
+from privsynth.generators.marginals.transcript import MarginalTranscript
 from privsynth.generators.ranks import ALONE, Arrays, Lesson, Ranks, Told
 from privsynth.generators.training import Leased, paid_for
 from privsynth.ledger.store import Hold
 from privsynth.privacy.accountant import Prices
 from privsynth.privacy.budget import Budget
-from privsynth.privacy.events import Receipt
+from privsynth.privacy.events import Provenance, Receipt
 from privsynth.privacy.gdp import root_down
 from privsynth.privacy.noise import SecureNoise, TrainingNoise, provenance_of
 from privsynth.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from privsynth.generators.autoregressive.network import MaskedLoss, Network
-    from privsynth.privacy.dpsgd import Plan
+    from privsynth.privacy.dpsgd import Checkpoints, Plan
 
 NOISE_SLICE = 0.9
 """Of the slice of delta for the sampler's error, for the tables; the wide draws of the steps need next to nothing."""
@@ -306,6 +308,7 @@ class Autoregressive:
         hold: Hold,
         *,
         noise: TrainingNoise | None = None,
+        checkpoints: Checkpoints | None = None,
         physical: int | None = None,
         ranks: Ranks = ALONE,
         progress: Progress = SILENT,
@@ -317,6 +320,9 @@ class Autoregressive:
             hold: bought for exactly this recipe, source, purpose and recipient; opened once.
             noise: None for the operating system's secure source. A seeded source is for tests: the model says so and
                 no gate passes it.
+            checkpoints: where the training's state is kept, of this hold alone: a fit that was cut off then goes on
+                after the last step that it leased, its lost steps spent; None: nowhere. Deleted once the transcript
+                is kept.
             physical: subjects whose gradients are held at once, at most; by default as many as fit, up to 32.
             ranks: the processes that train together, as ``together`` gives it to rank 0: each then holds so many.
 
@@ -324,9 +330,10 @@ class Autoregressive:
             HoldError: another recipe, source, purpose or recipient, or a hold already opened.
             BudgetError: the noise would drown the network. NetworkError, MissingExtra: this machine cannot train it;
                 nothing was spent.
-            MemoryShort: before the hold is opened, as of :meth:`check_training`; after it memory ran out, and the hold
-                is lost.
-            LedgerError, StorageError: the ledger cannot record it; nothing was measured.
+            MemoryShort: before the hold is opened, as of :meth:`check_training`; after it memory ran out, and it says
+                what becomes of the hold.
+            LedgerError, StorageError: the ledger cannot record it; nothing was measured. Or checkpoints cannot be
+                written or deleted: it says so.
         """
         from privsynth.generators.serving import check_ranks
 
@@ -336,32 +343,51 @@ class Autoregressive:
         check_rows(train, hold)
         outlook = self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
         check_ranks(self, {"hidden": outlook.size.hidden, "physical": physical or 1}, ranks)
-        hold.open_fit(
-            recipe=self.identity,
-            source=train.source,
-            purpose=train.purpose,
-            recipient=train.recipient,
-            benchmark=train.benchmark,
-        )
-        whole = Terms.of(hold)
-        mu, cap = self._table_part(hold.prices.mu_fit)
-        bought = self.table.buy(train.records, replace(whole, mu=mu, cap=cap), noise=source, progress=progress)
-        receipt = hold.receipt(
-            noise=provenance_of(source), schema=self.schema.sha256, person_rows=self.schema.subject.person_rows
-        )
-        table = self.table.fitted(bought, receipt, progress=progress)
+        table, beside = self._bought(train, outlook, hold, noise=source, checkpoints=checkpoints, progress=progress)
         told = self._train(
             train.records,
             table,
             outlook,
             hold,
             noise=source,
+            checkpoints=beside,
             physical=physical or PHYSICAL,
             ranks=ranks,
             progress=progress,
         )
         hold.deposit(told.to_bytes())
-        return self._model(told, receipt, table)
+        if beside is not None:
+            beside.clear()
+        return self._model(told, table.receipt, table)
+
+    def _bought(
+        self,
+        train: Train,
+        outlook: Outlook,
+        hold: Hold,
+        *,
+        noise: TrainingNoise,
+        checkpoints: Checkpoints | None,
+        progress: Progress,
+    ) -> tuple[MarginalModel, Checkpoints | None]:
+        """The table's model: bought after the hold was opened, or found in the checkpoints of a fit that was cut off.
+        With where the training's state is to be kept.
+
+        Raises:
+            HoldError: the hold is not this fit's, or was opened and nothing of it was kept; or as of :func:`begun`.
+        """
+        found = begun(self.identity, train, hold, plan=outlook.plan, checkpoints=checkpoints)
+        if found is None:
+            open_fit(self.identity, train, hold)
+            whole = Terms.of(hold)
+            mu, cap = self._table_part(hold.prices.mu_fit)
+            told = self.table.buy(train.records, replace(whole, mu=mu, cap=cap), noise=noise, progress=progress)
+            beside = kept(told.to_bytes(), checkpoints, hold, plan=outlook.plan)
+        else:
+            told, beside = MarginalTranscript.from_bytes(found[0]), found[1]
+            if (told.recipe, told.noise) != (self.table.identity, provenance_of(noise)):
+                raise another_fit()
+        return self.table.fitted(told, self._receipt(hold, provenance_of(noise)), progress=progress), beside
 
     def _train(
         self,
@@ -371,6 +397,7 @@ class Autoregressive:
         hold: Hold,
         *,
         noise: TrainingNoise,
+        checkpoints: Checkpoints | None,
         physical: int,
         ranks: Ranks,
         progress: Progress,
@@ -378,13 +405,13 @@ class Autoregressive:
         """The noisy steps, and all that the fit was told.
 
         Raises:
-            MemoryShort: memory ran out; the hold is lost.
+            MemoryShort: memory ran out; it says what becomes of the hold.
         """
         from privsynth.generators.serving import train_together
 
         ground = Ground.of(table, levels=self.levels)
         rows = {"cells": table.codec.encode(records.frame), "whose": records.subjects}
-        with paid_for(device=self.device, where="Autoregressive.fit", goes_on=False):
+        with paid_for(device=self.device, where="Autoregressive.fit", goes_on=checkpoints is not None):
             trained = train_together(
                 self,
                 {"hidden": outlook.size.hidden},
@@ -393,6 +420,7 @@ class Autoregressive:
                 outlook.plan,
                 ranks=ranks,
                 lease=Leased(hold),
+                checkpoints=checkpoints,
                 noise=noise,
                 physical=physical,
                 progress=progress,
@@ -436,12 +464,12 @@ class Autoregressive:
             HoldError: bought for another recipe. ModelError: not a whole transcript.
         """
         told = AutoregressiveTranscript.from_bytes(transcript)
-        receipt = hold.receipt(
-            noise="os-secure" if told.noise == "os-secure" else "seeded",
-            schema=self.schema.sha256,
-            person_rows=self.schema.subject.person_rows,
-        )
+        receipt = self._receipt(hold, "os-secure" if told.noise == "os-secure" else "seeded")
         return self.refit(told, receipt, progress=progress)
+
+    def _receipt(self, hold: Hold, noise: Provenance) -> Receipt:
+        """What was paid, for the model to carry."""
+        return hold.receipt(noise=noise, schema=self.schema.sha256, person_rows=self.schema.subject.person_rows)
 
     def refit(
         self, transcript: AutoregressiveTranscript, receipt: Receipt, *, progress: Progress = SILENT

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from privsynth.data.guidance import check_guidance
 from privsynth.data.pictures import Pixels, shape_of
 from privsynth.data.records import Condition, Draw, HeldBack, Synthetic
 from privsynth.data.schema import Schema
 from privsynth.data.unrolled import pieces_of
 from privsynth.documents import canonical, identity, sha256
-from privsynth.errors import ConditionError
 from privsynth.generators.images.edm import few, guided, heun
 from privsynth.generators.images.model import PicturedModel, Sitting, with_pictures
 from privsynth.generators.images.networks import Layout, filled
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 STEPS = 18
 """Noise levels of the full way to draw: 35 calls of the network."""
-MOST_GUIDANCE = 10.0
 _AT_ONCE = 256
 _NUMBERS = 2**24
 """Inside a network's first level, at once: what bounds the memory of drawing."""
@@ -146,21 +145,20 @@ class DiffusedModel:
         of torch adds in another order: single pixels may then differ by a grey level.
 
         Args:
-            guidance: 0 draws as was learned; above it pictures are pushed to look more like their row's values than
-                was learned, and vary less. Up to 10. A release draws its rows again, without guidance and not in full:
-                others are for looking at.
+            guidance: 0 draws as was learned; above it, up to 3, pictures are pushed to look more like their row's
+                values than was learned (Ho & Salimans 2022), always in full, in twice the calls.
             full: draw by the general way, in four times the network's calls, instead of the one that was fitted to
-                this network.
+                this network. A release draws its rows again, without guidance not in full: others are for looking at.
             progress: told of every batch.
 
         Raises:
             ConditionError: as of ``MarginalModel.sample``, or a guidance out of range.
         """
-        if isinstance(guidance, bool) or not 0.0 <= guidance <= MOST_GUIDANCE:
-            raise ConditionError(f"guidance is {guidance!r}", where="sample", mend=f"0 to {MOST_GUIDANCE:g}")
-        told = self.first.table.sample(n, where=where, seed=seed, balance=balance, draw=draw)
+        pushed = check_guidance(guidance, guides=True)
+        asked: dict[str, Any] = {"where": where, "seed": seed, "balance": balance, "draw": draw, "guidance": pushed}
+        told = self.first.table.beside_pictures(n, **asked)
         progress.step("draw pictures", n)
-        drawn = with_pictures(self._sitting(told, guidance=guidance, full=full, progress=progress))
+        drawn = with_pictures(self._sitting(told, full=full or pushed > 0, progress=progress))
         return replace(drawn, faint=self.first.faint)
 
     def unrolled(self, n: int, *, seed: int | None = None, draw: Draw = "even") -> Synthetic:
@@ -168,16 +166,14 @@ class DiffusedModel:
         told = self.first.table.sample(n, seed=seed, draw=draw)
         return replace(with_pictures(self._sitting(told), unroll=True), faint=self.first.faint)
 
-    def _sitting(
-        self, told: Synthetic, *, guidance: float = 0.0, full: bool = False, progress: Progress = SILENT
-    ) -> Sitting:
-        mark = sha256(f"{self.id}:{told.seed}:{float(guidance)}:{bool(full)}".encode())
+    def _sitting(self, told: Synthetic, *, full: bool = False, progress: Progress = SILENT) -> Sitting:
+        mark = sha256(f"{self.id}:{told.seed}:{told.guidance}:{bool(full)}".encode())
 
         def begin() -> Callable[[Codes], Iterator[Pixels]]:
             generator = torch.Generator().manual_seed(int(mark[:15], 16))
 
             def paint(codes: Codes) -> Iterator[Pixels]:
-                for pixels in self._pieces(codes, generator, guidance=guidance, full=full):
+                for pixels in self._pieces(codes, generator, guidance=told.guidance, full=full):
                     yield pixels
                     progress.advance(len(pixels))
 

@@ -357,20 +357,20 @@ class ImageDiffusion:
         source = noise if noise is not None else SecureNoise()
         at_once = physical or (256 if self.device == "cuda" else 64)
         self.first.check_records(train, hold)
-        self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
+        outlook = self.check_sampler(hold.prices, rows=hold.training_subjects, cap_epsilon=hold.cap_epsilon)
         check_ranks(self, {"physical": physical or 1}, ranks)
         begun_with(self, self.layout())
-        first, kept = bought(self, train, hold, noise=source, checkpoints=checkpoints, progress=progress)
+        given: dict[str, Any] = {"plan": outlook.plan, "noise": source, "progress": progress}
+        first, kept = bought(self, train, hold, checkpoints=checkpoints, **given)
         transcript = trained(
             self,
             first,
             train.records,
             hold,
-            noise=source,
             checkpoints=kept,
             physical=at_once,
             ranks=ranks,
-            progress=progress,
+            **given,
         )
         hold.deposit(transcript.to_bytes())
         if kept is not None:

@@ -124,13 +124,14 @@ class PicturedModel:
         seed: int | None = None,
         balance: Mapping[str, Any] | None = None,
         draw: Draw = "even",
+        guidance: float = 0.0,
     ) -> Synthetic:
         """``n`` rows with a picture each: free, under the same receipt. Arguments as of ``MarginalModel.sample``.
 
         In ``frame`` stands the name that each picture's file would have; the pixels are in ``pictures``. Values of
         which too little is known are told in ``faint``.
         """
-        told = self.table.sample(n, where=where, seed=seed, balance=balance, draw=draw)
+        told = self.table.sample(n, where=where, seed=seed, balance=balance, draw=draw, guidance=guidance)
         return replace(with_pictures(self._sitting(told)), faint=self.faint)
 
     def unrolled(self, n: int, *, seed: int | None = None, draw: Draw = "even") -> Synthetic:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from torch import Generator, Tensor, nn
 from privsynth.data.columns import Image
 from privsynth.data.pictures import Pixels, shape_of
 from privsynth.documents import sha256
-from privsynth.errors import HoldError
 from privsynth.generators.images.edm import fitted, guided
 from privsynth.generators.images.model import PicturedModel
 from privsynth.generators.images.networks import Layout, drawn, filled
@@ -23,9 +21,8 @@ from privsynth.generators.images.normal import Normal
 from privsynth.generators.images.procedural import procedural
 from privsynth.generators.images.source import EdmLoss, made_up
 from privsynth.generators.images.space import PixelSpace, Space, VectorSpace
-from privsynth.generators.images.transcript import PicturedTranscript
 from privsynth.generators.images.warmup import WarmUp, warm_up
-from privsynth.privacy.dpsgd import Checkpoints, Loss, MakeBatch
+from privsynth.privacy.dpsgd import Loss, MakeBatch
 from privsynth.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -43,59 +40,6 @@ WARM_UP = {"unet": 2000, "latent": 300}
 FEW = 9
 """Calls of the network of the fast way to draw."""
 _TRIED = 128
-_BOUGHT, _HOLD = "bought", "hold"
-
-
-@dataclass(frozen=True)
-class Beside:
-    """Checkpoints that keep what was bought before the training beside the training's state, from step 0.
-
-    Attributes:
-        held: where they are kept.
-        bought: (bytes,) the statistics' transcript.
-        hold: (bytes,) id of the hold that paid.
-    """
-
-    held: Checkpoints
-    bought: Tensor
-    hold: Tensor
-
-    def save(self, step: int, tensors: Mapping[str, Tensor]) -> None:
-        """See :class:`privsynth.privacy.dpsgd.plan.Checkpoints`."""
-        self.held.save(step, {**tensors, _BOUGHT: self.bought, _HOLD: self.hold})
-
-    def newest(self) -> tuple[int, Mapping[str, Tensor]] | None:
-        """See :class:`privsynth.privacy.dpsgd.plan.Checkpoints`; none before the first noisy step."""
-        found = self.held.newest()
-        if found is None or found[0] == 0:
-            return None
-        return found[0], {name: tensor for name, tensor in found[1].items() if name not in (_BOUGHT, _HOLD)}
-
-    def clear(self) -> None:
-        """See :class:`privsynth.privacy.dpsgd.plan.Checkpoints`."""
-        self.held.clear()
-
-    @classmethod
-    def begin(cls, held: Checkpoints, bought: PicturedTranscript, *, hold: str) -> Beside:
-        """Keep what was bought, durably."""
-        made = cls(held, _bytes(bought.to_bytes()), _bytes(hold.encode()))
-        made.save(0, {})
-        return made
-
-    @classmethod
-    def found(cls, held: Checkpoints, *, hold: str) -> tuple[Beside, PicturedTranscript] | None:
-        """What an earlier process kept; None if it kept nothing.
-
-        Raises:
-            HoldError: not what :meth:`begin` kept for this hold.
-        """
-        newest = held.newest()
-        if newest is None:
-            return None
-        bought, paid = newest[1].get(_BOUGHT), newest[1].get(_HOLD)
-        if bought is None or paid is None or not torch.equal(paid, _bytes(hold.encode())):
-            raise HoldError("these checkpoints are of another fit", mend="one place for each hold")
-        return cls(held, bought, paid), PicturedTranscript.from_bytes(bought.numpy().tobytes())
 
 
 def lesson(layout: Layout, prior: Normal | None = None) -> tuple[Loss, MakeBatch]:
@@ -163,10 +107,6 @@ def fast_way(
 def generator_of(identity: str, use: str) -> Generator:
     """Public randomness for one use of a recipe."""
     return Generator().manual_seed(_seed(identity, use))
-
-
-def _bytes(raw: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(raw), dtype=torch.uint8)
 
 
 def _seed(identity: str, use: str) -> int:

@@ -1,4 +1,5 @@
-"""A model's folder: two safetensors files and one JSON. Writing is whole or not at all; loading runs no code."""
+"""A model's folder: two safetensors files and one JSON; beside them, what shows that a ledger sold its hold. Writing is
+whole or not at all; loading runs no code."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -13,9 +15,10 @@ from privsynth.data.columns import EXACT
 from privsynth.data.records import Model, Transcript
 from privsynth.data.schema import Schema
 from privsynth.documents import canonical, identity
-from privsynth.errors import MissingExtra, ModelError, PrivsynthError, StorageError
+from privsynth.errors import LedgerError, MissingExtra, ModelError, PrivsynthError, StorageError
 from privsynth.generators.marginals.model import FORMAT, MarginalModel
 from privsynth.generators.marginals.transcript import MarginalTranscript, read_safetensors
+from privsynth.ledger.evidence import check_sale, evidence_in
 from privsynth.privacy.events import Receipt
 
 
@@ -40,7 +43,7 @@ def save_model(model: MarginalModel, place: Path) -> None:
         StorageError: the folder exists or cannot be written; nothing half written is left.
     """
     head = head_of(model, model.recipe, version=FORMAT)
-    files = {TENSORS: model.tensors(), TRANSCRIPT: model.transcript.to_bytes(), HEAD: head}
+    files = {TENSORS: model.tensors(), TRANSCRIPT: model.transcript.to_bytes(), HEAD: head, **model.receipt.evidence}
     write_folder(place, files, what="model")
 
 
@@ -91,6 +94,7 @@ def load_model(folder: str | Path) -> MarginalModel:
     """
     place = Path(folder)
     tensors_raw, transcript_raw, head_raw = read_folder(place, TENSORS, TRANSCRIPT, HEAD)
+    receipt = receipt_in(place, head_raw)
     try:
         head = read_head(head_raw, version=FORMAT)
         extra, tensors = read_safetensors(tensors_raw, "model")
@@ -100,7 +104,7 @@ def load_model(folder: str | Path) -> MarginalModel:
         width = range(len(schema.modelled))
         model = MarginalModel(
             schema=schema,
-            receipt=Receipt.from_json(head["receipt"]),
+            receipt=receipt,
             transcript=MarginalTranscript.from_bytes(transcript_raw),
             recipe=head["recipe"],
             rows=float(extra["rows"]),
@@ -132,12 +136,13 @@ def load_refitted(
         MissingExtra: as of ``refit``.
     """
     transcript_raw, head_raw = read_folder(place, TRANSCRIPT, HEAD)
+    receipt = receipt_in(place, head_raw)
     try:
         head = read_head(head_raw, version=version)
         recipe, transcript = recipe_of(head["recipe"]), transcript_of(transcript_raw)
         if transcript.to_bytes() != transcript_raw or head["schema"] != recipe.schema.to_json():
             raise ValueError
-        model = refit(recipe, transcript, Receipt.from_json(head["receipt"]))
+        model = refit(recipe, transcript, receipt)
     except MissingExtra:
         raise
     except (ArithmeticError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError):
@@ -163,6 +168,25 @@ def read_folder(place: Path, *names: str) -> tuple[bytes, ...]:
         return tuple((place / name).read_bytes() for name in names)
     except OSError as fault:
         raise ModelError(f"not a model folder ({fault.strerror})", where=str(place), mend="name the folder") from None
+
+
+def receipt_in(place: Path, head: bytes) -> Receipt:
+    """The receipt in ``model.json``, with the evidence of its sale that lies beside it. Folders of before there was
+    such evidence have none, and load as they did.
+
+    Raises:
+        ModelError: altered, or the evidence does not hold or is of another sale.
+    """
+    try:
+        receipt = replace(Receipt.from_json(read_head(head)["receipt"]), evidence=evidence_in(place))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ModelError):
+        raise altered(place) from None
+    if receipt.evidence:
+        try:
+            check_sale(receipt, where=str(place))
+        except LedgerError as fault:
+            raise ModelError(fault.what, where=fault.where, mend="restore it from a backup") from None
+    return receipt
 
 
 def read_head(raw: bytes, *, version: int | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from privsynth.data.balance import Balance
 from privsynth.data.codec import Codec, Codes, Evidence
+from privsynth.data.guidance import check_guidance
 from privsynth.data.records import Condition, Draw, HeldBack, Synthetic
 from privsynth.data.schema import Schema
 from privsynth.documents import canonical, identity, sha256
@@ -227,6 +228,7 @@ class MarginalModel:
         seed: int | None = None,
         balance: Balance | None = None,
         draw: Draw = "even",
+        guidance: float = 0.0,
     ) -> Synthetic:
         """``n`` synthetic rows: free, and under the same receipt.
 
@@ -240,6 +242,7 @@ class MarginalModel:
                 columns are named, here and in ``where``, is nothing to the rows.
             draw: ``"even"``: the rows keep the model's shares more closely than independent rows would;
                 ``"independent"``: independent rows. Either way each row has the model's law (see draw.py).
+            guidance: 0; more is for models that draw pictures by a network.
 
         Rows that break a structural zero or an order are redrawn, which conditions the model on keeping
         them, exactly; chains of orders that few rows would keep are drawn conditional on them, exactly too
@@ -249,9 +252,25 @@ class MarginalModel:
 
         Raises:
             ConditionError: a condition or combination of probability 0, or one that the schema's rules leave
-                almost no rows.
+                almost no rows; or a guidance.
         """
-        return sampled(self, _Drawer(self, Orders(self.codec)), n, where=where, seed=seed, balance=balance, draw=draw)
+        check_guidance(guidance, guides=False)
+        return self.beside_pictures(n, where=where, seed=seed, balance=balance, draw=draw)
+
+    def beside_pictures(
+        self,
+        n: int,
+        *,
+        where: Condition | None = None,
+        seed: int | None = None,
+        balance: Balance | None = None,
+        draw: Draw = "even",
+        guidance: float = 0.0,
+    ) -> Synthetic:
+        """The rows of :meth:`sample` for a model that draws their pictures with ``guidance``, which their identifiers'
+        mark and what is told of them then tell."""
+        asked: dict[str, Any] = {"where": where, "seed": seed, "balance": balance, "draw": draw, "guidance": guidance}
+        return sampled(self, _Drawer(self, Orders(self.codec)), n, **asked)
 
     # --- what the transcript tells ---------------------------------------------------------------
 

@@ -79,8 +79,13 @@ def sampled(
     seed: int | None,
     balance: Balance | None,
     draw: Draw,
+    guidance: float = 0.0,
 ) -> Synthetic:
-    """``n`` synthetic rows of ``model``, as ``MarginalModel.sample`` says."""
+    """``n`` synthetic rows of ``model``, as ``MarginalModel.sample`` says.
+
+    Args:
+        guidance: with which their pictures will be drawn, checked already.
+    """
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 100_000_000:
         raise ConditionError(f"n is {_shown(n)}", where="sample", mend="a whole number from 1 to 100,000,000")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < SEEDS):
@@ -97,7 +102,7 @@ def sampled(
         frame = drawer.keeping(n, evidence, rng, draw)
     condition = {k: as_json(v) for k, v in (where or {}).items()}
     asked = {s.name: s.asked for s in shares}
-    mark = _mark(model.id, n, condition, asked, drawn_by, draw)
+    mark = _mark(model.id, n, condition, asked, drawn_by, draw, *([guidance] if guidance else []))
     width = len(str(n))
     table: dict[str, Any] = {}
     for name, declared in model.schema.columns.items():
@@ -117,6 +122,7 @@ def sampled(
         drawn_by,
         asked,
         draw,
+        guidance,
     )
 
 

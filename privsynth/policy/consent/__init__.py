@@ -1,4 +1,5 @@
-"""Records → Granted: only the rows of subjects whose agreement to this purpose and recipient is known.
+"""Records → Granted: only the rows of subjects whose agreement to this purpose and recipient is known, minors left out
+where the source says so (``policy/minors``).
 
 One file per form of evidence (``register``, ``columns``, ``fhir``, ``iso27560``), all behind ``ConsentReader``. Each
 looks at one subject at a time, so adding or removing a subject moves nobody else, and whatever is not known is a no.
@@ -19,6 +20,7 @@ from privsynth.policy.consent import fhir as fhir_format
 from privsynth.policy.consent import iso27560
 from privsynth.policy.consent import register as register_format
 from privsynth.policy.consent.columns import by_columns
+from privsynth.policy.consent.minors import minors_of
 from privsynth.policy.consent.reader import Ask, ConsentReader, Reading
 from privsynth.policy.consent.verdict import Answer, Judgement, Reason
 from privsynth.policy.consent_rules import ConsentKind
@@ -28,7 +30,7 @@ from privsynth.policy.document import Policy
 if TYPE_CHECKING:
     from privsynth.data.records import Granted, Records
 
-__all__ = ["filter_consent", "judge_consent", "judge_named"]
+__all__ = ["filter_consent", "judge_consent", "judge_named", "keep_granted"]
 
 _FILES: Mapping[str, tuple[ConsentKind, str]] = {
     "register": ("register", "a consent register was"),
@@ -65,15 +67,12 @@ def filter_consent(
 
     Raises:
         RequestDenied: the policy does not allow this use (PS-CON-001: it asks for evidence that was not given;
-            PS-CON-002: it is too old; PS-CON-003, 004: the source's DUO codes).
+            PS-CON-002: it is too old; PS-CON-003, 004: the source's DUO codes; PS-SRC-004: minors are left out by a
+            column that the schema does not declare).
         ConsentError: evidence that the policy does not use, or a structural fault of it; a consent column that the
             data do not hold. Never the content of a line or record.
         MissingExtra: FHIR records, and fhir.resources is not installed.
     """
-    import numpy as np
-
-    from privsynth.data.records import Granted
-
     reading = judge_consent(
         records,
         policy,
@@ -84,6 +83,15 @@ def filter_consent(
         recipient=recipient,
         now=now,
     )
+    return keep_granted(records, policy, reading, purpose=purpose, recipient=recipient)
+
+
+def keep_granted(records: Records, policy: Policy, reading: Reading, *, purpose: str, recipient: str) -> Granted:
+    """The rows of those who agreed, by what :func:`judge_consent` gave for this use."""
+    import numpy as np
+
+    from privsynth.data.records import Granted
+
     agreed = {subject for subject, judged in reading.judged.items() if judged.granted}
     kept = np.array([isinstance(s, str) and s in agreed for s in records.subjects], dtype=np.bool_)
     kind = policy.consent.kind
@@ -126,7 +134,12 @@ def judge_consent(
     exported = min(told) if told else None
     age = None if exported is None else (moment - exported).total_seconds()
     decide_evidence(policy, replace(use, export_age=age)).refuse()
-    return Reading(reading.judged, exported)
+    young = minors_of(records, policy)
+    judged = {s: _MINOR if s in young and one.granted else one for s, one in reading.judged.items()}
+    return Reading(judged, exported)
+
+
+_MINOR = Judgement(Answer.DENY, (Reason.MINOR,))
 
 
 def judge_named(

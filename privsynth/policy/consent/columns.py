@@ -8,12 +8,12 @@ at its ends.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from privsynth.errors import ConsentError
 from privsynth.policy.consent.reader import Ask, Reading
 from privsynth.policy.consent.verdict import GRANTED, Answer, Judgement, Reason
+from privsynth.policy.words import as_text
 
 if TYPE_CHECKING:
     from privsynth.data.records import Records
@@ -41,23 +41,18 @@ _NO = Judgement(Answer.DENY, (Reason.REFUSED,))
 
 def says_yes(rule: ConsentColumn, value: Any) -> bool:
     """Whether a cell of the column is one of the values that mean yes."""
-    return _text(value) in {_text(yes) for yes in rule.granted}
+    return as_text(value) in {as_text(yes) for yes in rule.granted}
 
 
 def _check_kind(records: Records, rule: ConsentColumn, where: str) -> None:
     """Refuse a column whose faulty values the schema turns into others: a no could become a yes."""
-    from privsynth.data.schema import Boolean, Categorical
-
-    column = records.schema.columns.get(rule.column)
-    if column is None or rule.column not in records.frame.columns:
+    if rule.column not in records.schema.columns or rule.column not in records.frame.columns:
         raise ConsentError(
             f"the data hold no column {rule.column!r} that consent could be read from",
             where=where,
             mend="declare it in the schema, for example as `{kind: text, dropped: true}`, stored as text",
         )
-    kept = ("null", "drop") if isinstance(column, Categorical) and column.open else (None, "null", "drop")
-    mapped = isinstance(column, Categorical) and column.outside not in kept
-    if column.learned and (mapped or not isinstance(column, Boolean | Categorical)):
+    if turned(records, rule.column):
         raise ConsentError(
             f"the schema turns faulty values of column {rule.column!r} into other values",
             where=where,
@@ -65,16 +60,11 @@ def _check_kind(records: Records, rule: ConsentColumn, where: str) -> None:
         )
 
 
-def _text(value: Any) -> str | None:
-    """A cell as text that can be compared; None for what is no bool, whole number or text."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case float() if math.isfinite(value) and value == int(value):
-            return str(int(value))
-        case str():
-            return value.strip()
-        case _:
-            return None
+def turned(records: Records, name: str) -> bool:
+    """Whether the schema turns faulty values of a column into others."""
+    from privsynth.data.schema import Boolean, Categorical
+
+    column = records.schema.columns[name]
+    kept = ("null", "drop") if isinstance(column, Categorical) and column.open else (None, "null", "drop")
+    mapped = isinstance(column, Categorical) and column.outside not in kept
+    return column.learned and (mapped or not isinstance(column, Boolean | Categorical))

@@ -12,7 +12,8 @@ withdraws it at the same time or later. Deny wins:
 - a day is read against the grant: a withdrawal stands at the end of its day, a grant at its beginning;
 - a withdrawal from purpose ``*`` is one from everything, for everybody, and no grant lifts it;
 - any line of hers that cannot be read (unknown status, no purpose or recipient, a grant for ``*``, bad
-  date) denies her, and only her; so does having no line.
+  date) denies her, and only her; so does having no line. One that says ``withdrawn`` all the same is a withdrawal
+  from everything.
 
 A file whose lines cannot be told apart (bad quoting, a line of another number of cells, a cell that runs
 over several lines) is a structural fault, for then it is not known whom a line is about.
@@ -50,8 +51,8 @@ _END = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, repr=False)
 class Entry:
-    """One readable line about a subject. ``first`` and ``last`` are the first and last moment of ``from``:
-    a day has two, a moment is both."""
+    """One line about a subject. ``first`` and ``last`` are the first and last moment of ``from``: a day has two, a
+    moment is both. ``readable``: false of a withdrawal of which no more can be read than that it is one."""
 
     purpose: str
     recipient: str
@@ -59,6 +60,7 @@ class Entry:
     first: datetime
     last: datetime
     until: datetime
+    readable: bool = True
 
     def speaks_of(self, ask: Ask) -> bool:
         """Whether it is about this purpose and recipient."""
@@ -89,14 +91,15 @@ def named(policy: Policy, ask: Ask) -> Reading:
 
 def judge(lines: Sequence[Entry | None], ask: Ask) -> Judgement:
     """What one subject's lines say to what is asked, now."""
-    if any(line is Unreadable for line in lines):
-        return Judgement(Answer.UNKNOWN, (Reason.UNREADABLE,))
+    unread = (Reason.UNREADABLE,) if any(line is None or not line.readable for line in lines) else ()
     spoken = [line for line in lines if line is not None and line.speaks_of(ask)]
     grants = [e for e in spoken if not e.withdraws]
     current = [e.first for e in grants if e.first <= ask.now <= e.until]
     withdrawals = [e.last for e in spoken if e.withdraws]
     if withdrawals and not (current and max(current) > max(withdrawals)):
-        return Judgement(Answer.DENY, (Reason.WITHDRAWN,))
+        return Judgement(Answer.DENY, (Reason.WITHDRAWN, *unread))
+    if unread:
+        return Judgement(Answer.UNKNOWN, unread)
     if current:
         return GRANTED
     if grants:
@@ -111,7 +114,7 @@ def agrees(lines: Sequence[Entry | None], ask: Ask) -> bool:
 
 
 def read_register(path: Path) -> Lines:
-    """The lines of each subject; ``None`` for one that cannot be read.
+    """The lines of each subject; ``None`` for one that cannot be read and is no withdrawal.
 
     Raises:
         ConsentError: a structural fault. It names the file, never a line or its content.
@@ -166,12 +169,12 @@ def _entry(cells: Mapping[str, str]) -> Entry | None:
     start, end = span(cells["from"]), span(cells["until"])
     status = cells["status"]
     withdraws, everything = status == "withdrawn", cells["purpose"] == ANY
-    if start is None or end is None or not cells["purpose"] or not cells["recipient"]:
+    unread = start is None or end is None or not cells["purpose"] or not cells["recipient"]
+    unread = unread or status not in ("granted", "withdrawn") or (everything and not withdraws)
+    if (everything and not unread) or (unread and status.casefold() == "withdrawn"):
+        return Entry(ANY, ANY, True, first=_END, last=_END, until=_END, readable=not unread)
+    if unread or start is None or end is None:
         return Unreadable
-    if status not in ("granted", "withdrawn") or (everything and not withdraws):
-        return Unreadable
-    if everything:
-        return Entry(ANY, ANY, withdraws, first=_END, last=_END, until=_END)
     return Entry(cells["purpose"], cells["recipient"], withdraws, first=start[0], last=start[1], until=end[1])
 
 

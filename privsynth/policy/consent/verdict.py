@@ -31,6 +31,7 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     OTHER_USE = "says-nothing-of-this-use"
     OTHER_SCOPE = "not-about-research"
+    MINOR = "minor-or-age-not-known"
     # FHIR
     UNSUPPORTED_VERSION = "unsupported-version"
     UNKNOWN_VERSION = "version-not-known"

@@ -17,11 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from privsynth.errors import UsageError
-from privsynth.privacy.dpsgd.between import added_up, from_first
+from privsynth.privacy.dpsgd.between import Gloo, Links, added_up, from_first
 from privsynth.privacy.dpsgd.check import check_network
 from privsynth.privacy.dpsgd.clip import per_example
 from privsynth.privacy.dpsgd.memory import fitting
@@ -48,6 +47,7 @@ def train(
     noise: TrainingNoise | None = None,
     rank: int = 0,
     world: int = 1,
+    links: Links | None = None,
     sharing: int = 1,
     physical: int = 64,
     progress: Progress = SILENT,
@@ -67,7 +67,8 @@ def train(
         lease: which steps may run. Without one the training cannot be resumed.
         checkpoints: where the state is kept; needs a lease.
         noise: None for the operating system's secure source; anything else marks the result ``seeded``.
-        rank, world: this process among those of ``torch.distributed``, whose group, of gloo, must exist if world > 1.
+        rank, world: this process among those that train together.
+        links: how they reach each other; by default the group of ``torch.distributed``, of gloo.
         sharing: how many of these processes share this device's memory.
         physical: subjects whose gradients are held at once, at most: fewer where memory is short. The law of a step's
             sum does not depend on it.
@@ -77,12 +78,13 @@ def train(
         NetworkError: the network mixes examples, or its gradients are not what they should be.
         MemoryShort: not even one subject fits; nothing was leased.
         RanksError: another process has ended, or is silent for too long.
-        UsageError: checkpoints without a lease, or another rank and world than the process group's.
+        UsageError: checkpoints without a lease, or another rank and world than the links'.
         PrivsynthError: a source or a loss that does not give what it should.
     """
     if checkpoints is not None and lease is None:
         raise UsageError("checkpoints without a lease would let steps run twice", where="train", mend="pass the lease")
-    if world > 1 and (not dist.is_initialized() or (dist.get_rank(), dist.get_world_size()) != (rank, world)):
+    links = None if world == 1 else links or Gloo()
+    if links is not None and links.place != (rank, world):
         raise UsageError(
             f"rank {rank} of {world} is not this process's place", where="train", mend="dist.init_process_group first"
         )
@@ -95,19 +97,19 @@ def train(
     if checkpoints is not None and rank == 0 and (found := checkpoints.newest()) is not None:
         state.load(found[1])
     for tensor in state.tensors().values():
-        from_first(tensor, world)
+        from_first(tensor, links)
     sums = Sums.of(network, source, loss, plan, make_batch, chunk=chunk, device=device, noise=noise)
     unit = plan.clipping_norm / plan.grid_norm / plan.divisor
     progress.step("train privately", plan.steps)
     with per_example(network), ThreadPoolExecutor(1) as beside:
-        for step, last_of_block in _steps(plan, lease, rank, world):
+        for step, last_of_block in _steps(plan, lease, rank, links):
             drawn = beside.submit(_noise_of, noise, sums.size if rank == 0 else 0, plan)
             if provenance_of(noise) == "seeded":
                 drawn.result()  # so that a replay draws in the same order
             total = sums.over(poisson_sample(source.subjects, rate=plan.rate, source=noise))
             if rank == 0:
                 total += drawn.result().to(device)
-            total = added_up(total, world)
+            total = added_up(total, links)
             state.step((total.double() * unit).float(), learning_rate=plan.learning_rate, ema=plan.ema)
             if checkpoints is not None and rank == 0 and last_of_block:
                 checkpoints.save(step, state.tensors())
@@ -123,7 +125,7 @@ def train(
 # --- steps ---------------------------------------------------------------------------------------
 
 
-def _steps(plan: Plan, lease: Lease | None, rank: int, world: int) -> Iterator[tuple[int, bool]]:
+def _steps(plan: Plan, lease: Lease | None, rank: int, links: Links | None) -> Iterator[tuple[int, bool]]:
     """(number, whether it is the last of its block) of each step that may run, each leased before it is given."""
     if lease is None:
         yield from ((step, step == plan.steps) for step in range(1, plan.steps + 1))
@@ -131,7 +133,7 @@ def _steps(plan: Plan, lease: Lease | None, rank: int, world: int) -> Iterator[t
     block, step = math.ceil(plan.steps / _BLOCKS), 1
     while step <= plan.steps:
         through = min(plan.steps, step + block - 1)
-        first = int(from_first(torch.tensor([lease.take(through) if rank == 0 else 0]), world))
+        first = int(from_first(torch.tensor([lease.take(through) if rank == 0 else 0]), links))
         for step in range(first, through + 1):
             yield step, step == through
         step = max(first, through + 1)

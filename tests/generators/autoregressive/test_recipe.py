@@ -14,7 +14,7 @@ from privsynth.data.codec import Between
 from privsynth.data.records import Model
 from privsynth.data.schema import parse_schema
 from privsynth.data.tables import violations
-from privsynth.errors import BudgetError, HoldError, ModelError, NetworkError, SchemaError, SeededNoise
+from privsynth.errors import BudgetError, ConditionError, HoldError, ModelError, NetworkError, SchemaError, SeededNoise
 from privsynth.generators.autoregressive import Autoregressive, AutoregressiveModel, load_network
 from privsynth.generators.autoregressive.transcript import AutoregressiveTranscript
 from privsynth.generators.kept import load_model, load_transcript
@@ -130,6 +130,11 @@ def test_the_same_seed_gives_the_same_rows_whatever_order_columns_are_named_in(m
     other = model.sample(500, where={"smoker": False, "ill": True}, seed=9)
     assert one.frame.equals(other.frame)
     assert not one.frame.equals(model.sample(500, where={"ill": True, "smoker": False}, seed=10).frame)
+
+
+def test_no_network_draws_pictures_that_guidance_could_push(model: AutoregressiveModel) -> None:
+    with pytest.raises(ConditionError, match="drawn by a network"):
+        model.sample(3, guidance=1.0)
 
 
 # --- what is kept --------------------------------------------------------------------------------

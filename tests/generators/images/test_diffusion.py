@@ -12,16 +12,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
 from privsynth.data import unrolled
+from privsynth.data.guidance import MOST_GUIDANCE
 from privsynth.data.records import Granted, Split
 from privsynth.data.schema import Schema, parse_schema
 from privsynth.data.tables import read_images
 from privsynth.errors import BudgetError, ConditionError, HoldError, MemoryShort, ModelError, NetworkError, SchemaError
+from privsynth.generators.images import diffused
 from privsynth.generators.images.diffused import DiffusedModel
 from privsynth.generators.images.diffusion import ImageDiffusion
+from privsynth.generators.images.edm import few
 from privsynth.generators.images.networks import drawn
 from privsynth.generators.images.pretrained import PublicWeights
 from privsynth.generators.images.published import PublishedPictures
@@ -192,9 +196,44 @@ def test_pixels_made_as_they_are_read_are_those_of_the_sample(
         assert np.array_equal(np.concatenate(read), whole.pictures["scan"].pixels)
 
 
-def test_a_guidance_out_of_range(model: DiffusedModel) -> None:
-    for guidance in (-1.0, 11.0, float("nan")):
-        with pytest.raises(ConditionError):
+def test_guided_rows_say_so_and_are_a_draw_of_their_own(model: DiffusedModel) -> None:
+    plain, guided, again = (model.sample(30, seed=3, guidance=g) for g in (0, 1.5, 1.5))
+    assert (plain.guidance, guided.guidance) == (0.0, 1.5)
+    assert guided.frame.equals(again.frame)
+    assert np.array_equal(guided.pictures["scan"].pixels, again.pictures["scan"].pixels)
+    assert not set(plain.frame["person"]) & set(guided.frame["person"])
+    assert plain.frame.drop(columns="person").equals(guided.frame.drop(columns="person")), "rows are the table's"
+    assert not np.array_equal(plain.pictures["scan"].pixels, guided.pictures["scan"].pixels)
+
+
+def test_at_its_greatest_guidance_pictures_are_drawn_as_by_finer_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 8 fits the root mean square to four times the steps was 1.2 to 1.6 grey levels; of the way in few calls, which
+    was fitted without guidance, 4 to 94."""
+    desk = Desk(tmp_path / "desk")
+    recipe = desk.recipe()
+    model = recipe.fit(desk.split.train, desk.hold(recipe), noise=SeededNoise(1))
+
+    def guided() -> NDArray[np.float64]:
+        pixels = model.sample(300, seed=3, guidance=MOST_GUIDANCE).pictures["scan"].pixels
+        return np.asarray(pixels, dtype=np.float64)
+
+    drawn_ = guided()
+    monkeypatch.setattr(diffused, "STEPS", 72)
+    fine = guided()
+    monkeypatch.setattr(diffused, "heun", lambda at, noise, steps: [few(at, noise, model.transcript.few)])
+    apart, rough = (float(np.sqrt(np.square(found - fine).mean())) for found in (drawn_, guided()))
+    assert apart < 3 < 10 < rough
+
+
+def test_what_draws_no_pictures_by_a_network_refuses_guidance(model: DiffusedModel) -> None:
+    for other in (model.first, model.first.table):
+        assert len(other.sample(3, guidance=0.0)) == 3
+        with pytest.raises(ConditionError, match="drawn by a network"):
+            other.sample(3, guidance=1.0)
+    for guidance in (-1.0, 3.5, float("nan"), True):
+        with pytest.raises(ConditionError, match="guidance is"):
             model.sample(3, guidance=guidance)
 
 

@@ -21,6 +21,7 @@ from privsynth.generators.kept import load_model, load_transcript
 from privsynth.generators.marginals import disk
 from privsynth.generators.marginals.disk import HEAD, TRANSCRIPT
 from privsynth.generators.marginals.published import LISTING, TABLES
+from privsynth.ledger.evidence import CHECKPOINT, INCLUSION
 from privsynth.privacy.noise import SeededNoise as Seeded
 from tests.generators.images.test_statistics import Desk
 
@@ -47,7 +48,8 @@ def test_a_loaded_model_is_the_model(model: PicturedModel, folder: Path) -> None
     assert (again.id, again.receipt, again.schema) == (model.id, model.receipt, model.schema)
     one, other = (m.sample(40, seed=3).pictures["scan"] for m in (model, again))
     assert one.equals(other)
-    assert {p.name for p in folder.iterdir()} == {HEAD, TRANSCRIPT}
+    assert {p.name for p in folder.iterdir()} == {HEAD, TRANSCRIPT, CHECKPOINT, INCLUSION}
+    assert again.receipt.evidence == model.receipt.evidence
     assert again.diagnostics().to_json() == {**model.table.diagnostics().to_json(), "model": model.id}
 
 

@@ -488,3 +488,17 @@ def test_deep_and_wide_trees_are_not_read() -> None:
 def test_now_is_the_middle_of_june() -> None:
     """The tables above are written for this moment."""
     assert NOW.isoformat() == "2026-06-15T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("records", "answer"),
+    [
+        ([r4(status="inactive", dateTime="2026-03-01"), r5(status="strange")], Answer.DENY),
+        ([edited(r4(status="inactive"), put("provision", 7))], Answer.DENY),
+        ([r4(status="inactive", implicitRules="x"), r4()], Answer.DENY),
+        ([r5(status="strange")], Answer.UNKNOWN),
+    ],
+)
+def test_a_withdrawal_is_heard_though_a_record_cannot_be_read(records: list[Raw], answer: Answer) -> None:
+    for order in (records, records[::-1]):
+        assert judged(*order).answer is answer, judged(*order)

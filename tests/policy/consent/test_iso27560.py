@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from privsynth.data.records import Records
 from privsynth.data.schema import parse_schema
 from privsynth.errors import ConsentError, RequestDenied
 from privsynth.policy.consent import filter_consent
-from privsynth.policy.consent.iso27560 import judge, read_receipt
+from privsynth.policy.consent.iso27560 import Law, judge, named, read_receipt
 from privsynth.policy.consent.reader import Ask
 from privsynth.policy.consent.receipt import decision_receipt
 from privsynth.policy.consent.verdict import GRANTED, Answer, Judgement, Reason
@@ -25,6 +28,8 @@ from privsynth.policy.document import Policy
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)
 ASK = Ask(purpose="medical-research", recipient="university-hospital", now=NOW)
 BASIS = ["Art6(1)(a)", "Art9(2)(a)"]
+BASES = [*BASIS, "Art6(1)(f)", "45CFR164.508"]
+LAW = Law(frozenset(BASIS), special=True)
 GOLDEN = Path(__file__).parents[1] / "golden" / "consent_receipt.json"
 R = Reason
 
@@ -91,13 +96,13 @@ GIVEN = event("given", "2026-01-10T09:00:00Z")
     ],
 )
 def test_one_record(change: dict[str, Any], why: Reason | None) -> None:
-    judged = judge([read_receipt(record(**change))], ASK, frozenset(BASIS))
+    judged = judge([read_receipt(record(**change))], ASK, LAW)
     assert judged.granted == (why is None), judged
     assert judged.reasons == (why or R.GRANTED,)
 
 
 def test_no_record() -> None:
-    assert judge([], ASK, frozenset()).reasons == (R.NO_RECORD,)
+    assert judge([], ASK, LAW).reasons == (R.NO_RECORD,)
 
 
 @pytest.mark.parametrize(
@@ -111,8 +116,57 @@ def test_no_record() -> None:
 )
 def test_several_records(others: list[dict[str, Any]], granted: bool) -> None:
     said = [read_receipt(one) for one in (record(), *others)]
-    assert judge(said, ASK, frozenset(BASIS)).granted == granted
-    assert judge(said[::-1], ASK, frozenset(BASIS)).granted == granted
+    assert judge(said, ASK, LAW).granted == granted
+    assert judge(said[::-1], ASK, LAW).granted == granted
+
+
+WITHDREW = [GIVEN, event("withdrawn", "2026-03-01T00:00:00Z")]
+
+
+@pytest.mark.parametrize(
+    ("records", "answer"),
+    [
+        ([record(events=WITHDREW), record(extra=1)], Answer.DENY),
+        ([record(events=WITHDREW, extra=1)], Answer.DENY),
+        ([record(events=[{"state": "refused", "time": "in March"}])], Answer.DENY),
+        ([record(extra=1), record()], Answer.UNKNOWN),
+        ([record(events=WITHDREW, purposes=["teaching"]), record(extra=1)], Answer.UNKNOWN),
+    ],
+)
+def test_a_no_is_heard_though_a_record_cannot_be_read(records: list[dict[str, Any]], answer: Answer) -> None:
+    for order in (records, records[::-1]):
+        judged = judge([read_receipt(one) for one in order], ASK, LAW)
+        assert judged.answer is answer and R.UNREADABLE in judged.reasons
+
+
+@given(
+    st.lists(st.sampled_from(BASES), unique=True, min_size=1),
+    st.lists(st.sampled_from(BASES), unique=True, min_size=1),
+    st.lists(st.sampled_from(BASES), unique=True, min_size=1),
+    st.booleans(),
+)
+def test_a_shorter_legal_basis_never_makes_more_receipts_count(
+    listed: list[str], kept: list[str], held: list[str], special: bool
+) -> None:
+    """Fails where all of the policy's list must stand in a receipt: then a child that lists less asks for less."""
+    fewer = frozenset(listed) & frozenset(kept)
+    said = [read_receipt(record(legal_basis=held))]
+    if judge(said, ASK, Law(fewer, special)).granted:
+        assert judge(said, ASK, Law(frozenset(listed), special)).granted
+
+
+def test_what_a_receipt_relies_on() -> None:
+    for basis, held, special, counts in (
+        (BASIS, BASIS, True, True),
+        (BASIS, [*BASIS, "Art6(1)(c)"], True, True),
+        (BASIS, BASIS[:1], True, False),
+        (BASIS, BASIS[:1], False, True),
+        (BASIS[:1], BASIS, True, False),
+        (["45CFR164.508"], ["45CFR164.508"], True, True),
+        (BASIS, ["Art6(1)(f)"], False, False),
+    ):
+        law = Law(frozenset(basis), special)
+        assert judge([read_receipt(record(legal_basis=held))], ASK, law).granted == counts, (basis, held, special)
 
 
 # --- through the consent step --------------------------------------------------------------------
@@ -149,6 +203,44 @@ def test_a_doubled_key(policy: Policy, tmp_path: Path) -> None:
     path = tmp_path / "receipts.ndjson"
     path.write_text(json.dumps(record()).replace('"record_id"', '"legal_basis": ["x"], "record_id"'))
     assert kept(policy, path, "p1") == []
+
+
+WITHDRAWN = '{"state": "withdrawn", "time": "2026-02-01T00:00:00Z"}'
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"withdrawn"', '"Withdrawn"'),
+        ('"withdrawn"', '"WITHDRAWN"'),
+        ('"withdrawn"', '" withdrawn\\t"'),
+        ('"withdrawn"', '["withdrawn"]'),
+        ('"withdrawn"', '"withdrawn", "state": "given"'),
+        (f"[{WITHDRAWN}]", WITHDRAWN),
+        (f"[{WITHDRAWN}]", f"[[{WITHDRAWN}]]"),
+        (f"[{WITHDRAWN}]", f'[{WITHDRAWN}], "events": []'),
+        (f"[{WITHDRAWN}]", f'[], "events": {WITHDRAWN}'),
+        ('"subject": "p1"', '"subject": "p1", "subject": "p2"'),
+        ('"subject": "p1"', '"subject": ["p1"]'),
+        ('"purposes": [', '"purposes": [' + "[" * 70 + "]" * 70 + ", "),
+    ],
+)
+def test_a_withdrawal_is_heard_however_it_is_written(policy: Policy, tmp_path: Path, old: str, new: str) -> None:
+    path = tmp_path / "receipts.ndjson"
+    said = json.dumps(record(events=[json.loads(WITHDRAWN)]))
+    assert said.count(old) == 1
+    path.write_text(json.dumps(record()) + "\n" + said.replace(old, new))
+    assert kept(policy, path, "p1") == []
+    judged = named(policy, replace(ASK, evidence=path)).judged["p1"]
+    assert judged.answer == Answer.DENY and R.WITHDRAWN in judged.reasons and R.UNREADABLE in judged.reasons
+
+
+def test_a_subject_that_is_a_number_is_heard_too(policy: Policy, tmp_path: Path) -> None:
+    path = tmp_path / "receipts.ndjson"
+    path.write_text(
+        json.dumps(record(subject="7")) + "\n" + json.dumps(record(subject=7, events=[json.loads(WITHDRAWN)]))
+    )
+    assert named(policy, replace(ASK, evidence=path)).judged["7"].answer == Answer.DENY
 
 
 @pytest.mark.parametrize(

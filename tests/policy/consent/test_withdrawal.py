@@ -226,3 +226,30 @@ def test_everybody_whom_a_register_names(healthcare: Policy, register: Path) -> 
         judge_named(healthcare, files={}, **use)  # type: ignore[arg-type]
     with pytest.raises(ConsentError, match="does not know"):
         judge_named(healthcare, files={"register": register}, purpose="x", recipient="y", now=NOW)
+
+
+BROKEN = "p1,medical-research,university-hospital,granted,some day,\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "counts"),
+    [
+        ("p1,medical-research,*,withdrawn,2026-03-01,\n" + BROKEN, True),
+        (BROKEN + "p1,*,*,withdrawn,,\n", True),
+        ("p1,medical-research,university-hospital,withdrawn,one day in March,\n", True),
+        ("p1,,,Withdrawn,2026-03-01,\n", True),
+        ("p1,teaching,*,withdrawn,2026-03-01,\n" + BROKEN, False),
+        (BROKEN, False),
+    ],
+)
+def test_who_withdrew_counts_though_a_line_of_hers_cannot_be_read(
+    healthcare: Policy, tmp_path: Path, lines: str, counts: bool
+) -> None:
+    path = tmp_path / "consent.csv"
+    path.write_text(HEAD + GRANT.format("p1") + lines)
+    reading = judge_named(
+        healthcare, files={"register": path}, purpose=ASK.purpose, recipient=ASK.recipient, now=ASK.now
+    )
+    assert not reading.judged["p1"].granted and Reason.UNREADABLE in reading.judged["p1"].reasons
+    found = impact([fit("a", ["p1"])], key=KEY, withdrawn=lambda p, r: gone(reading.judged), rung="stop-new-use")
+    assert bool(found) == counts

@@ -27,6 +27,7 @@ columns:
   person: {kind: identifier}
   sex: {kind: categorical, values: [F, M]}
   race: {kind: categorical, values: [a, b]}
+  age: {kind: categorical, values: [20-29, 30-39]}
   face: {kind: image, size: [4, 4]}
 """
 )
@@ -35,7 +36,7 @@ columns:
 def allowed(purpose: str, recipient: str) -> list[str]:
     """The people whose pictures are left, of seven with one each; f0007 never signed."""
     people = [f"f000{i}" for i in range(1, 8)]
-    frame = pd.DataFrame({"person": people, "sex": "F", "race": "a"})
+    frame = pd.DataFrame({"person": people, "sex": "F", "race": "a", "age": "20-29"})
     faces = np.zeros((7, 4, 4), dtype=np.uint8) + np.arange(7, dtype=np.uint8)[:, None, None]
     records = read_images(frame, SCHEMA, arrays={"face": faces})
     register = HERE / "written_releases.csv"

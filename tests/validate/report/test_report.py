@@ -101,6 +101,7 @@ class FakeModel:
         seed: int | None = None,
         balance: Any = None,
         draw: Draw = "even",
+        guidance: float = 0.0,
     ) -> Synthetic:
         self.asked.append("sample")
         picked = self.rows.sample(n, replace=n > len(self.rows), random_state=seed).reset_index(drop=True)

@@ -79,10 +79,11 @@ def judge_subject(records: Sequence[Record], question: Question) -> Judgement:
     denials = [one for one in counting if one.says is Says.DENY]
     if denials:
         return _answer(Answer.DENY, [*([Reason.CONFLICT] if grants else []), *_reasons(denials), *_reasons(found)])
-    if unsure := [one for one in counting if one.says is Says.UNSURE]:
-        return _answer(Answer.UNKNOWN, [*_reasons(unsure), *_reasons(found)])
     if withdrawn := [one for one in found if one.stands == "ended" and not _renewed(one, grants)]:
         return _answer(Answer.DENY, [Reason.WITHDRAWN, *_reasons(withdrawn), *_reasons(found)])
+    if unsure := [one for one in counting if one.says is Says.UNSURE]:
+        told = Answer.DENY if any(Reason.WITHDRAWN in one.reasons for one in unsure) else Answer.UNKNOWN
+        return _answer(told, [*_reasons(unsure), *_reasons(found)])
     if not grants:
         return _answer(Answer.UNKNOWN, _reasons(found))
     if silent := [one for one in counting if one.says is Says.NOTHING and one.about_research]:
@@ -145,14 +146,16 @@ def judge_record(record: Record, question: Question) -> Finding:
     if record.standing == "void":
         return finding(Says.NOTHING, Reason.STATUS, stands="over")
     readable = not record.faults - _SHAPELESS
+    ended = record.standing == "ended" and record.scope != "other"
+    over = (Reason.WITHDRAWN,) if ended else ()  # told even where no more can be read
     if record.version not in (Version.R4, Version.R5) or not readable:
-        return finding(Says.UNSURE)
+        return finding(Says.UNSURE, *over)
     if record.version not in question.versions:
-        return finding(Says.UNSURE, Reason.VERSION_NOT_LISTED)
+        return finding(Says.UNSURE, *over, Reason.VERSION_NOT_LISTED)
     if record.standing == "unknown":
         return finding(Says.UNSURE, Reason.STATUS)
     if record.standing == "ended":
-        if record.scope == "other":
+        if not ended:
             return finding(Says.NOTHING, Reason.STATUS, stands="over")
         return finding(Says.NOTHING, Reason.STATUS, stands="ended", ended=_end(record))
     inside = _in_force(record, question.now)
