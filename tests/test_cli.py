@@ -100,6 +100,8 @@ def test_a_ledger_that_is_not_whole_is_told(finished: Desk) -> None:
     altered(finished)
     assert (said := cli(*args, "--json")).code == 4 and said.json["error"] == "LedgerError"
     path.unlink()
+    assert (said := cli(*args, "--json")).code == 4 and "the key that was made with one" in said.json["what"]
+    path.with_name("ledger.db.key").unlink()
     assert (said := cli(*args, "--json")).code == 2 and said.json["error"] == "StorageError"
     assert not path.exists()
 
