@@ -36,7 +36,7 @@ from tests.policy.consent.made import (
 
 pytest.importorskip("fhir.resources", reason="the extra fhir is not installed")
 
-FOLDER = Path("/work/shared/data/fhir_consent")
+FOLDER = Path(__file__).parents[4] / "shared" / "data" / "fhir_consent"
 there = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the published examples are not at {FOLDER}")
 R = Reason
 NAMES = ("Emergency", "Out", "basic", "grantor", "notAuthor", "notOrg", "notThem", "notThis", "notTime", "pkb",
