@@ -17,18 +17,22 @@ from typing import Annotated, Literal
 import pydantic
 
 from privsynth.documents import Strict, canonical, join, plain, read_bytes
-from privsynth.errors import ApprovalMissing, BundleError, LedgerError, PrivsynthError, StorageError
+from privsynth.errors import ApprovalMissing, BundleError, LedgerError, PrivsynthError
 from privsynth.ledger.entry import Entry
 from privsynth.policy.quorum import ROLE
 from privsynth.signing import (
     MAX_ENVELOPE,
+    MOST_STATEMENTS,
+    Personal,
     SigningKey,
     Trust,
+    hear,
+    keep,
     parse_canonical,
     person_key,
     same_person,
+    say,
     shaped,
-    sign_envelope,
     verify_envelope,
 )
 
@@ -37,8 +41,7 @@ STATEMENT = "statement.json"
 PEOPLE = 2
 """So many distinct people answer for a restore."""
 FRESH = dt.timedelta(days=7)
-_AHEAD = dt.timedelta(days=1)  # people sign in other time zones, with clocks of their own
-_MOST = 1000
+_THERE = "it is there already"
 _AGAIN = "read the statement, and answer again"
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 Size = Annotated[int, pydantic.Field(ge=0)]
@@ -92,13 +95,11 @@ class Statement(Strict):
             yield "nothing is missing, and nothing is booked"
 
 
-class Answer(Strict):
+class Answer(Personal):
     """What a person signs."""
 
     format: Annotated[Literal[1], pydantic.Field(alias="privsynth-answer")] = 1
     statement: Statement
-    person: Annotated[str, pydantic.Field(max_length=256)]
-    on: Annotated[str, pydantic.Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def write_statement(statement: Statement, folder: Path) -> Path:
     Raises:
         StorageError: one is there already, or the folder cannot be written.
     """
-    return _write(folder, STATEMENT, canonical(plain(statement)))
+    return keep(canonical(plain(statement)), folder, STATEMENT, there=_THERE)
 
 
 def read_statement(folder: Path) -> Statement:
@@ -172,8 +173,8 @@ def answer(folder: Path, key: SigningKey, *, person: str, today: dt.date) -> Pat
             written.
     """
     said = Answer(statement=read_statement(folder), person=person, on=today.isoformat())
-    raw = sign_envelope(PAYLOAD_TYPE, canonical(plain(said)), key)
-    return _write(folder, f"{key.keyid[:16]}-{said.on}.json", raw)
+    name = f"{key.keyid[:16]}-{said.on}.json"
+    return say(plain(said), folder, name, key, payload_type=PAYLOAD_TYPE, there=_THERE)
 
 
 def answers(statement: Statement, folder: Path, trust: Trust, *, people: Collection[str], now: dt.datetime) -> Answers:
@@ -185,7 +186,7 @@ def answers(statement: Statement, folder: Path, trust: Trust, *, people: Collect
     """
     given: list[Given] = []
     passed: list[tuple[str, str]] = []
-    for path in sorted(folder.glob("*.json"))[:_MOST]:
+    for path in sorted(folder.glob("*.json"))[:MOST_STATEMENTS]:
         if path.name == STATEMENT:
             continue
         try:
@@ -243,35 +244,9 @@ def _signers(entry: Entry, trust: Trust) -> tuple[str, ...]:
 
 
 def _given(path: Path, statement: Statement, trust: Trust, *, now: dt.datetime) -> Given:
-    where = str(path)
-    raw = read_bytes(path, error=BundleError, kind="answer", limit=MAX_ENVELOPE)
-    opened = verify_envelope(
-        raw, Trust.of(*trust.keys), payload_type=PAYLOAD_TYPE, role=ROLE, now=now, where=where
-    )  # one signer an answer, whatever the trust file's own threshold
-    said = shaped(Answer, parse_canonical(opened.payload, where=where), error=BundleError, where=where, mend=_AGAIN)
-    if said.statement != statement:
-        raise BundleError("of another copy, policy or state of the witness", where=where, mend=_AGAIN)
-    if len(opened.signers) != 1 or not same_person(opened.signers[0], said.person):
-        raise BundleError("the key is known under another name than the answer says", where=where, mend=_AGAIN)
-    try:
-        on = dt.datetime.combine(dt.date.fromisoformat(said.on), dt.time(), dt.UTC)
-    except ValueError:
-        raise BundleError("there is no such day as it is dated", where=where, mend=_AGAIN) from None
-    if not now - FRESH - _AHEAD < on < now + _AHEAD:
-        raise BundleError(f"of {said.on}; it counts for {FRESH.days} days", where=where, mend=_AGAIN)
-    return Given(opened.signers[0], opened.keyids[0], raw.decode())
-
-
-def _write(folder: Path, name: str, data: bytes) -> Path:
-    path = folder / name
-    if folder.exists() and not folder.is_dir():
-        raise StorageError("not a folder", where=str(folder), mend="name another place: a new folder is made there")
-    try:
-        folder.mkdir(exist_ok=True)
-        with path.open("xb") as file:
-            file.write(data)
-    except FileExistsError:
-        raise StorageError("it is there already", where=str(path), mend="nothing is to be done") from None
-    except OSError as fault:
-        raise StorageError(f"cannot be written ({fault.strerror})", where=str(path), mend="check the folder") from None
-    return path
+    heard = hear(path, Answer, trust=trust, role=ROLE, payload_type=PAYLOAD_TYPE, kind="answer", now=now, mend=_AGAIN)
+    if heard.said.statement != statement:
+        raise BundleError("of another copy, policy or state of the witness", where=str(path), mend=_AGAIN)
+    if heard.on < (now - FRESH).date():
+        raise BundleError(f"of {heard.said.on}; it counts for {FRESH.days} days", where=str(path), mend=_AGAIN)
+    return Given(heard.person, heard.keyid, heard.raw.decode())

@@ -18,30 +18,18 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from privsynth.documents import Strict, canonical, join, read_bytes, sha256
-from privsynth.errors import ApprovalMissing, BundleError, PrivsynthError, StorageError, UsageError
+from privsynth.documents import join, sha256
+from privsynth.errors import ApprovalMissing, BundleError, PrivsynthError, UsageError
 from privsynth.policy.document import Policy
 from privsynth.policy.quorum import ROLE
-from privsynth.signing import (
-    MAX_ENVELOPE,
-    SigningKey,
-    Trust,
-    parse_canonical,
-    person_key,
-    same_person,
-    shaped,
-    sign_envelope,
-    verify_envelope,
-)
+from privsynth.signing import MOST_STATEMENTS, Personal, SigningKey, Trust, hear, person_key, same_person, say
 
 PAYLOAD_TYPE = "application/vnd.privsynth.approval+json"
-MOST = 1000
-_AHEAD = dt.timedelta(days=1)  # people sign in other time zones, with clocks of their own
 _PERSON = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\Z")
 _Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Approval(Strict):
+class Approval(Personal):
     """What a person signs: this policy in the place of ``before``; null: of none that asked for approvals."""
 
     format: Annotated[Literal[1], pydantic.Field(alias="privsynth-approval")]
@@ -49,8 +37,6 @@ class Approval(Strict):
     version: str
     sha256: _Sha256
     before: _Sha256 | None
-    person: Annotated[str, pydantic.Field(max_length=256)]
-    on: Annotated[str, pydantic.Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 
 
 @dataclass(frozen=True)
@@ -148,18 +134,8 @@ def approve(policy: Policy, folder: Path, key: SigningKey, *, before: str | None
     }
     said = Approval.model_validate(value)
     over = "first" if before is None else before[:16]
-    path = folder / f"{policy.sha256[:16]}-{over}-{key.keyid[:16]}-{said.on}.json"
-    raw = sign_envelope(PAYLOAD_TYPE, canonical(value), key)
-    try:
-        folder.mkdir(exist_ok=True)
-        with path.open("xb") as file:
-            file.write(raw)
-    except FileExistsError:
-        mend = "nothing is to be done; another person needs a key of her own"
-        raise StorageError("approved already with this key", where=str(path), mend=mend) from None
-    except OSError as fault:
-        raise StorageError(f"cannot be written ({fault.strerror})", where=str(path), mend="check the folder") from None
-    return path
+    name = f"{policy.sha256[:16]}-{over}-{key.keyid[:16]}-{said.on}.json"
+    return say(value, folder, name, key, payload_type=PAYLOAD_TYPE, there="approved already with this key")
 
 
 def approvals(
@@ -183,7 +159,7 @@ def approvals(
     barred = (policy.file.owner, *excluded)
     given: dict[str, Given] = {}
     passed: list[tuple[str, str]] = []
-    for path in sorted(folder.glob("*.json"))[:MOST]:
+    for path in sorted(folder.glob("*.json"))[:MOST_STATEMENTS]:
         try:
             one = _given(path, policy, trust, before=before, now=now)
         except PrivsynthError as fault:
@@ -200,12 +176,17 @@ def approvals(
 
 def _given(path: Path, policy: Policy, trust: Trust, *, before: str | None, now: dt.datetime) -> Given:
     """What the file says, and who signed it: as the trust file names the key."""
-    where = str(path)
-    raw = read_bytes(path, error=BundleError, kind="approval", limit=MAX_ENVELOPE)
-    one = Trust.of(*trust.keys)
-    opened = verify_envelope(raw, one, payload_type=PAYLOAD_TYPE, role=ROLE, now=now, where=where)
-    data = parse_canonical(opened.payload, where=where)
-    said = shaped(Approval, data, error=BundleError, where=where, mend="approve again")
+    heard = hear(
+        path,
+        Approval,
+        trust=trust,
+        role=ROLE,
+        payload_type=PAYLOAD_TYPE,
+        kind="approval",
+        now=now,
+        mend="approve again",
+    )
+    said, where = heard.said, str(path)
     if said.sha256 != policy.sha256 or said.policy != policy.id:
         raise BundleError("of another policy, or of another state of this one", where=where, mend="approve again")
     if said.before != before:
@@ -214,21 +195,7 @@ def _given(path: Path, policy: Policy, trust: Trust, *, before: str | None, now:
             where=where,
             mend="read what would change now, and approve again",
         )
-    if len(opened.signers) != 1 or not same_person(opened.signers[0], said.person):
-        raise BundleError(
-            "the trust file knows the key under another name than the approval says", where=where, mend="approve again"
-        )
-    on = _day(said.on, where=where)
-    if on > (now + _AHEAD).date():
-        raise BundleError("of a day that is still to come", where=where, mend="approve again, with the clock set right")
-    return Given(opened.signers[0], opened.keyids[0], sha256(raw), on)
-
-
-def _day(text: str, *, where: str) -> dt.date:
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        raise BundleError("there is no such day as it is dated", where=where, mend="approve again") from None
+    return Given(heard.person, heard.keyid, sha256(heard.raw), heard.on)
 
 
 def _named(before: str | None) -> str:

@@ -12,18 +12,24 @@ from privsynth.signing.files import shaped
 from privsynth.signing.keys import SigningKey, load_key, new_key
 from privsynth.signing.note import check_signature, note_key_id, open_note, sign_note
 from privsynth.signing.people import person_key, same_person
+from privsynth.signing.personal import MOST_STATEMENTS, Heard, Personal, hear, keep, say
 from privsynth.signing.trust import KEY_LINE, MAX_PEOPLE, Trust, TrustedKey, load_trust, write_trust
 
 __all__ = [
     "KEY_LINE",
     "MAX_ENVELOPE",
     "MAX_PEOPLE",
+    "MOST_STATEMENTS",
+    "Heard",
     "Opened",
+    "Personal",
     "SigningKey",
     "Trust",
     "TrustedKey",
     "add_signature",
     "check_signature",
+    "hear",
+    "keep",
     "load_key",
     "load_trust",
     "new_key",
@@ -32,6 +38,7 @@ __all__ = [
     "parse_canonical",
     "person_key",
     "same_person",
+    "say",
     "shaped",
     "sign_envelope",
     "sign_note",
