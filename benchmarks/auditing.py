@@ -86,6 +86,7 @@ class Mechanism:
             workload=self.recipe.workload,
             recipe="made",
             hold_back=self.hold_back,
+            adaptive=self.recipe.rounds == "adaptive",
         )
 
     @property

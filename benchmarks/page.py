@@ -42,6 +42,12 @@ on the released rows and scored on the real ones. A million rows released, so th
 columns drawn independently at the whole budget; `no-noise` the exact columns drawn independently, `resample` the real
 rows drawn again: neither is private.
 """
+ADAPTIVE = """\
+## A last round that the noisy answers choose
+
+`python -m benchmarks.bench_adaptive`: `Marginals(rounds="adaptive")` beside the default, whose noise is all fixed
+before the first read; the same tables, prices and figures as above.
+"""
 RAW = """\
 ## From the raw file
 
@@ -147,6 +153,10 @@ def written() -> str:
     parts = [HEAD, TABLES]
     for data in dict.fromkeys(f.data for f in tables):
         parts.append(f"### {data}\n\n{_compared([f for f in tables if f.data == data])}")
+    if rounds := figures("adaptive"):
+        parts.append(ADAPTIVE)
+        for data in dict.fromkeys(f.data for f in rounds):
+            parts.append(f"### {data}, in rounds\n\n{_compared([f for f in rounds if f.data == data])}")
     parts += [RAW, _wide(raw), SCALING, _wide(scaling)]
     if pictures := figures("images"):
         parts.append(IMAGES)

@@ -39,8 +39,10 @@ from privsynth.policy.document import Policy, load_policy, policy_of
 from privsynth.policy.leaves import NAMES, Leaf, leaves
 from privsynth.policy.ledger_asks import OpenAsk
 from privsynth.policy.pace import Portion
+from privsynth.policy.recipient_asks import LeaveAsk
 from privsynth.policy.request import Request
 from privsynth.policy.thresholds import thresholds
+from privsynth.signing import Cosigner
 
 POLICIES = Path(__file__).parents[1] / "policies"
 SHIPPED = ("healthcare", "finance", "faces", "imaging", "research-sandbox")
@@ -153,6 +155,12 @@ def _by_fhir() -> Policy:
     return policy_of(replace(policy.document, data=data))
 
 
+_KEYS = (
+    "age1r6psryw6n4ldrm4xgzphhhqu9etda4q7jsz98sf6lfgm7nnuve7q6hg7y9",
+    "age1ujat3p8p9gu4tftlcs2qfj52kdpysnh5e4ryxvkxwhc8flrmsvvsd38gfn",
+)
+
+
 @cache
 def _by_receipts() -> Policy:
     policy = _shipped("healthcare")
@@ -160,7 +168,7 @@ def _by_receipts() -> Policy:
     data["purposes"]["medical-research"]["legal basis"] += ["45CFR164.508"]
     data |= {"regions": ["EU", "CH"]}
     data["recipients"]["university-hospital"]["region"] = "EU"
-    data["recipients"]["elsewhere"] = {"purposes": ["medical-research"], "region": "US-CA"}
+    data["recipients"]["elsewhere"] = {"purposes": ["medical-research"], "region": "US-CA", "key": _KEYS[0]}
     data["data"]["min subjects per group"] = 200
     data["privacy"]["pace"] = [{"over": "population", "per": "month", "share": "1/10"}]
     data["sources"]["other/rows"] = {**data["sources"]["ehr/encounters"]}
@@ -178,7 +186,7 @@ def _by_several() -> Policy:
         data["people"][f"approver-{n}@people.example"] = {"roles": roles, "key": key}
     change = {"people": 2, "roles": ["dpo", "security", "board"], "not author": True}
     data["approval"] = {"policy change": change, "release": {"people": 3}}
-    data["ledger"] = {"witness": "required"}
+    data["ledger"] = {"witness": "required", "witness key": _WITNESSES[0]}
     return policy_of(replace(policy.document, data=data))
 
 
@@ -209,9 +217,16 @@ def _pair(rng: random.Random) -> tuple[Policy, Policy]:
             return policy, changed
 
 
+_WITNESSES = tuple(Cosigner(name, bytes(32)).line for name in ("st-anna.example/witness", "other.example/witness"))
+
+
 def _looser(leaf: Leaf, rng: random.Random) -> Any:
     if rng.random() < 0.15:
         return ABSENT
+    if leaf.path[0] == "recipients" and leaf.path[-1] == "key":
+        return _KEYS[1]
+    if leaf.path == ("ledger", "witness key"):
+        return _WITNESSES[1]
     steps = list(leaf.direction.steps(leaf.value, _NAMES.get((leaf.path[0], leaf.path[-1]), ())))
     return rng.choice(steps) if steps else None
 
@@ -283,7 +298,7 @@ def _put(data: dict[str, Any], leaf: Leaf, value: Any) -> None:
 
 def _asks(a: Policy, b: Policy, rng: random.Random, count: int) -> Iterator[Ask]:
     for _ in range(count):
-        yield rng.choices(_KINDS, weights=[60, 3, 20, 8, 5, 2, 4, 4, 6, 4, 12, 8, 12, 2, 2])[0](a, b, rng)
+        yield rng.choices(_KINDS, weights=[60, 3, 20, 8, 5, 2, 4, 4, 6, 4, 12, 8, 12, 2, 2, 3])[0](a, b, rng)
 
 
 def _both(a: Sequence[Any], b: Sequence[Any] = (), *more: Any) -> list[Any]:
@@ -387,8 +402,13 @@ def _keep(a: Policy, b: Policy, rng: random.Random) -> KeepAsk:
     return KeepAsk(age=dt.timedelta(days=rng.choice([1, 300, 364, 365, 366, 400, 4000])))
 
 
+def _leave(a: Policy, b: Policy, rng: random.Random) -> LeaveAsk:
+    recipient = rng.choice(_both(list(a.recipients), list(b.recipients), "nobody"))
+    return LeaveAsk(recipient=recipient, sealed_to=rng.choice([None, *_KEYS]))
+
+
 def _open(a: Policy, b: Policy, rng: random.Random) -> OpenAsk:
-    return OpenAsk(witness=rng.random() < 0.5)
+    return OpenAsk(witness=rng.random() < 0.5, cosigned_by=rng.choice(["", *_WITNESSES]))
 
 
 def _evidence(a: Policy, b: Policy, rng: random.Random) -> EvidenceAsk:
@@ -438,7 +458,7 @@ def _withdrawn(a: Policy, b: Policy, rng: random.Random) -> WithdrawnAsk:
 
 
 _KINDS = (_hold, _after, _gate, _consent, _report, _carry, _keep, _evidence, _record, _withdrawn, _receipt, _subject,
-          _change, _signed, _open)  # fmt: skip
+          _change, _signed, _open, _leave)  # fmt: skip
 
 
 if __name__ == "__main__":

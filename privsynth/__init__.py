@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from privsynth.generators.kept import load_model, load_transcript
     from privsynth.generators.marginals import Marginals, PublicHelp, Query, Workload, read_public
     from privsynth.generators.ranks import together
-    from privsynth.ledger.store import open_ledger
+    from privsynth.ledger.store import Wish, open_ledger
     from privsynth.policy.consent import filter_consent
     from privsynth.policy.document import load_policy
     from privsynth.privacy.budget import Budget
     from privsynth.release.gate import gate
+    from privsynth.release.sealed import open_sealed, seal
     from privsynth.release.verify import verify
     from privsynth.validate.report import validate
 
@@ -44,6 +45,7 @@ __all__ = [
     "PublicHelp",
     "PublicWeights",
     "Query",
+    "Wish",
     "Workload",
     "__version__",
     "filter_consent",
@@ -53,9 +55,11 @@ __all__ = [
     "load_schema",
     "load_transcript",
     "open_ledger",
+    "open_sealed",
     "read_images",
     "read_public",
     "read_table",
+    "seal",
     "together",
     "validate",
     "verify",
@@ -73,6 +77,7 @@ _HOMES = {
     "PublicHelp": "privsynth.generators.marginals",
     "PublicWeights": "privsynth.generators.images.pretrained",
     "Query": "privsynth.generators.marginals",
+    "Wish": "privsynth.ledger.store",
     "Workload": "privsynth.generators.marginals",
     "filter_consent": "privsynth.policy.consent",
     "gate": "privsynth.release.gate",
@@ -81,9 +86,11 @@ _HOMES = {
     "load_schema": "privsynth.data.schema",
     "load_transcript": "privsynth.generators.kept",
     "open_ledger": "privsynth.ledger.store",
+    "open_sealed": "privsynth.release.sealed",
     "read_images": "privsynth.data.tables",
     "read_public": "privsynth.generators.marginals",
     "read_table": "privsynth.data.tables",
+    "seal": "privsynth.release.sealed",
     "together": "privsynth.generators.ranks",
     "validate": "privsynth.validate.report",
     "verify": "privsynth.release.verify",

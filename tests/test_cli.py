@@ -8,7 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from contextlib import closing, redirect_stderr
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,17 +18,20 @@ from typing import Any
 import pytest
 
 from privsynth.cli.screen import Screen
-from privsynth.documents import sha256
+from privsynth.documents import canonical, sha256
 from privsynth.errors import MissingExtra
 from privsynth.policy.approval import approve, folder_of
 from privsynth.policy.document import load_policy
+from privsynth.release.manifest import Manifest
+from privsynth.release.predicate import PAYLOAD_TYPE
+from privsynth.release.signed import SignedRelease
 from privsynth.release.verify import verify
-from privsynth.signing import Trust, load_key, load_trust, new_key, write_trust
+from privsynth.signing import Trust, load_key, load_trust, new_identity, new_key, sign_envelope, write_trust
 from tests.bad_input import altered
 from tests.cli_page import PAGE, commands, help_text, up_to_date, written
 from tests.desk import AUDITOR, SECRET, Desk, Said, cli
 from tests.test_light_imports import BLOCKER, TENSORS_AND_FRAMES
-from tests.world import ACTOR
+from tests.world import ACTOR, RECIPIENT
 
 ROOT = Path(__file__).parents[1]
 HELPS = {name: (command, help_text(name, command)) for name, command in commands()}
@@ -50,8 +53,8 @@ def test_the_commands_are_those_of_the_issue() -> None:
         "plan", "run", "sample", "inspect", "transcript",
         "report", "budget", "explain-budget", "ledger verify", "ledger backup", "ledger restore",
         "ledger export", "ledger check", "ledger import", "ledger answer", "ledger checkpoint", "ledger migrate",
-        "ledger witness",
-        "keys new", "sign", "verify", "demo",
+        "ledger witness", "ledger reserve",
+        "keys new", "keys receiving", "sign", "seal", "open", "verify", "demo",
         "consent check", "consent withdraw", "consent impact", "consent audit", "consent recall",
     }  # fmt: skip
 
@@ -165,6 +168,26 @@ def _approved(at: Path) -> Path:
     return at / "approvers.json"
 
 
+def _for_a_key(at: Path) -> Path:
+    """The desk's release as its sender would have signed it under a policy that names the recipient's key."""
+    pytest.importorskip("pyrage", reason="pyrage is not installed: pip install 'privsynth[age]'")
+    key, inside = new_identity(at / "own.key"), at / "release"
+    paths = [p.relative_to(inside).as_posix() for p in inside.rglob("*") if p.is_file()]
+    files = {path: (inside / path).read_bytes() for path in paths}
+    for gone in ("checkpoint.txt", "inclusion.json", "manifest.json"):
+        del files[gone]
+    statement = json.loads(b64decode(json.loads(files.pop("statement.dsse.json"))["payload"]))
+    policy = json.loads(files["policy.resolved.json"])
+    policy["recipients"][RECIPIENT]["key"] = statement["predicate"]["key"] = key
+    files["policy.resolved.json"] = canonical(policy)
+    statement["predicate"]["policy"] = sha256(files["policy.resolved.json"])
+    files["manifest.json"] = Manifest.of(files).to_bytes()
+    named = [{"name": path, "digest": {"sha256": sha256(files[path])}} for path in sorted(files)]
+    raw = canonical({**statement, "subject": named})
+    files["statement.dsse.json"] = sign_envelope(PAYLOAD_TYPE, raw, load_key(at / "release.key"))
+    return SignedRelease(files).write(at / "keyed")
+
+
 def every(desk: Desk) -> dict[str, list[str | Path]]:
     """Each command with arguments that succeed on a finished desk."""
     at = desk.folder
@@ -220,6 +243,7 @@ def every(desk: Desk) -> dict[str, list[str | Path]]:
         "ledger checkpoint": ["ledger", "checkpoint", at / "policy.yaml", *books],
         "ledger migrate": ["ledger", "migrate", at / "policy.yaml", *books],
         "ledger witness": ["ledger", "witness", at / "w", "head"],
+        "ledger reserve": ["ledger", "reserve", at / "study.yaml", "--plan", "2027"],
         "consent check": ["consent", "check", at / "study.yaml"],
         "consent withdraw": ["consent", "withdraw", at / "register.csv", "--subjects", at / "ids.txt"],
         "consent impact": [
@@ -231,6 +255,9 @@ def every(desk: Desk) -> dict[str, list[str | Path]]:
             "consent", "recall", at / "recalls.json", "--key", at / "release.key", "--next", "2099-01-01",
         ],
         "keys new": ["keys", "new", at / "other.key", "--trust", at / "other.json", "--name", "B"],
+        "keys receiving": ["keys", "receiving", at / "new.key"],
+        "seal": ["seal", _for_a_key(at), "--out", at / "x.age"],
+        "open": ["open", at / "x.age", "--identity", at / "own.key", "--out", at / "opened"],
         "sign": ["sign", "--add", at / "second", "--key", at / "second.key", "--trust", at / "both.json"],
         "verify": ["verify", at / "release"],
     }  # fmt: skip
@@ -244,7 +271,8 @@ def test_every_command_answers_machines_with_one_object(finished: Desk) -> None:
     assert set(answered) | {"", "demo"} == {name.removeprefix("privsynth").strip() for name in HELPS}
     keys = {name: set(said.json) - {"privsynth", "command"} for name, said in answered.items()}
     assert keys["run"] == {"release", "model", "rows", "hold", "findings", "people", "lacking"}
-    assert keys["budget"] == {"lines"}
+    assert keys["budget"] == {"lines", "plans"}
+    assert keys["ledger reserve"] == {"admitted", "sold", "items", "pace"}
     assert keys["plan"] == {
         "allowed", "admitted", "paid", "status", "missing", "rules", "mu", "training", "noise", "lines", "buys",
         "nearest", "false_refusal", "outlook", "pace",

@@ -76,7 +76,7 @@ def test_mutate_counts_both_and_names_the_lines_that_still_deny() -> None:
         assert counts["flip_whole"] + len(counts["flip_own_rule"]) == counts["shown"]
         assert all(":" in place and "PS-" in place for m in counts["flip_own_rule"] for place in m["still"])
     said = cli("policy", "test", ROOT / "policies" / "healthcare.test.yaml", "--mutate")
-    assert "of 30 turn a test red" in said.out and "by their own rule only" in said.out
+    assert "of 31 turn a test red" in said.out and "by their own rule only" in said.out
     assert "still denied by PS-REC-002 at" in said.out
 
 

@@ -33,8 +33,14 @@ def load(modules: list[str], absent: set[str]) -> subprocess.CompletedProcess[st
     ("modules", "absent"),
     [
         (
-            ["privsynth", "privsynth.release.verify", "privsynth.release.cosign", "privsynth.signing"],
-            TENSORS_AND_FRAMES | NUMBERS,
+            [
+                "privsynth",
+                "privsynth.release.verify",
+                "privsynth.release.cosign",
+                "privsynth.release.sealed",
+                "privsynth.signing",
+            ],
+            TENSORS_AND_FRAMES | NUMBERS | {"pyrage"},
         ),
         (["privsynth.release.manifest"], TENSORS_AND_FRAMES),
         (["privsynth.policy.document", "privsynth.policy.decide"], TENSORS_AND_FRAMES),

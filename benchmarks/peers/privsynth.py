@@ -1,7 +1,7 @@
 """privsynth by its public API: schema, policy, ledger, hold, ``Split.benchmark``, fit, sample.
 
 The table's codes are its values. Without options it is what is shipped by default.
-Options: components=NUMBER, steps=NUMBER, target=none.
+Options: components=NUMBER, steps=NUMBER, target=none, rounds=adaptive.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def prepare(job: Job) -> Fit:
     frame = pd.DataFrame({name: _values(codes, size, nullable) for name, codes, size, nullable in held})
     target = job.columns[job.target] if job.target >= 0 and job.options.get("target") != "none" else None
     more: dict[str, Any] = {name: int(job.options[name]) for name in ("components", "steps") if name in job.options}
+    more |= {"rounds": job.options["rounds"]} if "rounds" in job.options else {}
     recipe = ps.Marginals(schema, ps.Budget(job.epsilon, job.delta), target=target, **more)
     codec = Codec(schema)
 

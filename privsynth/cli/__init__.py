@@ -25,6 +25,7 @@ from privsynth.cli.models import inspect, transcript
 from privsynth.cli.officer import policy_approve, policy_approved, policy_explain, policy_schema, policy_show
 from privsynth.cli.policies import policy_check, policy_diff, policy_test
 from privsynth.cli.road import budget, demo, plan, report, run, sample
+from privsynth.cli.sealing import keys_receiving, open_, seal
 
 __all__ = ["app", "console", "main"]
 
@@ -55,6 +56,8 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     budget,
     explain_budget,
     sign,
+    seal,
+    open_,
     verify,
     demo,
 )
@@ -77,7 +80,7 @@ _GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
     ),
     ("consent", "Consent: who agrees, who withdrew, and which fits held them. Inside only.", CONSENT),
     ("ledger", "The books: who bought what, and what is left.", LEDGER_COMMANDS),
-    ("keys", "Signing keys and trust.", {"new": keys_new}),
+    ("keys", "Signing keys and trust.", {"new": keys_new, "receiving": keys_receiving}),
 )
 
 
@@ -97,7 +100,7 @@ def _whole(
 
 
 for command in _COMMANDS:
-    app.command()(command)
+    app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
 for group, about, verbs in _GROUPS:
     under = typer.Typer(help=about)
     for verb, command in verbs.items():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from privsynth.cli.screen import Screen
 from privsynth.cli.words import JSON, QUIET, receivers, who
+
+if TYPE_CHECKING:
+    from privsynth.release.verify import Verified
 
 
 def keys_new(
@@ -21,8 +24,8 @@ def keys_new(
         typer.Option(metavar="FILE", help="The trust file for verifiers. Default: trust.json beside the key."),
     ] = None,
     role: Annotated[
-        Literal["release", "policy"],
-        typer.Option(metavar="ROLE", help="What it signs: release (default), or policy, for approvals."),
+        Literal["release", "policy", "witness"],
+        typer.Option(metavar="ROLE", help="What it signs: release (default); policy, for approvals; or witness."),
     ] = "release",
     passphrase_file: Annotated[
         Path | None,
@@ -84,6 +87,8 @@ def sign(
         screen.say(f"{lacking} more must sign before anybody verifies it")
     if found.people > 1:
         screen.say(receivers(found.people))
+    if found.key is not None and not lacking:
+        screen.say(f"it leaves sealed only: `privsynth seal {found.folder} --out FILE.age`")
 
 
 def verify(
@@ -111,10 +116,14 @@ def verify(
     from privsynth.release.verify import verify as check
 
     screen = Screen(json_, quiet)
-    found = check(folder, trust=trust, recipient=recipient, recalls=recalls)
+    tell_verified(screen, check(folder, trust=trust, recipient=recipient, recalls=recalls), command="verify")
+
+
+def tell_verified(screen: Screen, found: Verified, *, command: str) -> None:
+    """What a verified release is."""
     paid = found.receipt
     screen.answer(
-        "verify",
+        command,
         {
             "verified": True,
             "signers": list(found.signers),
@@ -125,15 +134,25 @@ def verify(
             "unit": paid.unit,
             "claims": list(found.claims),
             "transcript": None if found.transcript is None else str(found.transcript),
+            **({"key": found.key} if found.key else {}),
+            **({"witness": found.witness} if found.witness else {}),
             **({"pictures": list(found.pictures)} if found.pictures else {}),
+            **({"c2pa": {"certificate": found.c2pa, "read": found.c2pa_read}} if found.c2pa else {}),
         },
     )
     screen.say(f"verified: {found.folder} is whole and signed by {', '.join(found.signers)}")
     screen.say(
         f"{found.rows:,} synthetic rows for {found.recipient}, ε = {paid.epsilon:g}, δ = {paid.delta:g} per {paid.unit}"
     )
+    if found.key is not None:
+        screen.say(f"for the holder of the key {found.key}")
+    if found.witness is not None:
+        screen.say(f"sold and approved in a ledger whose length {found.witness} has witnessed")
     for told in found.pictures:
         size = " x ".join(map(str, told["size"]))
         screen.say(f"with {told['pictures']:,} synthetic pictures of {told['column']}, {size} pixels: {told['file']}")
+    if found.c2pa is not None:
+        read = "read, and it holds" if found.c2pa_read else "not read: pip install 'privsynth[c2pa]'"
+        screen.say(f"each with a C2PA manifest of certificate {found.c2pa[:16]}…: {read}")
     if found.transcript is not None:
         screen.say(f"with the noisy tables that its model was fitted to: {found.transcript}")

@@ -152,9 +152,9 @@ def consent_impact(
             where=str(kept.folder),
             mend="runs keep them where the policy states `on withdrawal`; name another folder with --shelf",
         )
-    coins = place.look(loaded, actor=actor).coin_key(source)
+    population, secret = place.look(loaded, actor=actor).commitment_key(source)
     rung = loaded.consent.rung
-    found = impact(kept.fits(coins.population), key=coins.key, withdrawn=withdrawn, rung=rung)
+    found = impact(kept.fits(population), key=secret, withdrawn=withdrawn, rung=rung)
     told = [
         {"hold": f.hold, "source": f.source, "purpose": f.purpose, "recipient": f.recipient, "day": f.day,
          "epsilon": f.epsilon, "action": f.action, "people": f.people}

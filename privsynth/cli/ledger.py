@@ -1,16 +1,19 @@
-"""The books: `ledger verify`, `backup`, `export`, `check`, `checkpoint`, `migrate`, `witness`; see also `restore`."""
+"""The books: `ledger verify`, `backup`, `export`, `check`, `checkpoint`, `migrate`, `witness`; see also `restore` and
+`programme`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from privsynth.cli.books import Books, on_books
+from privsynth.cli.programme import ledger_reserve
 from privsynth.cli.restore import ledger_answer, ledger_import, ledger_restore
 from privsynth.cli.screen import Screen, not_approved, tell_not_approved
 from privsynth.cli.words import JSON, QUIET
@@ -19,6 +22,10 @@ from privsynth.errors import UsageError
 
 if TYPE_CHECKING:
     from privsynth.ledger.entry import LogName
+    from privsynth.ledger.witness import Witness
+    from privsynth.ledger.witness_file import FileWitness
+    from privsynth.ledger.witness_key import KeyedWitness
+    from privsynth.signing import Cosigned
 
 
 @on_books
@@ -101,12 +108,13 @@ def ledger_check(
     Of an export every line, under its signed checkpoint; of a model's folder that the hold in its receipt was sold, at
     these prices. Offline, without the ledger. Without --trust it shows that all fits together, not whose it is: the key
     is then the one that the file itself names. If the trust file also lists keys of role `policy`, two of their people
-    must have signed for each restore in the log.
+    must have signed for each restore in the log; if of role `witness`, one of them must have signed its checkpoint.
 
     Example:  privsynth ledger check ledger.jsonl --trust trust.json
     """
     from privsynth.ledger.answers import check_restores
     from privsynth.ledger.care import read
+    from privsynth.ledger.evidence import cosigned_by, witnesses_of
     from privsynth.signing import load_trust
 
     screen = Screen(json_, quiet)
@@ -115,21 +123,46 @@ def ledger_check(
         return
     found = read(file, key=None if trust is None else _trusted(trust))
     signed = {} if trust is None else check_restores(found.main, load_trust(trust))
+    witnesses = None if trust is None else witnesses_of(load_trust(trust))
+    seen = None if witnesses is None else cosigned_by(found.note, witnesses, where=str(file))
     told = {"entries": len(found.main), "attempts": len(found.attempts), "key": found.key.hex(), "restores": signed}
+    told |= _witnessed(seen)
     screen.answer("ledger check", {"whole": True, "ledger": found.balance.ledger, **told, "trusted": trust is not None})
     screen.say(f"whole: ledger {found.balance.ledger}, {len(found.main):,} entries, key {found.key.hex()[:16]}…")
+    _tell_witnessed(screen, seen)
     for place, people in signed.items():
         screen.say(f"entry {place}: restored, and answered for by {join(people)}")
 
 
 def _check_model(screen: Screen, folder: Path, trust: Path | None) -> None:
-    from privsynth.ledger.evidence import check_model_folder
+    from privsynth.ledger.evidence import check_model_folder, witnesses_of
+    from privsynth.signing import load_trust
 
-    found = check_model_folder(folder, keys=[] if trust is None else [_trusted(trust)])
+    witnesses = None if trust is None else witnesses_of(load_trust(trust))
+    found = check_model_folder(folder, keys=[] if trust is None else [_trusted(trust)], witnesses=witnesses)
     told = {"hold": found.reserve.body["hold"], "entry": found.reserve.seq, "key": found.key.hex()}
+    told |= _witnessed(found.witness)
     log = found.checkpoint.origin
     screen.answer("ledger check", {"sold": True, "log": log, **told, "trusted": trust is not None})
     screen.say(f"sold: hold {told['hold']}, entry {told['entry']} of {log}, key {told['key'][:16]}…")
+    _tell_witnessed(screen, found.witness)
+
+
+def _witnessed(seen: Cosigned | None) -> dict[str, Any]:
+    return {} if seen is None else {"witness": seen.name, "witnessed": _utc(seen.seconds)}
+
+
+def _tell_witnessed(screen: Screen, seen: Cosigned | None) -> None:
+    if seen is not None:
+        screen.say(f"witnessed: {seen.name}, {_utc(seen.seconds)} by its clock")
+
+
+def _utc(seconds: int) -> str:
+    """A time since 1970 as ISO 8601; as it is where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds} s"
 
 
 @on_books
@@ -174,9 +207,18 @@ def ledger_migrate(books: Books) -> None:
 def ledger_witness(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The witness's file; made empty by its owner, once.")],
     verb: Annotated[
-        str, typer.Argument(metavar="VERB", help="What is asked: `head`, or `accept` (from standard input).")
+        str, typer.Argument(metavar="VERB", help="What is asked: `head`, `accept` (from standard input), or `key`.")
     ],
     log: Annotated[str, typer.Argument(metavar="LOG", help="Of which log: `main` or `attempts`.")] = "main",
+    key: Annotated[
+        Path | None, typer.Option(metavar="KEY", help="The witness's own key, of role witness: it signs what it took.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Under which name it signs, for example st-anna.example/witness.")
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The key's passphrase, in the file's first line.")
+    ] = None,
     json_: JSON = False,
     quiet: QUIET = False,
 ) -> None:
@@ -185,24 +227,49 @@ def ledger_witness(
     For another account than the ledger's, so that whoever can write to the ledger cannot make it forget. It takes only
     checkpoints that extend the one that it holds. Beside FILE lies FILE.attempts.
 
-    Example:  privsynth ledger witness /srv/witness/hospital head main
+    With --key and --name it signs each checkpoint that it takes (C2SP's tlog-cosignature), for one ledger only, and
+    notes beside the key what it signed: it ends where its file holds less. The verb `key` prints what a policy names as
+    `witness key`, and with --json the entry for a trust file.
+
+    Example:  privsynth ledger witness /srv/witness/hospital head main --key witness.key --name st-anna.example/witness
     """
     from privsynth.ledger.witness import understood_question
     from privsynth.ledger.witness_file import FileWitness
 
-    screen, own = Screen(json_, quiet), FileWitness(file.absolute(), marked=True)
-    if verb not in ("head", "accept") or log not in ("main", "attempts"):
-        raise UsageError("a witness is asked for `head` or `accept`, of `main` or `attempts`", where="witness")
+    screen, memory = Screen(json_, quiet), FileWitness(file.absolute(), marked=True)
+    if verb not in ("head", "accept", "key") or log not in ("main", "attempts"):
+        raise UsageError("a witness is asked for `head`, `accept` or `key`, of `main` or `attempts`", where="witness")
     of: LogName = "main" if log == "main" else "attempts"
+    keyed = None if key is None and name is None else _keyed(memory, key, name, passphrase_file)
+    if verb == "key":
+        if keyed is None:
+            raise UsageError("a witness without a key", where="witness", mend="give --key KEY and --name NAME")
+        screen.answer("ledger witness", {"witness key": keyed.cosigner.line, "trust": plain(keyed.trusted)})
+        screen.say(keyed.cosigner.line)
+        return
+    own: Witness = memory if keyed is None else keyed
     if verb == "accept":
         note, old, proof = understood_question(sys.stdin.read())
-        own.accept(of, note, old=old, proof=proof)
-        screen.answer("ledger witness", {"accepted": True})
+        line = own.accept(of, note, old=old, proof=proof)
+        screen.answer("ledger witness", {"accepted": True, **({"cosignature": line} if line else {})})
+        if line:
+            screen.say(line.rstrip("\n"))
         return
     held = own.head(of)
     screen.answer("ledger witness", {"head": held})
     if held is not None:
         screen.say(held.rstrip("\n"))
+
+
+def _keyed(memory: FileWitness, key: Path | None, name: str | None, passphrase_file: Path | None) -> KeyedWitness:
+    from privsynth.ledger.witness_key import KeyedWitness
+    from privsynth.pipeline.places import first_line
+    from privsynth.signing import load_key
+
+    if key is None or name is None:
+        raise UsageError("a key without a name, or a name without a key", where="witness", mend="give both, or neither")
+    signing = load_key(key, passphrase=None if passphrase_file is None else first_line(passphrase_file))
+    return KeyedWitness(memory, signing, key.absolute(), name)
 
 
 def _trusted(trust: Path) -> bytes:
@@ -218,6 +285,7 @@ def _trusted(trust: Path) -> bytes:
 
 
 LEDGER_COMMANDS: Mapping[str, Callable[..., Any]] = {
+    "reserve": ledger_reserve,
     "verify": ledger_verify,
     "backup": ledger_backup,
     "restore": ledger_restore,

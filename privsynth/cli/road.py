@@ -17,13 +17,19 @@ if TYPE_CHECKING:
     from privsynth.policy.nearest import Nearest
 
 
-def plan(study: STUDY, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = False) -> None:
+def plan(
+    study: Annotated[list[Path], typer.Argument(metavar="STUDY", help="The study file (docs/study.md).")],
+    actor: ACTOR = None,
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
     """Tell a study's decision, cost and noise; reads no data.
 
     Every rule of the policy is consulted and shown with its line. Spends nothing and creates nothing. Exit code:
     as `privsynth run` would refuse (1 policy or gate, 3 budget, 4 an earlier run cut off in its fit or gate, 5 a policy
     that is not approved), else 0.
-    A missing table or register is named; it, keys and folders are checked by the run.
+    A missing table or register is named; it, keys and folders are checked by the run. Of several studies: what buying
+    them together would cost, as `privsynth ledger reserve --dry-run`.
 
     Example:  privsynth plan study.yaml
     """
@@ -31,7 +37,12 @@ def plan(study: STUDY, actor: ACTOR = None, json_: JSON = False, quiet: QUIET = 
     from privsynth.pipeline.study import load_study
 
     screen = Screen(json_, quiet)
-    loaded = load_study(study)
+    if len(study) > 1:
+        from privsynth.cli.programme import plan_several
+
+        plan_several(screen, study, actor)
+        return
+    loaded = load_study(study[0])
     planned = plan_study(loaded, actor=who(actor, loaded))
     _print_plan(screen, planned)
     answer = planned.to_json()
@@ -130,19 +141,25 @@ def run(
         outcome = run_study(loaded, actor=who(actor, loaded), ranks=joined, progress=progress)
     screen.answer("run", outcome.to_json())
     _print_findings(screen, outcome.approved.claims.published())
-    screen.say(f"\nsigned release: {outcome.release} ({outcome.rows:,} rows)")
-    _tell_lacking(screen, outcome.people, outcome.release)
+    screen.say()
+    _tell_written(screen, outcome.release, outcome.rows, people=outcome.people, key=outcome.sealed_to)
     screen.say(f"model, kept inside: {outcome.model_folder}")
 
 
-def _tell_lacking(screen: Screen, people: int, release: Path) -> None:
-    """Who must sign besides the one who has."""
+def _tell_written(screen: Screen, release: Path, rows: int, *, people: int, key: str | None) -> None:
+    """Where the release is, to whom it is sealed, and who must sign besides the one who has."""
+    if key is None or people > 1:
+        screen.say(f"signed release: {release} ({rows:,} rows)")
+    else:
+        screen.say(f"signed and sealed release: {release} ({rows:,} rows), which only the holder of {key} opens")
     if people > 1:
         screen.say(
             f"not yet releasable: 1 of {people} people have signed, and nobody verifies it before the others have:"
         )
         screen.say(f"  privsynth sign --add {release} --key KEY")
         screen.say(receivers(people))
+        if key is not None:
+            screen.say(f"then it leaves sealed only: privsynth seal {release} --out {release}.age")
 
 
 def _print_findings(screen: Screen, findings: list[dict[str, Any]]) -> None:
@@ -216,9 +233,10 @@ def sample(
         actor=who(actor, loaded),
     )
     people = needed_signatures(loaded.policy)
-    screen.answer("sample", {"release": str(out), "rows": written, "people": people, "lacking": people - 1})
-    screen.say(f"signed release: {out} ({written:,} rows)")
-    _tell_lacking(screen, people, out)
+    place, key = loaded.leaves_at(out), loaded.sealed_to
+    told = {"release": str(place), "rows": written, "people": people, "lacking": people - 1}
+    screen.answer("sample", {**told, **({} if key is None else {"sealed_to": key})})
+    _tell_written(screen, place, written, people=people, key=key)
 
 
 def report(
@@ -263,29 +281,35 @@ def budget(
 
     One line for each population, which is the guarantee, and for each recipient: its cap, what is spent (split by
     source), the part that holds without a model have of it, and how many more releases like the last it pays for.
-    Nothing refills a budget.
+    Then each plan (`privsynth ledger reserve`): how many of its holds are used and how many wait. Nothing refills a
+    budget.
 
     Example:  privsynth budget policy.yaml --ledger sqlite:///ledger.db --html budget.html
     """
-    from privsynth.ledger.accounts import accounts
+    from privsynth.ledger.accounts import books
     from privsynth.ledger.store import look_at_ledger
     from privsynth.policy.document import load_policy
 
     screen, loaded = Screen(json_, quiet), load_policy(policy)
     looked = look_at_ledger(ledger, loaded, actor=who(actor), key=key, witness=witness)
-    found, unapproved = accounts(looked), looked.standing().missing()
+    found, unapproved = books(looked), looked.standing().missing()
     if html is not None:
         from privsynth.pipeline.books import write_budget_page
 
         write_budget_page(html, found, policy=f"{loaded.id} version {loaded.version}")
-    screen.answer("budget", {"lines": [account.to_json() for account in found], **not_approved(unapproved)})
+    screen.answer("budget", {**found.to_json(), **not_approved(unapproved)})
     rows: list[tuple[str, ...]] = []
-    for x in found:
+    for x in found.lines:
         cap = f"ε = {x.epsilon:g}, δ = {x.delta:g}"
         rows.append((x.over, x.name, cap, f"{len(x.purchases)}", f"{x.spent:.1%}", f"{x.left:.1%}", x.words))
         if len(x.by_source) > 1:
             rows += [("  source", source, "", "", f"{share:.1%}", "", "") for source, share in x.by_source.items()]
     screen.table(("budget of", "name", "cap", "holds", "spent", "left", "what the rest buys"), rows)
+    if found.plans:
+        from privsynth.pipeline.books import PLAN_HEADS, plan_rows
+
+        screen.say()
+        screen.table(PLAN_HEADS, plan_rows(found))
     tell_not_approved(screen, unapproved)
     if html is not None:
         screen.say(f"\nwrote {html}")

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import csv
 import mmap
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from privsynth.documents import open_regular
 from privsynth.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def header(path: Path) -> tuple[list[str], bool]:
     whether these are names at all, only the schema can tell."""
     where = str(path)
     try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+        with os.fdopen(open_regular(path), encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             names = next(csv.reader(stream, strict=True), [])
             more = stream.readline() != ""
         "".join(names).encode()
@@ -113,7 +115,7 @@ def quotes_close(path: Path) -> bool:
     """Whether no quoted field is still open at the file's end (a parser would close it, and call a record
     that is cut off whole). One pass."""
     with (
-        path.open("rb") as stream,
+        os.fdopen(open_regular(path), "rb") as stream,
         mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as raw,
         memoryview(raw) as whole,
         whole[len(_BOM) if raw[: len(_BOM)] == _BOM else 0 :] as text,

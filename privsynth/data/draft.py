@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from privsynth.data.columns import unfit
 from privsynth.data.draft_text import policy_text, schema_text, study_text, todo
 from privsynth.data.public import declared_public
+from privsynth.documents import open_regular
 from privsynth.errors import DataError, MissingExtra, StorageError
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def stored_columns(path: Path) -> tuple[Stored, ...]:
 
 def _csv_columns(path: Path) -> tuple[Stored, ...]:
     """The names of the first line. It is cut out as bytes, so that no row is decoded or looked at."""
-    with path.open("rb") as stream:
+    with os.fdopen(open_regular(path), "rb") as stream:
         line = re.split(rb"[\r\n]", stream.readline(MAX_HEADER), maxsplit=1)[0]
     if len(line) >= MAX_HEADER:
         raise DataError(f"the header is longer than {MAX_HEADER} bytes", where=str(path), mend="check the file")
@@ -203,7 +204,7 @@ def _parquet_columns(path: Path) -> tuple[Stored, ...]:
     except ImportError:
         raise MissingExtra("reading Parquet needs pyarrow", mend="pip install 'privsynth[generate]'") from None
     try:
-        with path.open("rb") as stream:
+        with os.fdopen(open_regular(path), "rb") as stream:
             schema = parquet.read_schema(stream)
     except pa.ArrowException:
         raise DataError("not a whole Parquet file", where=str(path), mend="write the file again") from None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from privsynth.data.csv_file import header, no_text, read_csv, refuse_doubled
 from privsynth.data.schema import Boolean, Categorical, Column, Date, Datetime, Integer, Real, Schema
+from privsynth.documents import open_regular
 from privsynth.errors import DataError
 
 if TYPE_CHECKING:
@@ -156,11 +157,10 @@ def _file(path: Path, schema: Schema) -> _Raw:
             where=where,
             mend="a .csv or .parquet file",
         )
-    if size == 0:
+    if size == 0 and path.is_file():
         raise DataError("zero bytes: not even a header", where=where, mend="write the file again, with its header")
     try:
-        with path.open("rb"):
-            pass
+        os.close(open_regular(path))
     except OSError as fault:
         raise DataError(f"cannot be read ({fault.strerror})", where=where, mend="check its permissions") from None
     return reader(path, schema)

@@ -90,10 +90,24 @@ def numbered(ids: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
 
 
 class Coins(Protocol):
-    """What a split needs of a ledger."""
+    """What a split needs of a ledger. One that is :class:`Assigns` too is asked for nothing else."""
 
     def coin_key(self, source: str) -> CoinKey:
         """The secret of the source's population, drawn when the population was registered."""
+        ...
+
+
+@runtime_checkable
+class Assigns(Protocol):
+    """A ledger that may keep populations apart."""
+
+    def assign(
+        self, source: str, subjects: npt.NDArray[np.object_] | None
+    ) -> tuple[CoinKey, npt.NDArray[np.bool_] | None]:
+        """The secret, and which of (n,) subjects may be used in this population, for ever; None: all of them may.
+
+        ``subjects``: ids, one for each row; None where each row is a subject by itself.
+        """
         ...
 
 
@@ -128,11 +142,12 @@ class Granted:
 
         The coin is HMAC(population key, subject id): a function of the subject alone, so adding or
         removing a subject moves nobody else. Of a subject's rows at most k are kept, chosen by keyed
-        rank among her own rows, before anything is counted. Costs nothing.
+        rank among her own rows, before anything is counted. Where the ledger keeps populations apart,
+        whoever another one has met before is left out, on both sides. Costs nothing.
         """
-        key = coins.coin_key(self.records.schema.source)
-        k = min(key.contribution, self.records.schema.subject.contribution)
-        bounded = _bound(self.records, k, key.key)
+        key, records = _met(self, coins)
+        k = min(key.contribution, records.schema.subject.contribution)
+        bounded = _bound(records, k, key.key)
         held_out = keyed_coins(key.key, bounded.subjects, probability=key.holdout)
         return Split(
             train=_side(Train, self, bounded.keep(~held_out), key),
@@ -200,9 +215,9 @@ class Split:
         No coin is tossed; the bound of k rows a subject still holds. Both sides are marked: a fit of such
         rows takes a hold without a gate's share, and no gate accepts the split or the model.
         """
-        key = coins.coin_key(granted.records.schema.source)
-        k = min(key.contribution, granted.records.schema.subject.contribution)
-        bounded = _bound(granted.records, k, key.key)
+        key, records = _met(granted, coins)
+        k = min(key.contribution, records.schema.subject.contribution)
+        bounded = _bound(records, k, key.key)
         nobody = bounded.keep(np.zeros(len(bounded.subjects), dtype=np.bool_))
         return cls(
             train=_side(Train, granted, bounded, key, benchmark=True),
@@ -213,6 +228,16 @@ class Split:
 
     def __repr__(self) -> str:
         return f"Split({self.train.source!r}, holdout={self.holdout_share:g})"
+
+
+def _met(granted: Granted, coins: Coins) -> tuple[CoinKey, Records]:
+    """The coins of the population, and the rows of those who are of it."""
+    records = granted.records
+    if not isinstance(coins, Assigns):
+        return coins.coin_key(records.schema.source), records
+    known = records.schema.subject.column is not None
+    key, own = coins.assign(records.schema.source, records.subjects if known else None)
+    return key, records if own is None or own.all() else records.keep(own)
 
 
 _P = TypeVar("_P", bound=_Part)
@@ -346,6 +371,11 @@ class Model(Protocol):
     @property
     def public_help(self) -> str | None:
         """Where the public rows come from that helped the fit; None where there were none."""
+        ...
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the fit chose some of its noise from its own noisy answers, inside one envelope."""
         ...
 
     @property

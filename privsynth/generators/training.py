@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from privsynth.documents import open_regular
 from privsynth.errors import HoldError, MemoryShort, ModelError, StorageError
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ class CheckpointFiles:
             return None
         place = self.folder / _NAME.format(steps[-1])
         try:
+            os.close(open_regular(place))
             with safe_open(place, framework="pt") as file:
                 told = json.loads((file.metadata() or {})["privsynth-checkpoint"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)

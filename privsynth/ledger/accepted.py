@@ -1,8 +1,8 @@
 """The policy that a ledger works by, as its log remembers it.
 
 An entry ``policy`` says which policy took the place of which, who approved that by which key, and the rule about the
-next change, with the keys of those who may approve it. So what vouches for an edited policy never stands in its own
-file. A ledger under policies without such a rule has no entry of this kind.
+next change, with the keys of those who may approve it, and the key of the witness that it names. So what vouches for an
+edited policy never stands in its own file. A ledger under policies without such a rule has no entry of this kind.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Accepted:
         entry: the place of that entry in the main log.
         quorum: who must agree to the next change; None: nobody must.
         replaced: SHA-256 of the policies that were accepted before it. Approvals of these are spent.
+        witness: the key of the witness that it names, on one line; None: it names none.
     """
 
     sha256: str
@@ -33,6 +34,7 @@ class Accepted:
     entry: int
     quorum: Quorum | None
     replaced: frozenset[str] = frozenset()
+    witness: str | None = None
 
     def spent(self, sha256: str) -> bool:
         """Whether this policy was accepted before and replaced since, so that its approvals carry nothing any more."""
@@ -47,6 +49,7 @@ class Accepted:
             "entry": self.entry,
             "rule": None if self.quorum is None else self.quorum.to_json(),
             "replaced": sorted(self.replaced),
+            **({} if self.witness is None else {"witness": self.witness}),
         }
 
     @classmethod
@@ -60,6 +63,7 @@ class Accepted:
             entry=int(value["entry"]),
             quorum=None if rule is None else Quorum.from_json(rule),
             replaced=frozenset(str(one) for one in value["replaced"]),
+            witness=_line(value),
         )
 
 
@@ -83,7 +87,11 @@ def accepted_by(entry: Entry, before: Accepted | None) -> Accepted:
     ):
         raise odd(entry)
     replaced = frozenset() if before is None else before.replaced | {before.sha256}
-    return Accepted(str(body["policy"]), str(body["version"]), entry.time, entry.seq, quorum, replaced)
+    return Accepted(str(body["policy"]), str(body["version"]), entry.time, entry.seq, quorum, replaced, _line(body))
+
+
+def _line(said: Mapping[str, Any]) -> str | None:
+    return str(said["witness"]) if "witness" in said else None
 
 
 def deciding(before: Accepted | None, own: Quorum | None) -> Quorum | None:

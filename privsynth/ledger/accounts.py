@@ -1,4 +1,5 @@
-"""The books as people read them: of each budget line what was bought when, by which source, and what the rest buys."""
+"""The books as people read them: of each budget line what was bought when, by which source, and what the rest buys; of
+each plan how many of its holds were used."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from privsynth.errors import BudgetExhausted, LedgerError
+from privsynth.ledger.balance import Balance, Step
+from privsynth.ledger.entry import Entry
 from privsynth.ledger.ledger import Ledger
 from privsynth.ledger.record import Bought, Over, bought_of
 from privsynth.privacy.events import decode
@@ -94,10 +97,57 @@ class Account:
         }
 
 
+@dataclass(frozen=True)
+class Programme:
+    """A plan: holds that were sold together. Nothing in it depends on a record, on attempts or on verdicts.
+
+    Attributes:
+        id, name: of the plan; the name is for people, and may be empty.
+        time: when it was sold, ISO 8601 UTC.
+        requests: the request id of each hold, in its order.
+        used: how many of them had a fit begun.
+        waiting: how many may still be used; the others expired, or were closed by a restore. All of them stay spent.
+    """
+
+    id: str
+    name: str
+    time: str
+    requests: tuple[str, ...]
+    used: int
+    waiting: int
+
+    @property
+    def title(self) -> str:
+        """Its name, else the beginning of its id."""
+        return self.name or self.id[:8]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        told = {"plan": self.id, "name": self.name, "time": self.time, "requests": list(self.requests)}
+        return {**told, "sold": len(self.requests), "used": self.used, "waiting": self.waiting}
+
+
+@dataclass(frozen=True)
+class Books:
+    """Every budget line, the population's before its recipients', and every plan, in the order of buying."""
+
+    lines: tuple[Account, ...]
+    plans: tuple[Programme, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"lines": [line.to_json() for line in self.lines], "plans": [plan.to_json() for plan in self.plans]}
+
+
 def accounts(ledger: Ledger) -> tuple[Account, ...]:
-    """Every budget line of a ledger with its history, the population's before its recipients'. Reads the whole log."""
+    """Every budget line of a ledger with its history. Reads the whole log."""
+    return books(ledger).lines
+
+
+def books(ledger: Ledger) -> Books:
+    """What a ledger's budgets and plans have come to. Reads the whole log."""
     with ledger.reading() as session:
-        entries, balance = session.main, session.balance()
+        entries, balance, now = session.main, session.balance(), session.time
         lines = balance.lines(recipients=ledger.policy.recipients)
         populations = {line.population: line for line in lines if line.over == "population"}
         fresh = {(line.population, line.over): balance.populations[line.population].fresh(line.over) for line in lines}
@@ -125,7 +175,23 @@ def accounts(ledger: Ledger) -> tuple[Account, ...]:
                 more=_more([one.filter for one in passed], mine[-1]) if mine else None,
             )
         )
-    return tuple(found)
+    planned: dict[str, list[Bought]] = {}
+    for hold in sold:
+        planned.setdefault(hold.plan, []).append(hold)
+    plans = [_programme(entry, planned[entry.body["plan"]], balance, now) for entry in entries if entry.kind == "plan"]
+    return Books(tuple(found), tuple(plans))
+
+
+def _programme(plan: Entry, holds: Sequence[Bought], balance: Balance, now: str) -> Programme:
+    fresh = [hold for hold in holds if not balance.step(hold) & (Step.FITTED | Step.CLOSED)]
+    return Programme(
+        id=plan.body["plan"],
+        name=plan.body["name"],
+        time=plan.time,
+        requests=tuple(hold.request for hold in holds),
+        used=sum(Step.FITTED in balance.step(hold) for hold in holds),
+        waiting=sum(not hold.expires or now <= hold.expires for hold in fresh),
+    )
 
 
 def _sources(holds: Sequence[Bought]) -> list[str]:

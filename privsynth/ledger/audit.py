@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 from privsynth.documents import sha256
 from privsynth.errors import LedgerError
+from privsynth.ledger.assigned import check_apart
 from privsynth.ledger.balance import Step, fold, fold_attempts
 from privsynth.ledger.entry import MEND, Entry, LogName, chain
 from privsynth.ledger.layout import check_whole
 from privsynth.ledger.log import Session, names_of
-from privsynth.ledger.record import accountant_version
+from privsynth.ledger.record import ID_KEY, accountant_version
 from privsynth.ledger.state import Edge, State
 from privsynth.ledger.steps import kept
 from privsynth.ledger.tree import LEVELS, StoredTree
@@ -67,8 +68,9 @@ def audit(session: Session) -> Checked:
     if (read.to_bytes(), balance.steps) != (told.to_bytes(), session.balance().steps):
         raise LedgerError("the signed state is not what the entries add up to", mend=MEND)
     check_whole(session.tx, balance, gates)
-    for population in balance.populations.values():
-        secret_of(session, population.name, population.key)
+    for name, digest in balance.secrets.items():
+        secret_of(session, name, digest)
+    check_apart(session)
     for hold, expected in measured.items():
         kept(session, "transcripts", hold, expected)
     for hold, expected in balance.approved.items():
@@ -105,16 +107,17 @@ class _Walk:
                 raise _untrue(self._log)
 
 
-def secret_of(session: Session, population: str, commitment: str) -> bytes:
-    """The population's secret key.
+def secret_of(session: Session, name: str, commitment: str) -> bytes:
+    """The secret key of a population, or of everybody's ids (``ID_KEY``).
 
     Raises:
         LedgerError: it is not the one of which the entry has the hash.
     """
-    key = session.tx.get("secrets", population)
+    key = session.tx.get("secrets", name)
     if key is None or sha256(key) != commitment:
+        whose = name if name == ID_KEY else f"population {name!r}"
         raise LedgerError(
-            f"the secret key of population {population!r} is not the one that was drawn when it was registered",
+            f"the secret key of {whose} is not the one that was drawn when it was registered",
             mend="restore the whole file from a backup: with another key the split would be drawn again",
         )
     return key

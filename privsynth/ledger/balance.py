@@ -13,17 +13,21 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntFlag
+from typing import Any
 
+from privsynth.documents import identity
 from privsynth.errors import BudgetExhausted, LedgerError
 from privsynth.ledger.accepted import Accepted, accepted_by
 from privsynth.ledger.entry import FORMAT, MEND, Entry, odd, understood
-from privsynth.ledger.record import Bought, Line, Over, Population, bought_of, population_of
+from privsynth.ledger.record import ID_KEY, Bought, Line, Over, Population, bought_of, population_of
 
 LineName = tuple[str, Over, str]
 """(population, over, name of the population or recipient)"""
 
 
 _SHORT = 8  # bytes
+ID_BYTES = 16
+"""The length of a subject's id in a batch."""
 
 
 class Step(IntFlag):
@@ -55,6 +59,7 @@ class Balance:
         requests: of each request id that bought a hold the first eight bytes of its SHA-256, in the order of buying.
         lost: a restore lost entries. Which populations they registered nobody knows, so whatever is registered after
             it counts as spent.
+        ids: SHA-256 of the key of everybody's ids, where populations are kept apart; else empty.
     """
 
     ledger: str = ""
@@ -71,6 +76,13 @@ class Balance:
     steps: bytes = field(default=b"", repr=False)
     requests: bytes = field(default=b"", repr=False)
     lost: bool = False
+    ids: str = ""
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """Of each secret key, by the name under which it is kept, the SHA-256."""
+        own = {name: population.key for name, population in self.populations.items()}
+        return {**own, ID_KEY: self.ids} if self.ids else own
 
     def may_have_asked(self, request: str) -> bool:
         """Whether a request of this id bought a hold. False is certain; a new id is taken for an old one with
@@ -121,13 +133,30 @@ class Balance:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """New subjects of one split, kept under their number: the population that met them, the hash and size of their
+    ids."""
+
+    population: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Gates:
-    """What the second log says of gates: attempts are counted before anything is computed."""
+    """What the second log says of gates: attempts are counted before anything is computed; and who was met first by
+    which population, batch by batch."""
 
     ledger: str = ""
     attempts: Mapping[str, int] = field(default_factory=dict)
     gated: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    assigned: tuple[Batch, ...] = ()
+
+    @property
+    def batches(self) -> Mapping[str, str]:
+        """Of each batch, by the name under which it is kept, the SHA-256."""
+        return {str(number): batch.sha256 for number, batch in enumerate(self.assigned)}
 
 
 def _short(request: str) -> bytes:
@@ -144,12 +173,15 @@ def fold(entries: Iterable[Entry], *, after: Balance | None = None) -> Balance:
 
     Raises:
         LedgerError: an entry of a kind that this version does not know, or one that cannot follow
-            from those before it (a fit of an unknown hold, a second fit, ...), or a hold beyond a cap.
+            from those before it (a fit of an unknown hold, a second fit, ...), a hold beyond a cap, or a plan
+            whose holds are not those that it lists, all of them and right behind it.
     """
     tally = _Tally(after)
     for entry in entries:
         with understood(entry):
             tally.take(entry)
+    if tally.due:
+        raise LedgerError("the log ends within a plan: holds that it lists are missing", mend=MEND)
     return tally.balance()
 
 
@@ -165,8 +197,10 @@ class _Tally:
         self.spent, self.openers = dict(start.spent), dict(start.openers)
         self.askers, self.leased, self.approved = set(start.askers), dict(start.leased), dict(start.approved)
         self.steps, self.asked, self.lost = bytearray(start.steps), bytearray(start.requests), start.lost
+        self.ids = start.ids
         self.sold: dict[str, int] = {}
         self.requests: set[str] = set()
+        self.plan, self.due = "", list[Mapping[str, Any]]()
 
     def balance(self) -> Balance:
         return Balance(
@@ -184,6 +218,7 @@ class _Tally:
             steps=bytes(self.steps),
             requests=bytes(self.asked),
             lost=self.lost,
+            ids=self.ids,
         )
 
     def take(self, entry: Entry) -> None:
@@ -191,19 +226,21 @@ class _Tally:
         if entry.seq != len(self.steps):
             raise odd(entry)
         self.steps.append(0)
+        if self.due and entry.kind != "reserve":
+            raise odd(entry)
         match entry.kind:
             case "genesis" if entry.seq == 0 and body["format"] == FORMAT:
                 self.ledger, self.policy, self.key = body["ledger"], body["policy"], body.get("key", "")
             case "key" if self.ledger and not self.key:
                 self.key = body["key"]
             case "register" if self.ledger and body["population"] not in self.populations:
-                self.populations[body["population"]] = population_of(entry)
-                if self.lost:
-                    self._spend(body["population"])
+                self._register(entry)
             case "source" if body["population"] in self.populations and body["source"] not in self.sources:
                 self.sources[body["source"]] = body["population"]
             case "policy" if self.ledger:
                 self.accepted = accepted_by(entry, self.accepted)
+            case "plan" if self.ledger and len(body["items"]) > 0:
+                self.plan, self.due = body["plan"], list(body["items"])
             case "reserve" if body["hold"] not in self.sold and body["request"] not in self.requests:
                 self._sell(entry)
             case "restore" if self.ledger and isinstance(body["lost"], bool):
@@ -217,10 +254,23 @@ class _Tally:
             case _:
                 self._step(entry)
 
+    def _register(self, entry: Entry) -> None:
+        """Either all populations of a ledger are kept apart or none; the first one brings the key of their ids."""
+        body, population = entry.body, population_of(entry)
+        if not self.populations and population.apart:
+            self.ids = str(body["ids"])
+        elif "ids" in body or population.apart != bool(self.ids):
+            raise odd(entry)
+        self.populations[population.name] = population
+        if self.lost:
+            self._spend(population.name)
+
     def _sell(self, entry: Entry) -> None:
         bought = bought_of(entry)
         if self.sources[bought.terms.source] != bought.population:
             raise odd(entry)
+        if self.due or bought.plan:
+            self._of_plan(entry, self.due.pop(0))
         self.sold[bought.id] = entry.seq
         self.requests.add(bought.request)
         self.asked += _short(bought.request)
@@ -229,6 +279,13 @@ class _Tally:
         now = Balance(populations=self.populations, spent=self.spent)
         for line in now.lines_of(bought.population, bought.terms.recipient):
             self.spent[line.population, line.over, line.name] = charged(line, bought)
+
+    def _of_plan(self, entry: Entry, listed: Mapping[str, Any]) -> None:
+        """The plan lists its holds in order, and fixes the entry of each by its hash."""
+        body = entry.body
+        own = {"request": body["request"], "hold": body["hold"], "sha256": identity(body)}
+        if listed != own or body["plan"] != self.plan:
+            raise odd(entry)
 
     def _lose(self) -> None:
         """Entries are gone for ever: they may have spent all that was left, and used every hold."""
@@ -286,6 +343,7 @@ def fold_attempts(entries: Iterable[Entry], *, after: Gates | None = None) -> Ga
     """Add up the second log; as :func:`fold`."""
     start = after or Gates()
     ledger, attempts, gated, refused = start.ledger, dict(start.attempts), dict(start.gated), dict(start.refused)
+    assigned = list(start.assigned)
     for entry in entries:
         body, hold = entry.body, str(entry.body.get("hold", ""))
         with understood(entry):
@@ -299,6 +357,8 @@ def fold_attempts(entries: Iterable[Entry], *, after: Gates | None = None) -> Ga
                     attempts[name] = gated[hold] = attempts.get(name, 0) + 1
                 case "refused" if hold in gated and hold not in refused:
                     refused[hold] = tuple(body["rules"])
+                case "assigned" if body["bytes"] > 0 and body["bytes"] % ID_BYTES == 0:
+                    assigned.append(Batch(str(body["population"]), str(body["sha256"]), int(body["bytes"])))
                 case _:
                     raise odd(entry)
-    return Gates(ledger, attempts, gated, refused)
+    return Gates(ledger, attempts, gated, refused, tuple(assigned))

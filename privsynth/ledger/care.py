@@ -17,9 +17,10 @@ from privsynth.ledger.transfer import Export, read_export, write_export
 
 
 def checkpoint(ledger: Ledger) -> str:
-    """The main log's checkpoint, signed: three lines, a blank one, a signature (c2sp.org/tlog-checkpoint)."""
-    with ledger.reading() as session:
-        return session.signed(session.checkpoint())
+    """The main log's checkpoint, signed: three lines, a blank one, a signature (c2sp.org/tlog-checkpoint), and that of
+    the witness, if the policy names one by its key."""
+    with ledger.witnessed() as (_, note):
+        return note
 
 
 def backup(ledger: Ledger, path: str | Path) -> Checked:
@@ -37,9 +38,9 @@ def backup(ledger: Ledger, path: str | Path) -> Checked:
         found: list[Checked] = []
         ledger.store.copy(to, lambda tx: found.append(_audited(tx, ledger)))
         return found[0]
-    with ledger.reading() as session:
+    with ledger.witnessed() as (session, note):
         checked = audit(session)
-        write_export(session, to, inside=True)
+        write_export(session, to, inside=True, note=note)
     read(to, key=ledger.seal.key().raw_public)
     return checked
 
@@ -60,8 +61,8 @@ def export(ledger: Ledger, path: str | Path, *, inside: bool = False) -> None:
     Raises:
         StorageError: the file exists, or cannot be written.
     """
-    with ledger.reading() as session:
-        write_export(session, Path(path).absolute(), inside=inside)
+    with ledger.witnessed() as (session, note):
+        write_export(session, Path(path).absolute(), inside=inside, note=note)
 
 
 def read(path: str | Path, *, key: bytes | None = None) -> Export:

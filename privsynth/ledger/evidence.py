@@ -2,25 +2,29 @@
 
 A release's evidence is of two entries, the sale and the approval; a model's, which is kept before a gate is asked, of
 the sale alone. ``checkpoint.txt`` is the main log's checkpoint as it was right after the last of them, so it says
-nothing of what came later, and nothing of attempts. ``inclusion.json`` holds the entries, byte for byte, each with its
-proof. Whoever keeps one can convict a ledger that no longer extends it.
+nothing of what came later, and nothing of attempts. Where the policy names its witness by a key, it is the checkpoint
+which that one signed last, with its cosignature: then it says how long the main log is by now. ``inclusion.json`` holds
+the entries, byte for byte, each with its proof. Whoever keeps one can convict a ledger that no longer extends it.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from privsynth.documents import canonical
-from privsynth.errors import LedgerError, ModelError
+from privsynth.errors import IntegrityError, LedgerError, ModelError
 from privsynth.ledger.checkpoint import Checkpoint
 from privsynth.ledger.entry import Entry, leaf_hash, one
 from privsynth.ledger.log import Session
 from privsynth.ledger.merkle import extends, includes, inclusion
 from privsynth.ledger.tree import StoredTree
 from privsynth.privacy.events import Receipt
+from privsynth.signing import WITNESS_ROLE, Cosigned, Cosigner, Trust
 
 FORMAT = 1
 CHECKPOINT, INCLUSION = "checkpoint.txt", "inclusion.json"
@@ -38,11 +42,13 @@ class Evidence:
         checkpoint: right after the last of them.
         key: the Ed25519 key that signed it, 32 bytes.
         entries: by kind.
+        witness: who of the witnesses that were asked for has cosigned it, and when; None: none was asked for.
     """
 
     checkpoint: Checkpoint
     key: bytes
     entries: Mapping[str, Entry]
+    witness: Cosigned | None = None
 
     @property
     def reserve(self) -> Entry:
@@ -55,8 +61,12 @@ class Evidence:
         return self.entries["approve"]
 
 
-def evidence_of(session: Session, hold: str, *, kinds: Sequence[str] = KINDS) -> dict[str, bytes]:
+def evidence_of(session: Session, hold: str, *, kinds: Sequence[str] = KINDS, shown: str = "") -> dict[str, bytes]:
     """The two files of a hold, by name; none where one of its entries of these kinds is not there.
+
+    Args:
+        shown: the signed and cosigned checkpoint under which they are to be shown, not before the last of them; empty:
+            the one right after it.
 
     Raises:
         LedgerError: the tree of the log is not the one that was signed.
@@ -65,8 +75,11 @@ def evidence_of(session: Session, hold: str, *, kinds: Sequence[str] = KINDS) ->
     if len(entries) < len(kinds):
         return {}
     over, now, size = StoredTree(session.tx).over, session.checkpoint(), entries[kinds[-1]].seq + 1
+    size = max(size, Checkpoint.parse(shown).size) if shown else size
     then = Checkpoint(now.origin, size, over(0, size))
-    if not extends(now.root, now.size, old_root=then.root, old=size, proof=session.consistency(size)):
+    note = shown or session.signed(then)
+    whole = extends(now.root, now.size, old_root=then.root, old=size, proof=session.consistency(size))
+    if not whole or Checkpoint.parse(note) != then:
         raise LedgerError("the tree of the main log is not the one that was signed", mend="run `ledger verify`")
     proved = [
         {
@@ -76,11 +89,17 @@ def evidence_of(session: Session, hold: str, *, kinds: Sequence[str] = KINDS) ->
         for kind in kinds
     ]
     value = {"privsynth-inclusion": FORMAT, "key": session.public.hex(), "entries": proved}
-    return {CHECKPOINT: session.signed(then).encode(), INCLUSION: canonical(value)}
+    return {CHECKPOINT: note.encode(), INCLUSION: canonical(value)}
 
 
 def check_evidence(
-    note: bytes, listing: bytes, *, keys: Sequence[bytes], where: str, kinds: Sequence[str] = KINDS
+    note: bytes,
+    listing: bytes,
+    *,
+    keys: Sequence[bytes],
+    where: str,
+    kinds: Sequence[str] = KINDS,
+    witnesses: Sequence[Cosigner] | None = None,
 ) -> Evidence:
     """Read the two files and check every proof.
 
@@ -90,6 +109,7 @@ def check_evidence(
             agree, not whose they are.
         where: for messages.
         kinds: of the entries that must be there, in the order of their places.
+        witnesses: one of whom must have cosigned the checkpoint; None: nobody must.
 
     Raises:
         LedgerError: anything that does not hold.
@@ -117,7 +137,31 @@ def check_evidence(
     found = [entry.kind for entry in entries]
     if found != list(kinds) or any(entry.body.get("hold") != entries[0].body.get("hold") for entry in entries):
         raise LedgerError("the entries are not those of one such hold", where=where, mend=_MEND)
-    return Evidence(checkpoint, key, {entry.kind: entry for entry in entries})
+    seen = None if witnesses is None else cosigned_by(text, witnesses, where=where)
+    return Evidence(checkpoint, key, {entry.kind: entry for entry in entries}, seen)
+
+
+def cosigned_by(note: str, witnesses: Sequence[Cosigner], *, where: str) -> Cosigned:
+    """Who of these has cosigned a checkpoint; the first, where more have.
+
+    Raises:
+        LedgerError: none of them.
+    """
+    for witness in witnesses:
+        with suppress(IntegrityError):
+            return witness.cosigned(note, where=where)
+    raise LedgerError(
+        "no witness that you trust has signed its ledger's checkpoint",
+        where=where,
+        mend="ask whether its policy names a witness by its key, and for a trust file that lists it",
+    )
+
+
+def witnesses_of(trust: Trust, now: dt.datetime | None = None) -> tuple[Cosigner, ...] | None:
+    """The witnesses of a trust file whose keys have not expired; None where it lists none at all."""
+    time = dt.datetime.now(dt.UTC) if now is None else now
+    listed = [key for key in trust.keys if WITNESS_ROLE in key.roles]
+    return tuple(Cosigner(key.name, key.raw_public) for key in listed if not key.expired(time)) if listed else None
 
 
 def is_of(receipt: Receipt, sold: Entry) -> bool:
@@ -130,17 +174,21 @@ def is_of(receipt: Receipt, sold: Entry) -> bool:
         return False
     r = receipt
     own = [r.hold, r.population, r.mu, r.event, r.policy]
+    if bool(body.get("apart", False)) != r.apart:
+        return False
     return told == [*own, r.source, r.purpose, r.recipient, r.recipe, r.epsilon, r.delta]
 
 
 # --- of a model ----------------------------------------------------------------------------------
 
 
-def check_sale(receipt: Receipt, *, keys: Sequence[bytes] = (), where: str) -> Evidence:
+def check_sale(
+    receipt: Receipt, *, keys: Sequence[bytes] = (), where: str, witnesses: Sequence[Cosigner] | None = None
+) -> Evidence:
     """Check that the evidence which a receipt carries is of its own sale.
 
     Args:
-        keys, where: as of :func:`check_evidence`.
+        keys, where, witnesses: as of :func:`check_evidence`.
 
     Raises:
         LedgerError: it carries none, or one that does not hold.
@@ -152,7 +200,7 @@ def check_sale(receipt: Receipt, *, keys: Sequence[bytes] = (), where: str) -> E
             mend="make it again from its ledger: models that were kept before there was such evidence have none",
         )
     note, listing = (receipt.evidence[name] for name in (CHECKPOINT, INCLUSION))
-    found = check_evidence(note, listing, keys=keys, where=where, kinds=SOLD)
+    found = check_evidence(note, listing, keys=keys, where=where, kinds=SOLD, witnesses=witnesses)
     if not is_of(receipt, found.reserve):
         raise LedgerError("the ledger's entry is of another hold than the receipt's", where=where, mend=_MEND)
     return found
@@ -163,7 +211,9 @@ def evidence_in(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in (CHECKPOINT, INCLUSION) if (folder / name).is_file()}
 
 
-def check_model_folder(folder: Path, *, keys: Sequence[bytes] = ()) -> Evidence:
+def check_model_folder(
+    folder: Path, *, keys: Sequence[bytes] = (), witnesses: Sequence[Cosigner] | None = None
+) -> Evidence:
     """As :func:`check_sale` of the receipt in a model's folder; its kind is not asked, and nothing else there is read.
 
     Raises:
@@ -176,7 +226,7 @@ def check_model_folder(folder: Path, *, keys: Sequence[bytes] = ()) -> Evidence:
         receipt = replace(receipt, evidence=evidence_in(folder))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ModelError("not a model's folder", where=str(folder), mend="name the folder") from None
-    return check_sale(receipt, keys=keys, where=str(folder))
+    return check_sale(receipt, keys=keys, where=str(folder), witnesses=witnesses)
 
 
 def _place(leaf: bytes) -> int:

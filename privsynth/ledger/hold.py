@@ -43,6 +43,10 @@ class Desk(Protocol):
         policy meanwhile."""
         ...
 
+    def shown(self) -> str:
+        """The main log's checkpoint as the witness that the policy names has signed it; empty where it names none."""
+        ...
+
 
 @dataclass(frozen=True)
 class Hold:
@@ -55,7 +59,8 @@ class Hold:
         recipe, schema, policy: SHA-256 of each (schema empty where the recipe had none).
         epsilon, delta: the whole price; ``prices`` says how it falls to fit and gate.
         reserved: time of the entry, ISO 8601 UTC.
-        first_of_population: no hold of the population came before it.
+        first_of_population: no hold of the population came before it, or before the plan that it is of: its recipe was
+            committed before the first hold.
         chosen_after_report: someone who asks for holds had opened an internal report of the population.
         expires: after this time no fit, lease or gate begins and what was paid stays spent, ISO 8601 UTC; empty: never.
     """
@@ -156,9 +161,10 @@ class Hold:
         Raises:
             HoldError: another schema or rows per person than the recipe had when it was paid for.
         """
+        shown = self.ledger.shown()
         with self.ledger.reading() as session:
             balance, bought = session.balance(), self._recorded(session)
-            evidence = evidence_of(session, bought.id, kinds=SOLD)
+            evidence = evidence_of(session, bought.id, kinds=SOLD, shown=shown)
         if bought.terms.schema:
             steps.bought_for(
                 self.id,
@@ -187,6 +193,7 @@ class Hold:
             cap_delta=cap_delta,
             filter=str(population.frozen["filter kind"]),
             subjects=int(population.frozen["subjects"]),
+            apart=population.apart,
             noise=noise,
             first_of_population=self.first_of_population,
             chosen_after_report=self.chosen_after_report,
@@ -288,8 +295,9 @@ class Hold:
     def evidence(self) -> dict[str, bytes]:
         """That the ledger sold and approved this hold, for a release to carry: checkpoint.txt and inclusion.json, by
         name; none where it was not approved. See :mod:`privsynth.ledger.evidence`."""
+        shown = self.ledger.shown()
         with self.ledger.reading() as session:
-            return evidence_of(session, self._recorded(session).id)
+            return evidence_of(session, self._recorded(session).id, shown=shown)
 
     # --- helpers --------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 """The tables of a ledger's database, by version of their layout, and the way from one to the next.
 
 Layout 1 held both logs and the shelves. Layout 2 adds the index of the main log, the kept hashes of the trees, and
-the signed cells. Entries are never rewritten: a ledger of layout 1 is read whole once, and what layout 2 adds is
-made from it, in one transaction that an older program cannot undo and will not read.
+the signed cells. Layout 3 adds the shelf of who was met by which population. Entries are never rewritten: a ledger of
+layout 1 is read whole once, and what layout 2 adds is made from it, in one transaction that an older program cannot
+undo and will not read. One of layout 2 is read as it is, that shelf empty, and brought up when it is opened for work.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from privsynth.ledger.entry import MEND, LogName
 if TYPE_CHECKING:
     from privsynth.ledger.log import Session, Shelf, Transaction
 
-LAYOUT = 2
+LAYOUT = 3
+READ = 2
+"""The earliest layout that is read, and worked with, as it is."""
 TABLE: dict[LogName, str] = {"main": "entries", "attempts": "attempts"}
 
 
@@ -28,6 +31,10 @@ def _kept(table: str) -> tuple[str, str]:
     )
 
 
+def _shelf(name: str) -> str:
+    return f"CREATE TABLE {name} (name TEXT PRIMARY KEY, data BLOB NOT NULL, sha256 TEXT NOT NULL)"
+
+
 _FIRST = (
     *(
         statement
@@ -37,10 +44,7 @@ _FIRST = (
             *_kept(table),
         )
     ),
-    *(
-        f"CREATE TABLE {shelf} (name TEXT PRIMARY KEY, data BLOB NOT NULL, sha256 TEXT NOT NULL)"
-        for shelf in ("secrets", "transcripts", "claims")
-    ),
+    *map(_shelf, ("secrets", "transcripts", "claims")),
 )
 _ADDED = (
     "CREATE TABLE found (name TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (name, seq)) WITHOUT ROWID",
@@ -50,14 +54,18 @@ _ADDED = (
     *_kept("nodes"),
     "CREATE TABLE cells (name TEXT PRIMARY KEY, data BLOB NOT NULL)",
 )
-TABLES: dict[int, tuple[str, ...]] = {1: _FIRST, 2: _FIRST + _ADDED}
+_ASSIGNED = (_shelf("assigned"), *_kept("assigned"))
+TABLES: dict[int, tuple[str, ...]] = {1: _FIRST, 2: _FIRST + _ADDED, 3: _FIRST + _ADDED + _ASSIGNED}
 """Layout -> the statements that make it, in order."""
 
-VERSION = {1: 0, 2: 2}
+VERSION = {1: 0, 2: 2, 3: 3}
 """Layout -> the ``user_version`` of its file."""
 
-ADDED: dict[int, tuple[str, ...]] = {2: _ADDED}
+ADDED: dict[int, tuple[str, ...]] = {2: _ADDED, 3: _ASSIGNED}
 """Layout -> the statements that make it out of the one before."""
+
+SINCE: dict[str, int] = {"assigned": 3}
+"""Shelf -> the layout since which there is one, where that is not the first."""
 
 
 def fill(session: Session) -> None:
@@ -85,13 +93,16 @@ def check_whole(tx: Transaction, balance: Balance, gates: Gates) -> None:
         "secrets": tx.names("secrets"),
         "transcripts": tx.names("transcripts"),
         "claims": tx.names("claims"),
+        "assigned": tx.names("assigned"),
     }
     if (
         not balance.ledger
         or gates.ledger != balance.ledger
         or not balance.approved.keys() <= gates.gated.keys() - gates.refused.keys()
         or not gates.gated.keys() <= kept["transcripts"]
-        or kept["secrets"] != set(balance.populations)
+        or kept["secrets"] != balance.secrets.keys()
+        or kept["assigned"] != gates.batches.keys()
+        or not {batch.population for batch in gates.assigned} <= (balance.populations.keys() if balance.ids else set())
         or kept["claims"] != set(balance.approved)
         or len(kept["transcripts"]) != balance.count(Step.MEASURED)
     ):

@@ -7,34 +7,44 @@ state, so it may be copied, shared between threads and carried over a fork.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from privsynth.documents import join
-from privsynth.errors import LedgerError, PrivsynthError, RequestDenied, UsageError
-from privsynth.ledger.audit import Checked, audit, secret_of
+from privsynth.errors import PrivsynthError, RequestDenied, StorageError, UsageError
+from privsynth.ledger.audit import Checked, audit
 from privsynth.ledger.balance import Balance
-from privsynth.ledger.entry import Clock, utc_now
+from privsynth.ledger.checkpoint import Checkpoint
+from privsynth.ledger.coins import coins_for, coins_for_anybody, commitment_key_of
+from privsynth.ledger.entry import Clock, LogName, utc_now
 from privsynth.ledger.hold import Hold, hold_of
-from privsynth.ledger.log import Session, Store, Transaction
+from privsynth.ledger.log import LOGS, Session, Store, Transaction
+from privsynth.ledger.quote import PlanQuote, Quote, quote, quote_all
 from privsynth.ledger.record import Line
 from privsynth.ledger.register import check_frozen, imagined, register
-from privsynth.ledger.sale import Quote, quote, same_terms, sell
+from privsynth.ledger.sale import sell, sold_before
 from privsynth.ledger.seal import Seal
-from privsynth.ledger.standing import Standing, accept, standing
+from privsynth.ledger.standing import Standing, accept, cosigner_of, standing
 from privsynth.ledger.steps import Status, status_of, unknown
 from privsynth.ledger.terms import one_line, terms_of
-from privsynth.ledger.witness import Witness, show
+from privsynth.ledger.wish import Wish, check_plan
+from privsynth.ledger.witness import Witness, show, unsigned
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from privsynth.data.records import CoinKey
     from privsynth.policy.document import ConsentKind, Policy
     from privsynth.privacy.priced import Priced
+    from privsynth.signing import Cosigner
 
 
+_TRIES = 50
 _READ_WHOLE = 1000  # on opening; of a longer one the entries after the state, and any other once it is asked for
 
 
@@ -90,17 +100,56 @@ class Ledger:
                 accept(session, self.policy)
             yield session
             session.close()
-        self.show()
+            told = self._teller(session)
+        told()
 
     def show(self) -> None:
         """Let the witness know how long the ledger is, if there is one; it must not know more.
 
         Raises:
-            LedgerError: the witness holds more, or other entries: the ledger was set back or changed.
+            LedgerError: the witness holds more, or other entries: the ledger was set back or changed. Or it is not the
+                one that the policy names (PS-LED-002).
             StorageError: the witness does not answer.
         """
+        with self.reading() as session:
+            told = self._teller(session)
+        told()
+
+    def shown(self) -> str:
+        """The main log's checkpoint, shown to the witness that the policy names, signed by the ledger and by it; empty
+        where the policy names none. It raises what :meth:`show` does."""
+        with self.reading() as session:
+            told = self._teller(session) if cosigner_of(session, self.policy) else str
+        return told()
+
+    def _teller(self, session: Session) -> Callable[[], str]:
+        """What lets the witness know, after the transaction, of what was seen in it."""
+        seen = {} if self.witness is None else {log: session.checkpoint(log) for log in LOGS}
+        return partial(self._show, cosigner_of(session, self.policy), seen)
+
+    def _show(self, cosigner: Cosigner | None, seen: Mapping[LogName, Checkpoint]) -> str:
         if self.witness is not None:
-            show(self.witness, self.reading)
+            return show(self.witness, self.reading, cosigner, least=seen)
+        if cosigner is not None:
+            raise unsigned(cosigner, "no witness was named")
+        return ""
+
+    @contextmanager
+    def witnessed(self) -> Iterator[tuple[Session, str]]:
+        """Both logs as they stand, and the main log's checkpoint of just then, signed by the ledger and by the witness
+        that the policy names.
+
+        Raises:
+            LedgerError, StorageError: as of :meth:`show`; or others write all the time.
+        """
+        for _ in range(_TRIES):
+            note = self.shown()
+            with self.reading() as session:
+                now = session.checkpoint()
+                if not note or Checkpoint.parse(note) == now:
+                    yield session, note or session.signed(now)
+                    return
+        raise StorageError("others write to the ledger all the time", where="ledger", mend="ask again")
 
     def _session(self, tx: Transaction) -> Session:
         session = Session(tx, actor=self.actor, clock=self.clock, key=self.seal.key())
@@ -115,6 +164,19 @@ class Ledger:
         with self.reading() as session:
             balance = imagined(self.policy, actor=self.actor, now=session.now, session=session)
             quoted = quote(self.policy, balance, terms, now=session.now, session=session)
+        return quoted.under(self.standing())
+
+    def quote_all(self, wishes: Sequence[Wish]) -> PlanQuote:
+        """What ``reserve_all`` would say now, as :meth:`quote`.
+
+        Raises:
+            UsageError: as of :meth:`reserve_all`.
+        """
+        check_plan(wishes)
+        terms = [wish.asked(self.policy, actor=self.actor).terms for wish in wishes]
+        with self.reading() as session:
+            balance = imagined(self.policy, actor=self.actor, now=session.now, session=session)
+            quoted = quote_all(self.policy, balance, terms, now=session.now, session=session)
         return quoted.under(self.standing())
 
     def reserve(
@@ -145,32 +207,64 @@ class Ledger:
             BudgetError: a fit at this price could not be laid out (its noise is beyond the sampler's range).
             HoldError: the request id was used with other terms.
         """
-        terms = terms_of(recipe, self.policy, purpose=purpose, recipient=recipient, actor=self.actor, consent=consent)
-        name = secrets.token_hex(16) if request is None else one_line(request, name="request")
+        name = secrets.token_hex(16) if request is None else request
+        return self._buy([Wish(recipe, purpose, recipient, name, consent)], valid_for=valid_for)[0]
+
+    def reserve_all(
+        self, wishes: Sequence[Wish], *, plan: str | None = None, valid_for: timedelta | None = None
+    ) -> tuple[Hold, ...]:
+        """Buy several holds together, all or none: a plan, written down before the first of them.
+
+        Nothing else is sold between them. Where no hold of their population came before, each one's recipe was
+        committed before the first. Asking again for the very same returns the same holds and charges nothing.
+
+        Args:
+            wishes: 1 to 1,000, each under a request id of its own.
+            plan: a name for people; need not be new.
+            valid_for: as of :meth:`reserve`, for each of them; a hold that is not used stays spent.
+
+        Returns:
+            The holds, in the order of ``wishes``.
+
+        Raises:
+            RequestDenied, BudgetExhausted, BudgetError: as of :meth:`reserve`, of at least one of them, which is named;
+                where a budget line cannot pay, with how many of the first ones would fit. Nothing was sold.
+            HoldError: some of the request ids were sold before and others were not, or on other terms, or not together.
+            UsageError: none or too many, or two under one request id.
+        """
+        check_plan(wishes)
+        name = "" if plan is None else one_line(plan, name="plan")
+        return self._buy(wishes, plan=name, valid_for=valid_for)
+
+    def _buy(
+        self, wishes: Sequence[Wish], *, plan: str | None = None, valid_for: timedelta | None = None
+    ) -> tuple[Hold, ...]:
+        """Sell one hold, or those of a plan."""
+        asked = [wish.asked(self.policy, actor=self.actor) for wish in wishes]
         if valid_for is not None and not timedelta() < valid_for <= timedelta(days=36_525):
             raise UsageError(
                 "a hold is valid for some time, at most 100 years", where="valid_for", mend="e.g. timedelta(days=30)"
             )
         with self.writing() as session:
-            sold = sell(session, self.policy, recipe, terms, request=name, valid_for=valid_for)
+            sold = sell(session, self.policy, asked, plan=plan, valid_for=valid_for)
         if isinstance(sold, PrivsynthError):
             raise sold
-        return hold_of(sold, ledger=self)
+        return tuple(hold_of(one, ledger=self) for one in sold)
 
     def hold(self, id: str) -> Hold:
         """The hold of this id; a :class:`HoldError` if there is none."""
         with self.reading() as session:
-            bought = session.bought(id)
+            bought, told = session.bought(id), self._teller(session)
         if bought is None:
             raise unknown(id)
-        self.show()
+        told()
         return hold_of(bought, ledger=self)
 
     def find(self, request: str) -> Hold | None:
         """The hold that was sold for this request id, if any."""
         with self.reading() as session:
-            bought = session.by_request(request)
-        self.show()
+            bought, told = session.by_request(request), self._teller(session)
+        told()
         return None if bought is None else hold_of(bought, ledger=self)
 
     def sold(
@@ -181,13 +275,24 @@ class Ledger:
         Raises:
             HoldError: the request id was used with other terms.
         """
+        return next(iter(self._sold([Wish(recipe, purpose, recipient, request, consent)], plan=False)), None)
+
+    def sold_all(self, wishes: Sequence[Wish]) -> tuple[Hold, ...]:
+        """The holds that ``reserve_all`` would return without selling any; empty where it would sell.
+
+        Raises:
+            HoldError, UsageError: as of :meth:`reserve_all`.
+        """
+        check_plan(wishes)
+        return self._sold(wishes, plan=True)
+
+    def _sold(self, wishes: Sequence[Wish], *, plan: bool) -> tuple[Hold, ...]:
+        asked = [wish.asked(self.policy, actor=self.actor) for wish in wishes]
         with self.reading() as session:
-            bought = session.by_request(request)
-        if bought is None:
-            return None
-        self.show()
-        terms = terms_of(recipe, self.policy, purpose=purpose, recipient=recipient, actor=self.actor, consent=consent)
-        return hold_of(same_terms(bought, terms), ledger=self)
+            sold, told = sold_before(session, asked, plan=plan), self._teller(session)
+        if sold:
+            told()
+        return tuple(hold_of(one, ledger=self) for one in sold)
 
     def status(self, hold_id: str) -> Status:
         """How far the hold has come; a :class:`HoldError` if there is none."""
@@ -200,29 +305,45 @@ class Ledger:
     # --- what the room below and the screen ask --------------------------------------------------
 
     def coin_key(self, source: str) -> CoinKey:
-        """The secret of the source's population, for the coins of the split and for commitments.
+        """The secret of the source's population, for the coins of the split.
 
         Raises:
             RequestDenied: the policy does not register the source (PS-SRC-001).
-            LedgerError: the stored key is not the one that was drawn at registration.
+            LedgerError: the stored key is not the one that was drawn at registration; or populations are kept apart,
+                where coins are given together with what :meth:`assign` says of each subject.
         """
-        from privsynth.data.records import CoinKey
-
-        registered = self.policy.source(source)
         with self.reading() as session:
-            population = session.balance().populations.get(registered.population)
-            if population is None:
-                raise LedgerError(
-                    f"population {registered.population!r} is not registered yet",
-                    mend="open the ledger again with this policy",
-                )
-            key = secret_of(session, population.name, population.key)
-        return CoinKey(
-            population=population.name,
-            holdout=float(population.frozen["holdout"]),
-            contribution=int(population.frozen["contribution"]),
-            key=key,
-        )
+            return coins_for_anybody(session, self.policy, source)
+
+    def assign(
+        self, source: str, subjects: npt.NDArray[np.object_] | None
+    ) -> tuple[CoinKey, npt.NDArray[np.bool_] | None]:
+        """As :meth:`coin_key`, with which of the subjects are of the source's population: durable before it returns.
+
+        Where populations are kept apart, whoever is of none yet is of this one from now on, for ever.
+
+        Args:
+            source: as registered in the policy.
+            subjects: (n,) ids as text, one for each row; None where a row is a subject by itself.
+
+        Returns:
+            The coins, and (n,) whether each may be used; None: all of them may.
+
+        Raises:
+            RequestDenied: the source is not registered (PS-SRC-001), or populations are kept apart and there are no ids
+                (PS-SRC-006).
+            LedgerError: a stored key, or what is stored of who was met, was altered.
+        """
+        return coins_for(self, source, subjects)
+
+    def commitment_key(self, source: str) -> tuple[str, bytes]:
+        """The source's population, and the key of the commitments of its subjects: 32 bytes.
+
+        Raises:
+            RequestDenied, LedgerError: as :meth:`coin_key`.
+        """
+        with self.reading() as session:
+            return commitment_key_of(session, self.policy, source)
 
     def standing(self) -> Standing:
         """How the policy stands to the ledger: in use, or still to be approved. Writes nothing."""
@@ -341,4 +462,12 @@ def quote_unopened(
     terms = terms_of(recipe, policy, purpose=purpose, recipient=recipient, actor=actor, consent=consent)
     now = clock()
     quoted = quote(policy, imagined(policy, actor=actor, now=now), terms, now=now)
+    return quoted.under(standing(policy, None, actor=actor, now=now))
+
+
+def quote_all_unopened(wishes: Sequence[Wish], policy: Policy, *, actor: str, clock: Clock = utc_now) -> PlanQuote:
+    """As :meth:`Ledger.quote_all` where no ledger exists yet."""
+    check_plan(wishes)
+    terms, now = [wish.asked(policy, actor=actor).terms for wish in wishes], clock()
+    quoted = quote_all(policy, imagined(policy, actor=actor, now=now), terms, now=now)
     return quoted.under(standing(policy, None, actor=actor, now=now))

@@ -27,9 +27,9 @@ from privsynth.ledger.state import Edge, State, root_of
 from privsynth.ledger.tree import StoredTree
 from privsynth.signing import SigningKey
 
-Shelf = Literal["secrets", "transcripts", "claims"]
+Shelf = Literal["secrets", "transcripts", "claims", "assigned"]
 Cell = Literal["head", "state", "steps", "requests"]
-SHELVES: tuple[Shelf, ...] = ("secrets", "transcripts", "claims")
+SHELVES: tuple[Shelf, ...] = ("secrets", "transcripts", "claims", "assigned")
 CELLS: tuple[Cell, ...] = ("head", "state", "steps", "requests")
 LOGS: tuple[LogName, ...] = ("main", "attempts")
 MOST_BYTES = 500_000_000
@@ -306,8 +306,9 @@ class Session:
             or gates.ledger != balance.ledger
             or balance.key != self._key.raw_public.hex()
             or not balance.approved.keys() <= gates.gated.keys() - gates.refused.keys()
-            or self.tx.names("secrets") != set(balance.populations)
+            or self.tx.names("secrets") != balance.secrets.keys()
             or self.tx.names("claims") != set(balance.approved)
+            or self.tx.names("assigned") != gates.batches.keys()
         ):
             raise LedgerError("the parts of the ledger do not belong together: one of them was cut", mend=MEND)
         if balance.policy != policy:

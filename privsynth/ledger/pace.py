@@ -68,34 +68,43 @@ class PaceQuote:
             return "never at this price"
         return "now" if self.admitted else f"from {stamp(self.opens)} on"
 
-    def refusal(self) -> RequestDenied:
-        """Why the hold is not sold."""
+    def refusal(self, *, plan: bool = False) -> RequestDenied:
+        """Why the hold, or the whole plan, is not sold."""
+        never = (
+            "sell it in parts, each once the pace lets it through: all of a plan counts when it is sold, and together "
+            "these holds are more than the share"
+            if plan
+            else "ask for a smaller epsilon: by itself this hold is more than the share"
+        )
         return RequestDenied(
             f"PS-PAC-001: the pace is {self.rule.words}, and that of {self.name!r} has paid for {self.holds} holds in "
             "that time",
             rules=["PS-PAC-001"],
             where=self.where,
-            mend="ask for a smaller epsilon: by itself this hold is more than the share"
-            if self.opens is None
-            else f"ask again {self.since}; what is left of the budget stays",
+            mend=never if self.opens is None else f"ask again {self.since}; what is left of the budget stays",
         )
 
 
 def paces(
-    policy: Policy, balance: Balance, lines: Sequence[Line], event: DpEvent, *, session: Session | None, now: datetime
+    policy: Policy,
+    balance: Balance,
+    due: Sequence[tuple[Line, DpEvent]],
+    *,
+    session: Session | None,
+    now: datetime,
 ) -> tuple[PaceQuote, ...]:
-    """What each line of the pace says to ``event`` at ``now``.
+    """What each line of the pace says at ``now`` to what is asked for.
 
     Args:
         balance: with every sale, of ``session``.
-        lines: the budget lines that would pay.
+        due: the budget lines that would pay, each with what it would pay for, together.
         session: the log; None where nothing was sold yet.
     """
     rules = policy.privacy.pace or ()
     sold = [] if session is None or not rules else _sold_since(session, now=now, rules=rules)
     out = []
     for i, rule in enumerate(rules):
-        for line in (line for line in lines if line.over == rule.over):
+        for line, event in ((line, event) for line, event in due if line.over == rule.over):
             fresh = balance.populations[line.population].fresh(line.over)
             held = recent(rule, [sale.charge for sale in sold if _paid(line, sale)], now=now)
             where = policy.where("privacy", "pace", i)
@@ -110,16 +119,18 @@ def slowest(quoted: Sequence[PaceQuote]) -> PaceQuote | None:
 
 
 def refusing(
-    policy: Policy, balance: Balance, lines: Sequence[Line], event: DpEvent, *, session: Session, now: datetime
+    policy: Policy, balance: Balance, due: Sequence[tuple[Line, DpEvent]], *, session: Session, now: datetime
 ) -> PaceQuote | None:
     """The :func:`slowest` line of :func:`paces`, with its arguments.
 
     Where all that a line ever paid for is within its share, so is every window, and the log is not read.
     """
-    shares = [(line, rule) for rule in policy.privacy.pace or () for line in lines if line.over == rule.over]
-    if all(line.filter.surplus([event], share=Fraction(rule.share)) == 0 for line, rule in shares):
+    shares = [
+        (*one, Fraction(rule.share)) for rule in policy.privacy.pace or () for one in due if one[0].over == rule.over
+    ]
+    if all(line.filter.surplus([event], share=share) == 0 for line, event, share in shares):
         return None
-    return slowest(paces(policy, balance, lines, event, session=session, now=now))
+    return slowest(paces(policy, balance, due, session=session, now=now))
 
 
 def _paid(line: Line, sale: _Sale) -> bool:

@@ -15,6 +15,7 @@ Nothing here shows a password: faults name host, port and database, and the kind
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 from privsynth.errors import LedgerError, MissingExtra, PrivsynthError, StorageError, UsageError
 from privsynth.ledger.address import shown
 from privsynth.ledger.entry import MEND, LogName
-from privsynth.ledger.layout import TABLE
-from privsynth.ledger.postgres_tables import SCHEMA, STATEMENTS, is_there, must_be_ours
+from privsynth.ledger.layout import LAYOUT, TABLE
+from privsynth.ledger.postgres_tables import SCHEMA, STATEMENTS, bring_up, is_there, must_be_ours
 from privsynth.ledger.sql import BEFORE_ALL, SqlTransaction
 
 if TYPE_CHECKING:
@@ -95,16 +96,15 @@ class PostgresStore:
     def reading(self) -> Iterator[PostgresTransaction]:
         """See :class:`privsynth.ledger.log.Store`."""
         with self._begun(_READING, "READ ONLY") as connection:
-            must_be_ours(connection, self.where)
-            yield PostgresTransaction(connection)
+            yield PostgresTransaction(connection, must_be_ours(connection, self.where))
 
     @contextmanager
     def writing(self) -> Iterator[PostgresTransaction]:
         """See :class:`privsynth.ledger.log.Store`."""
         with self._begun(_WRITING, "READ WRITE") as connection:
-            must_be_ours(connection, self.where)
+            layout = must_be_ours(connection, self.where)
             self._alone(connection)
-            yield PostgresTransaction(connection)
+            yield PostgresTransaction(connection, layout)
 
     @property
     def key(self) -> Path:
@@ -116,7 +116,25 @@ class PostgresStore:
         )
 
     def migrate(self, fill: Callable[[PostgresTransaction], None]) -> None:
-        """Nothing to do: there is one layout yet."""
+        """Bring the tables to the present layout, whole or not at all; there is nothing to fill.
+
+        Raises:
+            StorageError: this role does not own them.
+        """
+        with self._begun(_READING, "READ ONLY") as connection:
+            if must_be_ours(connection, self.where) == LAYOUT:
+                return
+        with self._begun(_WRITING, "READ WRITE") as connection:
+            self._alone(connection)
+            layout = must_be_ours(connection, self.where)  # of now: another process may have done it first
+            try:
+                bring_up(connection, layout)
+            except _driver().errors.InsufficientPrivilege:
+                raise StorageError(
+                    f"the ledger has layout {layout}, and this role may not bring it to layout {LAYOUT}",
+                    where=self.where,
+                    mend="run `privsynth ledger migrate` as the role that owns its tables (docs/postgres.md)",
+                ) from None
 
     def must_be_free(self) -> None:
         """Nothing to do: nothing of a ledger lies outside its schema."""
@@ -203,6 +221,7 @@ class PostgresTransaction(SqlTransaction):
     """A connection to the server between begin and commit."""
 
     connection: Connection[Any]
+    layout: int = LAYOUT
 
     def ask(self, statement: str, *values: object) -> list[Any]:
         """Run a statement."""
@@ -270,6 +289,11 @@ _TOLD = {  # a connection that was refused has no SQLSTATE; these are read, and 
     "FATAL:  database": "3D",
     "too many": "53",
 }
+_MISREAD = re.compile(  # what libpq and psycopg say of an address before they dial it, or for its sake
+    r"(?:bad value for|invalid integer value .* for connection option) \"?(?P<late>\w+)"
+    r"|invalid \"?(?P<name>\w+)\"? value: "
+    r"|could not (?:match \d+|parse network address)|definition of service"
+)
 _GONE = StorageError, "the server cannot be reached, or is gone", _RETRY
 _OTHER = LedgerError, "the database refused", "restore the database from a backup with its owner"
 
@@ -278,6 +302,9 @@ def _typed(fault: Exception, where: str) -> PrivsynthError:
     """By SQLSTATE; a connection that breaks has none."""
     told = (code for words, code in _TOLD.items() if words in str(fault))
     code = getattr(fault, "sqlstate", None) or next(told, "")
+    if not code and (misread := _MISREAD.search(str(fault))):
+        name = misread["name"] or misread["late"]
+        return _no_address(f"has a value that is not understood{f' for {name}' if name else ''}")
     gone = not code and isinstance(fault, _driver().OperationalError)
     error, what, mend = _FAULTS.get(code) or _FAULTS.get(code[:2]) or (_GONE if gone else _OTHER)
     return error(f"{what} ({type(fault).__name__})", where=where, mend=mend)

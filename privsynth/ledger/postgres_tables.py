@@ -7,17 +7,18 @@ is another table, and is refused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from privsynth.errors import LedgerError
-from privsynth.ledger.layout import LAYOUT
+from privsynth.ledger.layout import LAYOUT, READ, SINCE
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
 SCHEMA = "privsynth_ledger"
-_MARK = f"privsynth ledger, layout {LAYOUT}"
+_MARKS = {layout: f"privsynth ledger, layout {layout}" for layout in range(READ, LAYOUT + 1)}
 _BODY = "BEGIN RAISE EXCEPTION 'append only'; END"
 _LINE = {"seq": "bigint", "leaf": "bytea", "hash": "text"}
 _SHELF = {"name": "text", "data": "bytea", "sha256": "text"}
@@ -61,14 +62,29 @@ _TABLES = {
     "found": _Table({"name": "text", "seq": "bigint"}, key=2),
     "nodes": _Table({"log": "text", "level": "integer", "place": "bigint", "hash": "bytea"}, key=3),
     "cells": _Table({"name": "text", "data": "bytea"}, never=("DELETE", "TRUNCATE")),
+    "assigned": _Table(_SHELF),
 }
+_SINCE: Mapping[str, int] = {**dict.fromkeys(_TABLES, READ), **SINCE}
+_MARKED = f"COMMENT ON SCHEMA {SCHEMA} IS '{_MARKS[LAYOUT]}'"
 STATEMENTS = (
     f"CREATE SCHEMA {SCHEMA}",
-    f"COMMENT ON SCHEMA {SCHEMA} IS '{_MARK}'",
+    _MARKED,
     f"CREATE FUNCTION {SCHEMA}.append_only() RETURNS trigger LANGUAGE plpgsql AS $${_BODY}$$",
     *(statement for name, table in _TABLES.items() for statement in table.statements(name)),
 )
 """What makes the tables, in order."""
+
+ADDED = {
+    layout: tuple(s for name, since in _SINCE.items() if since == layout for s in _TABLES[name].statements(name))
+    for layout in range(READ + 1, LAYOUT + 1)
+}
+"""Layout -> what makes its tables out of those of the one before."""
+
+_GRANTED_ALIKE = f"""
+SELECT format('GRANT %s ON {SCHEMA}.{{}} TO %I', privilege_type, rolname)
+FROM pg_class c CROSS JOIN LATERAL aclexplode(relacl) JOIN pg_roles r ON r.oid = grantee
+WHERE c.oid = '{SCHEMA}.claims'::regclass AND grantee <> relowner
+"""
 
 GRANTS = (
     f"GRANT USAGE ON SCHEMA {SCHEMA} TO {{role}}",
@@ -77,7 +93,14 @@ GRANTS = (
 )
 """What the role that runs privsynth needs: it may change nothing but the signed cells, and delete nothing."""
 
-_EXPECTED = {_MARK, *(table.described(name) for name, table in _TABLES.items()), f"append_only plpgsql {_BODY}"}
+_EXPECTED = {
+    layout: {
+        mark,
+        f"append_only plpgsql {_BODY}",
+        *(table.described(name) for name, table in _TABLES.items() if _SINCE[name] <= layout),
+    }
+    for layout, mark in _MARKS.items()
+}
 _FOUND = f"""
 SELECT obj_description(to_regnamespace('{SCHEMA}'), 'pg_namespace') WHERE to_regnamespace('{SCHEMA}') IS NOT NULL
 UNION ALL SELECT concat_ws(' | ', concat_ws(' ', relname, relkind, relpersistence, relrowsecurity, relhasrules,
@@ -100,8 +123,20 @@ def is_there(connection: Connection[Any]) -> bool:
     return row is not None and bool(row[0])
 
 
-def must_be_ours(connection: Connection[Any], where: str) -> None:
-    """Refuse a database without a ledger, of another layout, or whose tables were changed.
+def bring_up(connection: Connection[Any], layout: int) -> None:
+    """Make what a database of this layout lacks, for the roles that may use the claims."""
+    for later in range(layout + 1, LAYOUT + 1):
+        for statement in ADDED[later]:
+            connection.execute(statement.encode())
+        for name in (name for name, since in _SINCE.items() if since == later):
+            for (grant,) in connection.execute(_GRANTED_ALIKE.format(name).encode()).fetchall():
+                connection.execute(str(grant).encode())
+    connection.execute(_MARKED.encode())
+
+
+def must_be_ours(connection: Connection[Any], where: str) -> int:
+    """The layout of the database's ledger. Refuse a database without one, of another layout, or whose tables were
+    changed.
 
     Raises:
         LedgerError: one of these.
@@ -109,9 +144,11 @@ def must_be_ours(connection: Connection[Any], where: str) -> None:
     found = {line for (line,) in connection.execute(_FOUND.encode())}
     if not found:
         raise LedgerError("the database holds no ledger", where=where, mend="name the database that holds it")
-    if found != _EXPECTED:
+    layouts = [layout for layout, expected in _EXPECTED.items() if found == expected]
+    if not layouts:
         raise LedgerError(
             f"the schema {SCHEMA!r} does not hold a ledger of this version, or its tables were changed",
             where=where,
             mend="use the version of privsynth that made it; restore a changed one from a backup with its owner",
         )
+    return layouts[0]

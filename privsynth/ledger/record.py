@@ -10,8 +10,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 from privsynth.errors import LedgerError
-from privsynth.ledger.entry import MEND, Entry
+from privsynth.ledger.entry import MEND, Entry, odd
 from privsynth.ledger.terms import Terms
+from privsynth.policy.new_data import DISJOINT
 
 if TYPE_CHECKING:
     from privsynth.privacy.accountant import Prices
@@ -30,6 +31,11 @@ FROZEN = (
     "budget over population",
     "budget over recipient",
 )
+
+APART = "new data"
+"""Frozen too, where populations are kept apart: then every population of the ledger is under it."""
+ID_KEY = "subject ids"
+"""Under which name the key of everybody's ids is kept beside those of the populations; no population is called so."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,11 @@ class Population:
         """(epsilon, delta) of the budget line."""
         line = self.frozen[f"budget over {over}"]
         return float(line["epsilon"]), float(line["delta"])
+
+    @property
+    def apart(self) -> bool:
+        """Whether nobody in it is in another population of the ledger."""
+        return APART in self.frozen
 
     @property
     def training_subjects(self) -> float:
@@ -80,7 +91,7 @@ class Population:
 
 @dataclass(frozen=True)
 class Bought:
-    """A hold as recorded: its terms, its price, and when and where in the main log it was sold."""
+    """A hold as recorded: its terms and price, when and where in the main log it was sold, its plan if it is of one."""
 
     id: str
     request: str
@@ -99,6 +110,7 @@ class Bought:
     chosen_after_report: bool = False
     entry: int = -1
     expires: str = ""
+    plan: str = ""
 
     @property
     def prices(self) -> Prices:
@@ -177,6 +189,10 @@ def population_of(entry: Entry) -> Population:
     """The population that a ``register`` entry records; every frozen field must be there."""
     body = entry.body
     frozen = {name: body["frozen"][name] for name in FROZEN}
+    if APART in body["frozen"]:
+        if body["frozen"][APART] != DISJOINT:
+            raise odd(entry)
+        frozen[APART] = DISJOINT
     return Population(body["population"], frozen, dict(body["filters"]), body["key"])
 
 
@@ -202,6 +218,7 @@ def bought_of(entry: Entry) -> Bought:
         chosen_after_report=body["chosen after report"],
         entry=entry.seq,
         expires=str(body.get("expires", "")),
+        plan=str(body.get("plan", "")),
     )
 
 

@@ -16,8 +16,10 @@ from privsynth.errors import LedgerError
 from privsynth.ledger.balance import Balance, fold
 from privsynth.ledger.entry import FORMAT, Entry, follow
 from privsynth.ledger.log import Session
+from privsynth.ledger.record import APART, ID_KEY
 from privsynth.ledger.standing import accept
 from privsynth.ledger.state import Edge
+from privsynth.policy.new_data import DISJOINT, PLACE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,6 +36,7 @@ def declared(policy: Policy, source: Source) -> dict[str, Any]:
     lines = {over: privacy.line(over) for over in ("population", "recipient")}
     orders = privacy.filter.fixed_orders
     return {
+        **({APART: DISJOINT} if policy.disjoint else {}),
         "unit": source.unit,
         "neighbours": source.neighbours,
         "subjects": source.subjects,
@@ -55,6 +58,14 @@ def check_frozen(policy: Policy, balance: Balance) -> None:
     Raises:
         LedgerError: naming the field, the policy's line, and both values (all of them public).
     """
+    if balance.populations and policy.disjoint != bool(balance.ids):
+        raise LedgerError(
+            f"the policy {'says' if policy.disjoint else 'does not say'} that nobody is in two populations, and this "
+            f"ledger registered its first one {'without' if policy.disjoint else 'with'} that rule",
+            where=policy.where(*PLACE),
+            mend="write it as it was: who was met before is not known afterwards; or begin a new ledger, of people who "
+            "are in no other one, under a policy of another `id`",
+        )
     for name, source in policy.sources.items():
         before = balance.sources.get(name)
         if before is not None and before != source.population:
@@ -77,10 +88,11 @@ def check_frozen(policy: Policy, balance: Balance) -> None:
                 )
 
 
-def new_lines(policy: Policy, balance: Balance) -> Iterator[tuple[str, dict[str, Any], bytes]]:
-    """(kind, body, secret key) of each line that registers what the ledger does not know yet.
+def new_lines(policy: Policy, balance: Balance) -> Iterator[tuple[str, dict[str, Any], Mapping[str, bytes]]]:
+    """(kind, body, secret keys by name) of each line that registers what the ledger does not know yet.
 
-    The key is 32 bytes from the operating system, drawn here once for ever; empty for sources.
+    A key is 32 bytes from the operating system, drawn here once for ever: one for each population, and with the first
+    one that of everybody's ids, where populations are kept apart.
     """
     from privsynth.privacy.filters import make_filter
 
@@ -100,10 +112,14 @@ def new_lines(policy: Policy, balance: Balance) -> Iterator[tuple[str, dict[str,
                 for over, line in lines.items()
                 if line is not None
             }
+            keys = {source.population: key}
             body = {"population": source.population, "frozen": frozen, "filters": filters, "key": sha256(key)}
-            yield "register", {**body, "policy": policy.sha256, "version": policy.version}, key
+            if policy.disjoint and len(populations) == 1:
+                keys[ID_KEY] = secrets.token_bytes(KEY_BYTES)
+                body["ids"] = sha256(keys[ID_KEY])
+            yield "register", {**body, "policy": policy.sha256, "version": policy.version}, keys
         if name not in balance.sources:
-            yield "source", {"source": name, "population": source.population, "policy": policy.sha256}, b""
+            yield "source", {"source": name, "population": source.population, "policy": policy.sha256}, {}
 
 
 def found(session: Session, policy: Policy, ledger: str | None = None) -> None:
@@ -127,18 +143,19 @@ def found(session: Session, policy: Policy, ledger: str | None = None) -> None:
 
 
 def register(session: Session, policy: Policy) -> None:
-    """Append what is new in ``policy``, with a secret key for each new population."""
-    for kind, body, key in new_lines(policy, session.balance()):
+    """Append what is new in ``policy``, with the secret keys of each new population."""
+    for kind, body, keys in new_lines(policy, session.balance()):
         session.append(kind, body)
-        if key:
-            session.tx.put("secrets", body["population"], key)
+        for name, key in keys.items():
+            session.tx.put("secrets", name, key)
 
 
 def imagined(policy: Policy, *, actor: str, now: datetime, session: Session | None = None) -> Balance:
     """The balance that the ledger of ``session`` would have once ``policy`` is registered in it; without one, a new
     ledger's. Nothing is written."""
     edge, balance = (Edge(), Balance()) if session is None else (session.edges["main"], session.balance())
-    first = [] if edge.size else [("genesis", {"ledger": "none yet", "policy": policy.id, "format": FORMAT}, b"")]
+    first: list[tuple[str, dict[str, Any], Mapping[str, bytes]]]
+    first = [] if edge.size else [("genesis", {"ledger": "none yet", "policy": policy.id, "format": FORMAT}, {})]
     entries: list[Entry] = []
     for kind, body, _ in (*first, *new_lines(policy, balance)):
         last = entries[-1] if entries else edge.last
@@ -159,6 +176,8 @@ def _where(policy: Policy, source: str, field: str) -> str:
         return policy.where("privacy", "budget")
     if field.startswith("filter"):
         return policy.where("privacy", "filter")
+    if field == APART:
+        return policy.where(*PLACE)
     if field == "gate share":
         return policy.where("gate", "budget", "share")
     return policy.where("sources", source, field)

@@ -25,16 +25,16 @@ from privsynth.ledger.log import LOGS, Session, Transaction
 from privsynth.ledger.register import check_frozen, register
 from privsynth.ledger.seal import Seal
 from privsynth.ledger.sqlite import SqliteStore, in_memory
-from privsynth.ledger.standing import accept
+from privsynth.ledger.standing import accept, cosigner_of
 from privsynth.ledger.store import Home, seal_of, store_at, watched_by
 from privsynth.ledger.terms import one_line
 from privsynth.ledger.transfer import bring_in, pour, read_export
 from privsynth.ledger.tree import StoredTree
-from privsynth.ledger.witness import Witness
+from privsynth.ledger.witness import Witness, remembered
 
 if TYPE_CHECKING:
     from privsynth.policy.document import Policy
-    from privsynth.signing import SigningKey, Trust
+    from privsynth.signing import Cosigner, SigningKey, Trust
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -160,7 +160,7 @@ class Restore:
     @contextmanager
     def _looked(self) -> Iterator[tuple[Session, Statement, Checked]]:
         """The copy, read whole, and what there is to answer for."""
-        heads = {} if self.witness is None else {log: self.witness.head(log) for log in LOGS}
+        heads = self._heads(None)
         if self.home.exists():
             raise StorageError("the ledger exists", where=self.home.where, mend="name a new one, or move it away")
         self.home.must_be_free()
@@ -168,8 +168,14 @@ class Restore:
         with _opened(self.source, key, actor=self.actor, clock=self.clock) as tx:
             session = Session(tx, actor=self.actor, clock=self.clock, key=key)
             session.check(ledger="", policy=self.policy.id)
-            checked = audit(session)
+            checked, cosigner = audit(session), cosigner_of(session, self.policy)
+            heads = heads if cosigner is None else self._heads(cosigner)
             yield session, _statement(session, heads, policy=self.policy), checked
+
+    def _heads(self, cosigner: Cosigner | None) -> dict[LogName, str | None]:
+        """What the witness remembers, signed by ``cosigner`` if one is given. One that remembers nothing signs nothing:
+        then everything is booked as lost."""
+        return {} if self.witness is None else {log: remembered(self.witness, log, cosigner) for log in LOGS}
 
     def _answered(self, session: Session, statement: Statement, folder: Path, trust: Trust | None) -> Answers:
         accepted = session.balance().accepted

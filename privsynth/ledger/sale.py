@@ -1,238 +1,95 @@
-"""Selling a hold: the policy decides, the price is set, every budget line must admit it, then one entry.
+"""Selling holds, one or several together: the policy decides, each price is set, every budget line must admit them all.
 
-Checks come first and all of them; the entry is appended last, in the same exclusive transaction. A
-refusal is a line of the second log, with rule ids and public figures only.
+Checks come first and all of them; the entries are appended last, in the same exclusive transaction. A refusal is a line
+of the second log, with rule ids and public figures only. Of a *plan* all holds are sold or none: an entry ``plan`` that
+fixes each of its ``reserve`` entries by its hash, and these right behind it.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from decimal import ROUND_DOWN, Decimal
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from privsynth.documents import join
-from privsynth.errors import ApprovalMissing, BudgetError, BudgetExhausted, HoldError, PrivsynthError, RequestDenied
+from privsynth.documents import identity, join
+from privsynth.errors import BudgetError, BudgetExhausted, HoldError, PrivsynthError, RequestDenied
 from privsynth.ledger.balance import Balance
 from privsynth.ledger.entry import stamp
 from privsynth.ledger.log import Session
-from privsynth.ledger.pace import PaceQuote, paces, refusing
-from privsynth.ledger.record import Bought, Line, Over, accountant_version, bought_of
+from privsynth.ledger.pace import refusing
+from privsynth.ledger.quote import Weighed, due, moment_of, request_of, still_buys, weighed
+from privsynth.ledger.record import Bought, accountant_version, bought_of
 from privsynth.ledger.terms import Terms
+from privsynth.ledger.wish import Asked, of_item
 from privsynth.privacy.events import encode
 
 if TYPE_CHECKING:
-    from privsynth.ledger.standing import Standing
-    from privsynth.policy.decide import Decision
     from privsynth.policy.document import Policy
-    from privsynth.policy.nearest import Nearest
-    from privsynth.policy.request import Request
-    from privsynth.privacy.accountant import Prices
-    from privsynth.privacy.priced import Priced
 
-_DIGITS = 3
-_LEAST_EPSILON = 1e-4
-
-
-@dataclass(frozen=True)
-class QuoteLine:
-    """One budget line before and after a hold.
-
-    Attributes:
-        over, name, population: which line.
-        epsilon, delta: its cap.
-        holds: holds that it has paid for so far.
-        spent_before, spent_after: shares of its filter, 0 to 1; after is None where it cannot pay.
-    """
-
-    over: Over
-    name: str
-    population: str
-    epsilon: float
-    delta: float
-    holds: int
-    spent_before: float
-    spent_after: float | None
-
-    @property
-    def admitted(self) -> bool:
-        """Whether the line can pay."""
-        return self.spent_after is not None
-
-
-@dataclass(frozen=True)
-class Quote:
-    """What a hold would cost, and whether it would be sold. Nothing was written, no data read.
-
-    Attributes:
-        decision: of the policy, every rule consulted.
-        prices: what fit and gate may each spend.
-        lines: the budget lines that would pay; empty where the source is not registered.
-        buys: where the lines cannot pay: the largest epsilon at this delta that they still can, rounded
-            down to three digits; None where that is nothing, or not needed.
-        nearest: where the policy denies: the nearest request that it would allow.
-        paces: what each line of the pace says to it.
-        unapproved: where people have yet to approve the policy itself.
-    """
-
-    decision: Decision
-    prices: Prices
-    lines: tuple[QuoteLine, ...]
-    buys: float | None
-    nearest: Nearest | None = None
-    paces: tuple[PaceQuote, ...] = ()
-    unapproved: ApprovalMissing | None = None
-
-    def under(self, standing: Standing) -> Quote:
-        """The same with the rule that asks whether the policy may be worked by at all, if somebody must approve it."""
-        from privsynth.policy.request import Decision
-
-        rule = standing.verdict
-        if rule is None:
-            return self
-        return replace(self, decision=Decision((*self.decision.verdicts, rule)), unapproved=standing.missing())
-
-    @property
-    def admitted(self) -> bool:
-        """Whether policy, every budget line and the pace would sell this hold now. The recipe has its own word still:
-        :meth:`Priced.check_sampler`, which a sale and ``privsynth plan`` ask."""
-        paid = bool(self.lines) and all(line.admitted for line in self.lines)
-        return self.decision.allowed and paid and all(line.admitted for line in self.paces)
-
-
-def quote(policy: Policy, balance: Balance, terms: Terms, *, now: datetime, session: Session | None = None) -> Quote:
-    """Price ``terms`` against ``balance``, and what was sold lately in ``session``."""
-    from privsynth.policy.decide import decide
-    from privsynth.policy.nearest import nearest
-
-    prices = _prices(policy, terms)
-    population = balance.sources.get(terms.source)
-    request = request_of(balance, terms, today=now.date())
-    decision = decide(policy, request)
-    lines = () if population is None else balance.lines_of(population, terms.recipient)
-    quoted = tuple(_after(line, prices) for line in lines)
-    short = any(not line.admitted for line in quoted)
-    return Quote(
-        decision=decision,
-        prices=prices,
-        lines=quoted,
-        buys=_still_buys(policy, lines, terms) if short else None,
-        nearest=None if decision.allowed else nearest(policy, request),
-        paces=paces(policy, balance, lines, prices.event, session=session, now=_moment(session, now)),
-    )
-
-
-def _moment(session: Session | None, now: datetime) -> datetime:
-    """The time that an entry would have."""
-    return now if session is None else datetime.fromisoformat(session.time)
+_Refusal = TypeVar("_Refusal", bound=PrivsynthError)
 
 
 def sell(
     session: Session,
     policy: Policy,
-    recipe: Priced,
-    terms: Terms,
+    wishes: Sequence[Asked],
     *,
-    request: str,
+    plan: str | None = None,
     valid_for: timedelta | None = None,
-) -> Bought | PrivsynthError:
-    """Append the hold and return it; or append the refusal and return it, for the caller to raise once durable.
+) -> tuple[Bought, ...] | PrivsynthError:
+    """Append the holds, all or none; or append the refusal and return it, for the caller to raise once durable.
 
-    A request id that was sold before returns its hold if the terms are the same.
+    Requests that were sold before return their holds if the terms are the same.
+
+    Args:
+        wishes: one, or those of a plan; of distinct request ids.
+        plan: its name, which may be empty; None: no plan, and one wish.
+        valid_for: how long each hold may be used.
 
     Raises:
-        HoldError: the request id was sold with other terms.
-        BudgetError: a price for which there is no usable noise, or at which the recipe could not be fitted.
+        HoldError: a request id was sold with other terms, or some of a plan were sold without the others.
+        BudgetError: a price for which there is no usable noise, or at which a recipe could not be fitted.
     """
-    from privsynth.policy.decide import decide
-
+    if before := sold_before(session, wishes, plan=plan is not None):
+        return before
     balance = session.balance()
-    before = session.by_request(request)
-    if before is not None:
-        return same_terms(before, terms)
-    asked = {"request": request, "terms": terms.to_json(), "policy": policy.sha256}
-    try:
-        decide(policy, request_of(balance, terms, today=session.now.date())).refuse()
-    except RequestDenied as denied:
+    noted = [{"request": wish.request, "terms": wish.terms.to_json()} for wish in wishes]
+    asked = {**(noted[0] if plan is None else {"plan": plan, "items": noted}), "policy": policy.sha256}
+
+    denied = _denied(session, policy, wishes, plan)
+    if denied is not None:
         session.append("denied", {**asked, "step": "reserve", "rules": list(denied.rules)}, log="attempts")
         return denied
-
-    prices = _prices(policy, terms)
-    population = balance.sources[terms.source]
-    lines = balance.lines_of(population, terms.recipient)
-    short = [line for line in lines if not _admits(line, prices)]
-    if short:
-        named = [{"over": line.over, "name": line.name} for line in short]
-        session.append("exhausted", {**asked, "population": population, "lines": named}, log="attempts")
-        return _exhausted(short, terms, buys=_still_buys(policy, lines, terms), lost=balance.lost)
-    moment = _moment(session, session.now)
-    late = refusing(policy, balance, lines, prices.event, session=session, now=moment)
+    bill: list[Weighed] = []
+    for one in weighed(policy, balance, [wish.terms for wish in wishes]):
+        if one.short:
+            named = [{"over": line.over, "name": line.name} for line in one.short]
+            session.append("exhausted", {**asked, "population": one.population, "lines": named}, log="attempts")
+            return _exhausted(policy, one, wishes, plan, place=len(bill), lost=balance.lost)
+        bill.append(one)
+    moment = moment_of(session, session.now)
+    late = refusing(policy, balance, due(bill), session=session, now=moment)
     if late is not None:
         session.append("denied", {**asked, "step": "reserve", "rules": ["PS-PAC-001"]}, log="attempts")
-        return late.refusal()
+        return late.refusal(plan=plan is not None)
 
-    frozen = balance.populations[population]
-    recipe.check_sampler(prices, rows=frozen.training_subjects, cap_epsilon=frozen.cap("population")[0])
-    hold = secrets.token_hex(16)
-    sold = session.append(
-        "reserve",
-        {
-            **asked,
-            "hold": hold,
-            "population": population,
-            "mu": prices.mu,
-            "mu fit": prices.mu_fit,
-            "mu gate": prices.mu_gate,
-            "delta noise": prices.delta_noise,
-            "delta open": prices.delta_open,
-            "delta steps": prices.delta_steps,
-            "event": encode(prices.event),
-            "first of population": not lines[0].holds,
-            "chosen after report": _read_before_asking(policy, balance, population, terms.actor),
-            "accountant": accountant_version(),
-            **({} if valid_for is None else {"expires": stamp(datetime.fromisoformat(session.time) + valid_for)}),
-        },
-    )
+    for place, (wish, one) in enumerate(zip(wishes, bill, strict=True)):
+        frozen = balance.populations[one.population]
+        try:
+            wish.recipe.check_sampler(
+                one.prices, rows=frozen.training_subjects, cap_epsilon=frozen.cap("population")[0]
+            )
+        except BudgetError as wrong:
+            raise _of(wrong, place, wishes, plan) from None
+    ends = None if valid_for is None else stamp(datetime.fromisoformat(session.time) + valid_for)
+    bodies = [_body(policy, balance, one, note, ends=ends) for one, note in zip(bill, noted, strict=True)]
+    sold = [session.append("reserve", body) for body in (bodies if plan is None else _planned(session, plan, bodies))]
     session.balance()
-    return bought_of(sold)
+    return tuple(bought_of(entry) for entry in sold)
 
 
-def request_of(balance: Balance, terms: Terms, *, today: date) -> Request:
-    """What the policy is asked, with what the ledger knows of who asks."""
-    population = balance.sources.get(terms.source, "")
-    opened = terms.actor in balance.openers.get(population, frozenset())
-    return replace(terms.request(today=today), opened_report=opened)
-
-
-def _prices(policy: Policy, terms: Terms) -> Prices:
-    from privsynth.privacy.accountant import share_out
-
-    return share_out(terms.budget, gate_share=policy.gate.budget.share, selects=terms.selects, trains=terms.trains)
-
-
-def _admits(line: Line, prices: Prices) -> bool:
-    return line.filter.admits(prices.event, delta=prices.delta_own)
-
-
-def _after(line: Line, prices: Prices) -> QuoteLine:
-    after: float | None = None
-    if _admits(line, prices):
-        after = line.filter.charge(prices.event, delta=prices.delta_own).spent_share()
-    return QuoteLine(
-        over=line.over,
-        name=line.name,
-        population=line.population,
-        epsilon=line.epsilon,
-        delta=line.delta,
-        holds=line.holds,
-        spent_before=line.spent_share(),
-        spent_after=after,
-    )
-
-
-def same_terms(before: Bought, terms: Terms) -> Bought:
+def _same_terms(before: Bought, terms: Terms) -> Bought:
     """The hold that was sold before.
 
     Raises:
@@ -249,9 +106,74 @@ def same_terms(before: Bought, terms: Terms) -> Bought:
     )
 
 
-def _exhausted(short: list[Line], terms: Terms, *, buys: float | None, lost: bool) -> BudgetExhausted:
+def sold_before(session: Session, wishes: Sequence[Asked], *, plan: bool) -> tuple[Bought, ...]:
+    """The holds that these very requests bought, as a plan if they are asked for as one; empty where none did.
+
+    Raises:
+        HoldError: as of :func:`sell`.
+    """
+    found = [session.by_request(wish.request) for wish in wishes]
+    sold = tuple(one for one in found if one is not None)
+    if not sold:
+        return ()
+    fresh = [wish.request for wish, one in zip(wishes, found, strict=True) if one is None]
+    if fresh:
+        raise HoldError(
+            f"of this plan {join([one.request for one in sold])} bought holds before, and {join(fresh)} did not: "
+            "nothing was sold",
+            where=f"hold {sold[0].id}",
+            mend="ask for the others alone, or for the very requests of the plan that was sold",
+        )
+    for wish, one in zip(wishes, sold, strict=True):
+        _same_terms(one, wish.terms)
+    if plan and not _together(session, sold):
+        raise HoldError(
+            "these requests bought holds before, but not as this plan",
+            where=f"hold {sold[0].id}",
+            mend="ask for the very requests of the plan that was sold, or under new request ids",
+        )
+    return sold
+
+
+def _together(session: Session, sold: Sequence[Bought]) -> bool:
+    """Whether these are all the holds of one plan, in whatever order; a single one is, however it was sold."""
+    if len(sold) == 1:
+        return True
+    first = min(sold, key=lambda one: one.entry)
+    if not first.plan or any(one.plan != first.plan for one in sold):
+        return False
+    return len(session.entry(first.entry - 1).body.get("items", ())) == len(sold)
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def _denied(session: Session, policy: Policy, wishes: Sequence[Asked], plan: str | None) -> RequestDenied | None:
+    """Why the policy allows one or more of them not; None if it allows all."""
+    from privsynth.policy.decide import decide
+
+    refusals: dict[int, RequestDenied] = {}
+    for place, wish in enumerate(wishes):
+        try:
+            decide(policy, request_of(session.balance(), wish.terms, today=session.now.date())).refuse()
+        except RequestDenied as denied:
+            refusals[place] = denied
+    if plan is None or not refusals:
+        return refusals.get(0)
+    first, *others = refusals.values()
+    if others:
+        first.what = f"the first of them: {first.what}"
+        first.rules = tuple(dict.fromkeys(rule for denied in refusals.values() for rule in denied.rules))
+    first.what = f"{join([of_item(place, wishes) for place in refusals])}: {first.what}"
+    return first
+
+
+def _exhausted(
+    policy: Policy, one: Weighed, wishes: Sequence[Asked], plan: str | None, *, place: int, lost: bool
+) -> BudgetExhausted:
+    buys = still_buys(policy, one)
     rest = (
-        f"at delta {terms.delta:g} what is left buys at most epsilon {buys:g}"
+        f"at delta {one.terms.delta:g} what is left buys at most epsilon {buys:g}"
         if buys is not None
         else "entries of this ledger are lost, so every population in it counts as spent, a new one too: people who "
         "were in none of them take a new ledger"
@@ -259,41 +181,58 @@ def _exhausted(short: list[Line], terms: Terms, *, buys: float | None, lost: boo
         else "what is left buys nothing at this delta: a budget is for ever, and only a population of other people "
         "has another one"
     )
-    return BudgetExhausted(
-        f"epsilon {terms.epsilon:g} at delta {terms.delta:g} does not fit in the budget of "
-        + join([line.words() for line in short]),
-        where=f"source {terms.source!r}",
-        mend=rest,
+    refusal = BudgetExhausted(
+        f"epsilon {one.terms.epsilon:g} at delta {one.terms.delta:g} does not fit in the budget of "
+        + join([line.words() for line in one.short])
+        + (", the items before it counted as sold" if place else ""),
+        where=f"source {one.terms.source!r}",
+        mend=rest if place == 0 else f"the first {place} of these {len(wishes)} would fit; after them, {rest}",
     )
+    return _of(refusal, place, wishes, plan)
 
 
-def _still_buys(policy: Policy, lines: tuple[Line, ...], terms: Terms) -> float | None:
-    """The largest epsilon, rounded down to three digits, that every line would still admit at this delta."""
-
-    def fits(epsilon: float) -> bool:
-        try:
-            prices = _prices(policy, replace(terms, epsilon=epsilon))
-            return all(_admits(line, prices) for line in lines)
-        except BudgetError:
-            return False
-
-    return largest(fits, least=_LEAST_EPSILON, most=terms.epsilon)
+def _of(refusal: _Refusal, place: int, wishes: Sequence[Asked], plan: str | None) -> _Refusal:
+    """The same, which of a plan says of which item."""
+    if plan is not None:
+        refusal.what = f"{of_item(place, wishes)}: {refusal.what}"
+    return refusal
 
 
-def largest(fits: Callable[[float], bool], *, least: float, most: float) -> float | None:
-    """The largest number in [least, most] that fits, to three digits rounded down; None if ``least`` does not.
+# --- entries -------------------------------------------------------------------------------------
 
-    ``fits`` is true up to a point and false after it.
-    """
-    if not fits(least):
-        return None
-    good, bad = least, most
-    while bad > good * (1 + 10.0 ** -(_DIGITS + 2)):
-        middle = (good * bad) ** 0.5
-        good, bad = (middle, bad) if fits(middle) else (good, middle)
-    exact = Decimal(good)
-    rounded = float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - _DIGITS + 1), rounding=ROUND_DOWN))
-    return rounded if rounded >= least and fits(rounded) else least
+
+def _body(
+    policy: Policy, balance: Balance, one: Weighed, note: Mapping[str, Any], *, ends: str | None
+) -> dict[str, Any]:
+    """What the entry of a sale says."""
+    prices = one.prices
+    return {
+        **note,
+        "policy": policy.sha256,
+        "hold": secrets.token_hex(16),
+        "population": one.population,
+        "mu": prices.mu,
+        "mu fit": prices.mu_fit,
+        "mu gate": prices.mu_gate,
+        "delta noise": prices.delta_noise,
+        "delta open": prices.delta_open,
+        "delta steps": prices.delta_steps,
+        "event": encode(prices.event),
+        "first of population": not balance.line(one.population, "population", one.population).holds,
+        "chosen after report": _read_before_asking(policy, balance, one.population, one.terms.actor),
+        "accountant": accountant_version(),
+        **({"apart": True} if balance.ids else {}),
+        **({} if ends is None else {"expires": ends}),
+    }
+
+
+def _planned(session: Session, name: str, bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Append the entry of a plan, before the first of its holds; what their entries say as its items."""
+    id = secrets.token_hex(16)
+    items = [{**body, "plan": id, "item": number} for number, body in enumerate(bodies, 1)]
+    listed = [{"request": item["request"], "hold": item["hold"], "sha256": identity(item)} for item in items]
+    session.append("plan", {"plan": id, "name": name, "policy": bodies[0]["policy"], "items": listed})
+    return items
 
 
 def _read_before_asking(policy: Policy, balance: Balance, population: str, actor: str) -> bool:

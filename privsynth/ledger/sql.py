@@ -9,7 +9,7 @@ from typing import Any
 from privsynth.documents import sha256
 from privsynth.errors import LedgerError, StorageError
 from privsynth.ledger.entry import MEND, Entry, LogName
-from privsynth.ledger.layout import TABLE
+from privsynth.ledger.layout import LAYOUT, SINCE, TABLE
 from privsynth.ledger.log import MOST_BYTES, Cell, Shelf
 
 BEFORE_ALL = -(2**63)
@@ -17,7 +17,13 @@ BEFORE_ALL = -(2**63)
 
 
 class SqlTransaction(ABC):
-    """A connection between begin and commit; see :class:`privsynth.ledger.log.Transaction`."""
+    """A connection between begin and commit; see :class:`privsynth.ledger.log.Transaction`.
+
+    Attributes:
+        layout: of its tables.
+    """
+
+    layout: int = LAYOUT
 
     @abstractmethod
     def ask(self, statement: str, *values: object) -> Iterable[Any]:
@@ -83,15 +89,21 @@ class SqlTransaction(ABC):
             raise StorageError(
                 f"{len(data)} bytes are too many to keep in a ledger", where=shelf, mend=f"at most {MOST_BYTES} bytes"
             )
+        if not self._has(shelf):
+            mend = "run `privsynth ledger migrate`, or open it once as the role that owns its tables"
+            raise LedgerError(f"the ledger has layout {self.layout}, without a place for this", where=shelf, mend=mend)
         self.ask(f"INSERT INTO {shelf} (name, data, sha256) VALUES (?, ?, ?)", name, data, sha256(data))
 
     def names(self, shelf: Shelf) -> frozenset[str]:
         """Every name under which something is kept."""
-        return frozenset(name for (name,) in self.ask(f"SELECT name FROM {shelf}"))
+        return frozenset(name for (name,) in self.ask(f"SELECT name FROM {shelf}")) if self._has(shelf) else frozenset()
 
     def get(self, shelf: Shelf, name: str) -> bytes | None:
         """What is kept under ``name``."""
-        return _data(self.ask(f"SELECT data FROM {shelf} WHERE name = ?", name))
+        return _data(self.ask(f"SELECT data FROM {shelf} WHERE name = ?", name)) if self._has(shelf) else None
+
+    def _has(self, shelf: Shelf) -> bool:
+        return SINCE.get(shelf, 0) <= self.layout
 
 
 def _data(rows: Iterable[Any]) -> bytes | None:

@@ -19,14 +19,14 @@ import secrets
 import sqlite3
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from privsynth.errors import LedgerError, PrivsynthError, StorageError, UsageError
 from privsynth.ledger.entry import MEND, LogName
-from privsynth.ledger.layout import ADDED, LAYOUT, TABLE, TABLES, VERSION
+from privsynth.ledger.layout import ADDED, LAYOUT, READ, TABLE, TABLES, VERSION
 from privsynth.ledger.seal import SUFFIX, flush_folder
 from privsynth.ledger.sql import BEFORE_ALL, SqlTransaction
 
@@ -90,25 +90,23 @@ class SqliteStore:
     def reading(self) -> Iterator[SqliteTransaction]:
         """See :class:`privsynth.ledger.log.Store`."""
         with self._connected() as connection, _transaction(connection, "BEGIN"):
-            _must_be_ours(connection, self.path)
-            yield SqliteTransaction(connection)
+            yield SqliteTransaction(connection, _must_be_ours(connection, self.path))
 
     @contextmanager
     def writing(self) -> Iterator[SqliteTransaction]:
         """See :class:`privsynth.ledger.log.Store`."""
         with self._connected() as connection, _transaction(connection, "BEGIN IMMEDIATE"):
-            _must_be_ours(connection, self.path)
-            yield SqliteTransaction(connection)
+            yield SqliteTransaction(connection, _must_be_ours(connection, self.path))
 
     @contextmanager
     def looking(self) -> Iterator[SqliteTransaction]:
         """As ``reading``, of a file that nobody may write to, such as a backup on a disk that is read-only."""
+        _must_be_files(self.path)
         try:
             uri = f"{self.path.as_uri()}?mode=ro"
             opened = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=self.wait_seconds)
             with closing(opened) as connection, _transaction(connection, "BEGIN"):
-                _must_be_ours(connection, self.path)
-                yield SqliteTransaction(connection)
+                yield SqliteTransaction(connection, _must_be_ours(connection, self.path))
         except sqlite3.Error as fault:
             raise _typed(fault, self.path) from None
         except UnicodeDecodeError:
@@ -147,18 +145,20 @@ class SqliteStore:
             draft.path.unlink(missing_ok=True)
 
     def migrate(self, fill: Callable[[SqliteTransaction], None]) -> None:
-        """Bring a file of layout 1 to the present layout, whole or not at all; ``fill`` fills what is new."""
+        """Bring a file of an earlier layout to the present one, whole or not at all; ``fill`` fills what was new in
+        layout 2."""
         with self._connected() as connection:
             with _transaction(connection, "BEGIN"):
                 if _layout(connection, self.path) == LAYOUT:
                     return
             with _transaction(connection, "BEGIN IMMEDIATE"):
-                if _layout(connection, self.path) == LAYOUT:
-                    return  # another process did it first
-                for statement in ADDED[LAYOUT]:
-                    connection.execute(statement)
+                before = _layout(connection, self.path)  # of now: another process may have done it first
+                for layout in range(before + 1, LAYOUT + 1):
+                    for statement in ADDED[layout]:
+                        connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {VERSION[LAYOUT]}")
-                fill(SqliteTransaction(connection))
+                if before < READ:
+                    fill(SqliteTransaction(connection))
 
     def copy(self, to: Path, change: Callable[[SqliteTransaction], None]) -> None:
         """Make the new file ``to`` from a consistent copy of this one, whole or not at all; nothing here is written.
@@ -171,6 +171,7 @@ class SqliteStore:
             StorageError: something lies there, or it cannot be written. LedgerError: this is no ledger.
         """
         SqliteStore(to).must_be_free()
+        _must_be_files(self.path)
         draft = SqliteStore(to.with_name(f".{to.name}.{secrets.token_hex(8)}.new"), self.wait_seconds)
         try:
             os.close(os.open(draft.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -196,6 +197,7 @@ class SqliteStore:
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         _must_be_writable(self.path)
+        _must_be_files(self.path)
         try:
             with closing(
                 sqlite3.connect(
@@ -223,6 +225,7 @@ class SqliteTransaction(SqlTransaction):
     """A connection to the file between begin and commit."""
 
     connection: sqlite3.Connection
+    layout: int = LAYOUT
 
     def ask(self, statement: str, *values: object) -> Iterable[Any]:
         """Run a statement."""
@@ -258,15 +261,16 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
         raise
 
 
-def _must_be_ours(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse what is no ledger, and one that has yet to be brought to the present layout."""
+def _must_be_ours(connection: sqlite3.Connection, path: Path) -> int:
+    """The file's layout. Refuse what is no ledger, and one that has yet to be brought to a layout that can be read."""
     layout = _layout(connection, path)
-    if layout != LAYOUT:
+    if layout < READ:
         raise LedgerError(
             f"the ledger has layout {layout}, of an earlier version of privsynth; this one works with {LAYOUT}",
             where=str(path),
             mend="back it up, then run `privsynth ledger migrate`: later versions read it, earlier ones no more",
         )
+    return layout
 
 
 def _layout(connection: sqlite3.Connection, path: Path) -> int:
@@ -312,6 +316,14 @@ def _must_be_writable(path: Path) -> None:
         raise StorageError("the ledger is not a file", where=str(path), mend="name a file, for example ledger.db")
     if not mode & stat.S_IWUSR or not os.access(path, os.R_OK | os.W_OK):
         raise StorageError("the ledger is read-only", where=str(path), mend="let its owner make it writable again")
+
+
+def _must_be_files(path: Path) -> None:
+    """Refuse a pipe or device in the place of the database or of its journal: SQLite would wait for its other end."""
+    for name in (f"{path}{end}" for end in ("", "-journal", "-wal")):
+        with suppress(OSError):
+            if not stat.S_ISREG(os.stat(name).st_mode):
+                raise StorageError("not a file", where=name, mend="move it away; it is no part of a ledger")
 
 
 _FAULTS: dict[int, tuple[type[PrivsynthError], str, str]] = {

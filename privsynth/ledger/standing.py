@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from privsynth.errors import ApprovalMissing
 from privsynth.ledger.accepted import Accepted, deciding
 from privsynth.ledger.log import Session
+from privsynth.policy.ledger_asks import witness_key
 from privsynth.policy.quorum import Quorum, quorum_of
+from privsynth.signing import Cosigner
 
 if TYPE_CHECKING:
     from privsynth.policy.approval import Approvals
@@ -141,7 +143,7 @@ def accept(session: Session, policy: Policy) -> None:
         raise refusal
     if found.free:
         return
-    own = quorum_of(policy.file)
+    own, watching = quorum_of(policy.file), witness_key(policy)
     approved = [{"person": g.person, "key": g.keyid, "envelope": g.envelope} for g in found.approvals.given]
     session.append(
         "policy",
@@ -151,6 +153,20 @@ def accept(session: Session, policy: Policy) -> None:
             "before": None if accepted is None else accepted.sha256,
             "approved": approved,
             "rule": None if own is None else own.to_json(),
+            **({} if watching is None else {"witness": watching}),
         },
     )
     session.balance()
+
+
+def cosigner_of(session: Session, policy: Policy) -> Cosigner | None:
+    """The witness that must have signed how long the ledger is; None: whoever is named, or nobody.
+
+    It is the one that ``policy`` names. Where the ledger works by another policy, and people have yet to approve this
+    one, it is the one that the other names: a file edited by somebody alone does not choose who remembers.
+    """
+    line, accepted = witness_key(policy), session.balance().accepted
+    if accepted is not None and accepted.sha256 != policy.sha256 and accepted.witness != line:
+        found = standing(policy, accepted, actor=session.actor, now=session.now)
+        line = line if found.missing() is None else accepted.witness
+    return None if line is None else Cosigner.read(line)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from privsynth.documents import canonical, sha256
 from privsynth.errors import LedgerError
 from privsynth.ledger.accepted import Accepted
-from privsynth.ledger.balance import Balance, Gates, LineName
+from privsynth.ledger.balance import Balance, Batch, Gates, LineName
 from privsynth.ledger.entry import BEFORE_ALL, MEND, Before, Entry
 from privsynth.ledger.merkle import EMPTY, Frontier
 from privsynth.ledger.record import Line, Population
@@ -28,10 +28,10 @@ from privsynth.ledger.record import Line, Population
 if TYPE_CHECKING:
     from privsynth.privacy.filters import Filter
 
-FORMAT = 2
-"""Since it says what was asked, whether entries were lost, and which policy was accepted: a version that would not look
-refuses it."""
-_OLD = 1
+FORMAT = 3
+"""Since it says what was asked, whether entries were lost, which policy was accepted (2), and who was met by which
+population (3): a version that would not look refuses it."""
+_READ, _OLD = (2, FORMAT), 1
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ class State:
                     "attempts": dict(self.gates.attempts),
                     "gated": dict(self.gates.gated),
                     "refused": {hold: list(rules) for hold, rules in self.gates.refused.items()},
+                    "assigned": [[b.population, b.sha256, b.bytes] for b in self.gates.assigned],
                 },
             }
         )
@@ -122,7 +123,7 @@ class State:
             value = json.loads(payload)
             if value["privsynth-ledger-state"] == _OLD:
                 return cls()
-            if value["privsynth-ledger-state"] != FORMAT:
+            if value["privsynth-ledger-state"] not in _READ:
                 raise LedgerError(
                     f"the ledger's state has format {value['privsynth-ledger-state']!r}; this version reads {FORMAT}",
                     mend="use the version of privsynth that wrote the ledger, or a later one",
@@ -142,6 +143,7 @@ class State:
                     dict(gates["attempts"]),
                     dict(gates["gated"]),
                     {hold: tuple(rules) for hold, rules in gates["refused"].items()},
+                    tuple(Batch(*told) for told in gates.get("assigned", ())),
                 ),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -175,6 +177,7 @@ def _balance_json(balance: Balance) -> dict[str, Any]:
         "steps": sha256(balance.steps),
         "requests": sha256(balance.requests),
         "lost": balance.lost,
+        **({"ids": balance.ids} if balance.ids else {}),
     }
 
 
@@ -201,6 +204,7 @@ def _balance_of(value: Mapping[str, Any], steps: bytes, requests: bytes) -> Bala
         steps=steps,
         requests=requests,
         lost=bool(value["lost"]),
+        ids=str(value.get("ids", "")),
     )
 
 

@@ -201,7 +201,7 @@ def open_gate(session: Session, bought: Bought, policy: Policy) -> int | Request
 
 
 def _denied(session: Session, bought: Bought, policy: Policy) -> RequestDenied | None:
-    from privsynth.ledger.sale import request_of
+    from privsynth.ledger.quote import request_of
     from privsynth.policy.decide import decide
 
     try:

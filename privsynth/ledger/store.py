@@ -13,17 +13,18 @@ from privsynth.ledger.address import is_ledger
 from privsynth.ledger.entry import Clock, utc_now
 from privsynth.ledger.hold import Hold
 from privsynth.ledger.layout import fill
-from privsynth.ledger.ledger import Ledger, enter, look, quote_unopened
+from privsynth.ledger.ledger import Ledger, enter, look, quote_all_unopened, quote_unopened
 from privsynth.ledger.log import LOGS, Session, Store, Transaction
+from privsynth.ledger.quote import PlanQuote, Quote, QuoteLine
 from privsynth.ledger.record import Line
 from privsynth.ledger.register import found
-from privsynth.ledger.sale import Quote, QuoteLine
 from privsynth.ledger.seal import Seal
 from privsynth.ledger.sqlite import SqliteStore
 from privsynth.ledger.steps import Status
 from privsynth.ledger.terms import one_line
+from privsynth.ledger.wish import Wish
 from privsynth.ledger.witness import Witness, witness_at
-from privsynth.policy.ledger_asks import OpenAsk, on_open
+from privsynth.policy.ledger_asks import on_named
 from privsynth.signing import SigningKey
 
 if TYPE_CHECKING:
@@ -33,12 +34,15 @@ __all__ = [
     "Hold",
     "Ledger",
     "Line",
+    "PlanQuote",
     "Quote",
     "QuoteLine",
     "SqliteStore",
     "Status",
+    "Wish",
     "look_at_ledger",
     "open_ledger",
+    "quote_all_unopened",
     "quote_unopened",
 ]
 
@@ -105,8 +109,8 @@ def open_ledger(
         MissingExtra: PostgreSQL without psycopg.
         StorageError: no such folder, a folder, read-only, full, locked for a minute; a server that is gone, or whose
             settings do not keep what it commits; the witness does not answer.
-        LedgerError: not a ledger, altered, of another policy or key, frozen fields changed, clock set back; or not
-            what the witness remembers.
+        LedgerError: not a ledger, altered, of another policy or key, frozen fields changed, clock set back; not what
+            the witness remembers; or the witness is not the one that the policy names by its key (PS-LED-002).
     """
     store, who, time = store_at(url), one_line(actor, name="actor"), clock or utc_now
     seal, watched = seal_of(store, key), watched_by(witness, policy)
@@ -177,7 +181,7 @@ def watched_by(given: Witness | str | None, policy: Policy) -> Witness | None:
         UsageError: not the address of one.
         RequestDenied: none was, and the policy requires one (PS-LED-001).
     """
-    on_open(OpenAsk(witness=given is not None), policy).refuse()
+    on_named(policy, witness=given is not None).refuse()
     return witness_at(given) if isinstance(given, str) else given
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from privsynth.data.schema import Schema
 from privsynth.documents import identity
 from privsynth.errors import LedgerError, UsageError
+from privsynth.policy.new_data import unknown_again
 from privsynth.privacy.budget import Budget, Neighbours
 
 if TYPE_CHECKING:
@@ -118,9 +119,14 @@ def terms_of(
 
     ``consent`` None means: as the policy asks; ``filter_consent`` is where it is enforced on rows.
     Where the recipe offers a schema, its identity, columns and rows per person are recorded.
+
+    Raises:
+        RequestDenied: the policy keeps populations apart, and the schema names no column of ids (PS-SRC-006).
     """
     schema = getattr(recipe, "schema", None)
     known = schema if isinstance(schema, Schema) else None
+    if policy.disjoint and known is not None and known.subject.column is None:
+        raise unknown_again(policy)
     described = recipe.describe()
     return Terms(
         actor=actor,

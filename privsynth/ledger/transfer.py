@@ -40,6 +40,7 @@ class Export:
         main, attempts: the entries; ``attempts`` empty where they were left out.
         shelves: (shelf, name, data) of what is kept beside the logs; empty where it was left out.
         checkpoints: of each log in it.
+        note: the main log's, as it was signed.
         key: the Ed25519 key that signed it, 32 bytes.
     """
 
@@ -47,6 +48,7 @@ class Export:
     attempts: tuple[Entry, ...] = field(repr=False)
     shelves: tuple[tuple[Shelf, str, bytes], ...] = field(repr=False)
     checkpoints: tuple[Checkpoint, ...]
+    note: str
     key: bytes
 
     @property
@@ -60,12 +62,13 @@ class Export:
         return fold_attempts(self.attempts)
 
 
-def export_lines(session: Session, *, inside: bool = False) -> Iterator[bytes]:
+def export_lines(session: Session, *, inside: bool = False, note: str = "") -> Iterator[bytes]:
     """The lines of an export, each with its end.
 
     Args:
         session: over the ledger.
         inside: with the second log and the shelves, secret keys among them; such a file stays inside.
+        note: the main log's checkpoint as a note that somebody else has signed too; empty: only the ledger signs.
     """
     logs = LOGS if inside else LOGS[:1]
     for log in logs:
@@ -76,7 +79,8 @@ def export_lines(session: Session, *, inside: bool = False) -> Iterator[bytes]:
             data = b64encode(session.tx.get(shelf, name) or b"").decode()
             yield canonical({"shelf": shelf, "name": name, "data": data}) + b"\n"
     for log in logs:
-        yield canonical({"checkpoint": session.signed(session.checkpoint(log))}) + b"\n"
+        own = session.signed(session.checkpoint(log))
+        yield canonical({"checkpoint": note if note and log == "main" else own}) + b"\n"
 
 
 def read_export(raw: bytes, *, key: bytes | None = None, where: str = "export") -> Export:
@@ -128,12 +132,14 @@ def read_export(raw: bytes, *, key: bytes | None = None, where: str = "export") 
             raise _broken(f"the {log} log is not the one that its checkpoint was signed for", where)
         checkpoints.append(checkpoint)
     balance = fold(logs["main"])
-    if inside and {(shelf, name): sha256(data) for shelf, name, data in shelves} != _kept(balance, logs["main"]):
+    if inside and {(shelf, name): sha256(data) for shelf, name, data in shelves} != _kept(
+        balance, fold_attempts(logs["attempts"]), logs["main"]
+    ):
         raise _broken("what was kept beside the logs is not what the entries say", where)
-    return Export(logs["main"], logs["attempts"], tuple(shelves), tuple(checkpoints), public)
+    return Export(logs["main"], logs["attempts"], tuple(shelves), tuple(checkpoints), notes[0], public)
 
 
-def write_export(session: Session, path: Path, *, inside: bool = False) -> None:
+def write_export(session: Session, path: Path, *, inside: bool = False, note: str = "") -> None:
     """Write an export as a new file that its owner alone can read, whole or not at all.
 
     Raises:
@@ -142,7 +148,7 @@ def write_export(session: Session, path: Path, *, inside: bool = False) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     try:
         with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            for line in export_lines(session, inside=inside):
+            for line in export_lines(session, inside=inside, note=note):
                 file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -202,9 +208,10 @@ def _key(named: str, where: str) -> bytes:
     return key
 
 
-def _kept(balance: Balance, main: tuple[Entry, ...]) -> dict[tuple[Shelf, str], str]:
+def _kept(balance: Balance, gates: Gates, main: tuple[Entry, ...]) -> dict[tuple[Shelf, str], str]:
     """What must be kept beside the logs: (shelf, name) -> SHA-256."""
-    kept: dict[tuple[Shelf, str], str] = {("secrets", p.name): p.key for p in balance.populations.values()}
+    kept: dict[tuple[Shelf, str], str] = {("secrets", name): key for name, key in balance.secrets.items()}
+    kept |= {("assigned", name): ids for name, ids in gates.batches.items()}
     kept |= {("transcripts", e.body["hold"]): e.body["sha256"] for e in main if e.kind == "measured"}
     return kept | {("claims", hold): claims for hold, claims in balance.approved.items()}
 

@@ -7,7 +7,8 @@ that whoever may write to the ledger cannot write to: a file of another account,
 server. Both logs are witnessed, each by itself; the second one's checkpoints never leave the house either.
 
 What a witness is asked is the text of C2SP's tlog-witness: ``old SIZE``, the proof of consistency in base64, one
-hash a line, a blank line, the checkpoint.
+hash a line, a blank line, the checkpoint. One that has a key of its own answers with its cosignature, and a policy can
+name that key: then no other witness will do.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from __future__ import annotations
 import shlex
 import subprocess
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from privsynth.errors import LedgerError, StorageError, UsageError
+from privsynth.errors import IntegrityError, LedgerError, StorageError, UsageError
 from privsynth.ledger.address import shown, unprintable
 from privsynth.ledger.checkpoint import Checkpoint
 from privsynth.ledger.entry import LogName
 from privsynth.ledger.log import LOGS, Session
 from privsynth.ledger.merkle import extends
+from privsynth.policy.ledger_asks import COSIGNED
+from privsynth.signing import Cosigner
 
 TIMEOUT = 30.0  # seconds
 MOST = 64 * 1024
@@ -45,15 +48,20 @@ class Witness(Protocol):
     """Who remembers the newest checkpoint of each log of one ledger."""
 
     def head(self, log: LogName) -> str | None:
-        """The newest checkpoint that was taken, as a signed note; None before the first.
+        """The newest checkpoint that was taken, as a signed note, with the witness's cosignature if it has a key; None
+        before the first.
 
         Raises:
             StorageError: it cannot be asked.
         """
         ...
 
-    def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> None:
-        """Take a newer checkpoint, durably; ``proof`` shows that it extends the one of size ``old``, the newest.
+    def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> str:
+        """Take a newer checkpoint, or the newest once more, durably; ``proof`` shows that it extends the one of size
+        ``old``, the newest.
+
+        Returns:
+            The witness's signature line; empty where it has no key.
 
         Raises:
             LedgerError: it does not extend the newest one.
@@ -62,37 +70,122 @@ class Witness(Protocol):
         ...
 
 
-def show(witness: Witness, reading: Callable[[], AbstractContextManager[Session]]) -> None:
+def show(
+    witness: Witness,
+    reading: Callable[[], AbstractContextManager[Session]],
+    cosigner: Cosigner | None = None,
+    *,
+    least: Mapping[LogName, Checkpoint] | None = None,
+) -> str:
     """Bring a witness up to what the ledger holds.
 
     Args:
         witness: who is asked first what it holds, so that a ledger read later is never shorter by chance.
         reading: begins a session.
+        cosigner: who must sign that it holds it; None: nobody.
+        least: of each log, what was just written or read: it must still be there, so that the witness takes that too.
+
+    Returns:
+        The main log's checkpoint as the witness has it, signed by the ledger, and by ``cosigner`` if one is given.
 
     Raises:
-        LedgerError: the witness holds more than the ledger, or other entries: the ledger was set back or changed.
+        LedgerError: the witness holds more than the ledger, or other entries, or not what it held a moment ago: it was
+            set back or changed. Or it does not sign as ``cosigner`` (PS-LED-002).
         StorageError: the witness does not answer.
     """
-    for log in LOGS:
-        seen = witness.head(log)
-        for _ in range(_TRIES):
-            with reading() as session:
-                step = _step(session, log, seen)
-            if step is None:
-                break
-            try:
-                witness.accept(log, step[1], old=step[0], proof=step[2])
-                break
-            except LedgerError:
-                before, seen = seen, witness.head(log)
-                if seen == before:
-                    raise
-        else:
-            raise StorageError("the witness is never free", where=f"the {log} log", mend=WRITTEN)
+    notes = {log: _shown(witness, log, reading, cosigner, (least or {}).get(log)) for log in LOGS}
+    return notes["main"]
 
 
-def _step(session: Session, log: LogName, seen: str | None) -> tuple[int, str, tuple[bytes, ...]] | None:
-    """What to ask the witness that holds ``seen``: old size, note and proof; None where it holds what there is."""
+def _shown(
+    witness: Witness,
+    log: LogName,
+    reading: Callable[[], AbstractContextManager[Session]],
+    cosigner: Cosigner | None,
+    least: Checkpoint | None,
+) -> str:
+    seen = witness.head(log)
+    for _ in range(_TRIES):
+        with reading() as session:
+            old, note, proof = _step(session, log, seen)
+            _still_there(session, log, least)
+        if seen is not None and old == Checkpoint.parse(note).size and (cosigner is None or _has(cosigner, seen)):
+            return note if cosigner is None else note + _line(cosigner, seen)
+        try:
+            said = witness.accept(log, note, old=old, proof=proof)
+        except LedgerError:
+            before, seen = seen, witness.head(log)
+            if _text(seen) == _text(before):
+                raise
+            continue
+        return note if cosigner is None else note + _line(cosigner, note + (said or ""))
+    raise StorageError("the witness is never free", where=f"the {log} log", mend=WRITTEN)
+
+
+def remembered(witness: Witness, log: LogName, cosigner: Cosigner | None = None) -> str | None:
+    """What a witness holds of a log that may be gone, signed by ``cosigner`` if one is given.
+
+    Raises:
+        LedgerError: it does not sign as ``cosigner`` (PS-LED-002).
+        StorageError: it does not answer.
+    """
+    note = witness.head(log)
+    if note is None or cosigner is None:
+        return note
+    if not _has(cosigner, note):
+        note += witness.accept(log, note, old=Checkpoint.parse(note).size, proof=())
+    _line(cosigner, note)
+    return note
+
+
+def _line(cosigner: Cosigner, note: str) -> str:
+    """The line by which ``cosigner`` signed a note.
+
+    Raises:
+        LedgerError: it did not (PS-LED-002).
+    """
+    try:
+        return cosigner.cosigned(note, where="witness").line
+    except IntegrityError as fault:
+        raise unsigned(cosigner, fault.what) from None
+
+
+def unsigned(cosigner: Cosigner, why: str) -> LedgerError:
+    """PS-LED-002: nobody shows that the witness which the policy names remembers the ledger."""
+    return LedgerError(
+        f"{COSIGNED}: the policy names the witness {cosigner.name}, which has not signed how long the ledger is: {why}",
+        where="witness",
+        mend="name the witness that has this key (docs/witness.md); another one takes a changed policy",
+    )
+
+
+def _has(cosigner: Cosigner, note: str) -> bool:
+    try:
+        return bool(cosigner.cosigned(note, where="witness"))
+    except IntegrityError:
+        return False
+
+
+def _text(note: str | None) -> str:
+    return (note or "").partition("\n\n")[0]
+
+
+def _still_there(session: Session, log: LogName, least: Checkpoint | None) -> None:
+    now = session.checkpoint(log)
+    if least is None or least == now:
+        return
+    proof = session.consistency(least.size, log) if least.size <= now.size else ()
+    if not extends(now.root, now.size, old_root=least.root, old=least.size, proof=proof):
+        raise LedgerError(
+            f"the ledger was set back or changed while it was in use: its {log} log has {now.size} entries, and had "
+            f"{least.size}",
+            where="ledger",
+            mend=_BEHIND,
+        )
+
+
+def _step(session: Session, log: LogName, seen: str | None) -> tuple[int, str, tuple[bytes, ...]]:
+    """What to ask the witness that holds ``seen``: old size, note and proof."""
     now = session.checkpoint(log)
     if seen is None:
         return 0, session.signed(now), ()
@@ -112,7 +205,7 @@ def _step(session: Session, log: LogName, seen: str | None) -> tuple[int, str, t
             where="witness",
             mend=_RESTORED if session.balance().lost else _BEHIND,
         )
-    return None if held.size == now.size else (held.size, session.signed(now), proof)
+    return held.size, session.signed(now), proof
 
 
 def check_step(held: str | None, note: str, *, old: int, proof: Sequence[bytes]) -> bool:
@@ -162,7 +255,8 @@ def understood_question(text: str) -> tuple[str, int, tuple[bytes, ...]]:
 
 @dataclass(frozen=True)
 class CommandWitness:
-    """A command: ``argv head LOG`` prints the note; ``argv accept LOG`` reads the question and ends with 0.
+    """A command: ``argv head LOG`` prints the note; ``argv accept LOG`` reads the question, prints its signature line
+    if it has a key, and ends with 0.
 
     For example ``sudo -u witness privsynth ledger witness /srv/witness/hospital``.
     """
@@ -181,13 +275,14 @@ class CommandWitness:
             raise StorageError(f"the witness's command ended with {code}", where=self.where, mend=WRITTEN)
         return out or None
 
-    def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> None:
+    def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> str:
         """See :meth:`Witness.accept`."""
-        code, _ = self._run("accept", log, question(note, old=old, proof=proof))
+        code, said = self._run("accept", log, question(note, old=old, proof=proof))
         if code:
             raise LedgerError(
                 f"the witness refuses: its command ended with {code}", where=self.where, mend="see its own messages"
             )
+        return said
 
     def _run(self, verb: str, log: LogName, said: str = "") -> tuple[int, str]:
         try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from privsynth.documents import open_regular
+from privsynth.documents import open_regular, read_bytes
 from privsynth.errors import LedgerError, StorageError
 from privsynth.ledger.entry import LogName
 from privsynth.ledger.witness import WRITTEN, check_step
@@ -64,8 +64,8 @@ class FileWitness:
         with self._opened(log, os.O_RDONLY) as file:
             return self._newest(log, file).held
 
-    def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> None:
-        """See :meth:`Witness.accept`."""
+    def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> str:
+        """See :meth:`Witness.accept`: a file has no key, and signs nothing."""
         with self._opened(log, os.O_RDWR | os.O_APPEND) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             read = self._newest(log, file)
@@ -73,11 +73,12 @@ class FileWitness:
                 self._add(file, b"\n")
                 read = self._newest(log, file)
             if not check_step(read.held, note, old=old, proof=proof):
-                return
+                return ""
             line = json.dumps({"checkpoint": note, "old": old, "proof": [step.hex() for step in proof]})
             self._add(file, f"{line}\n".encode())
             if self._newest(log, file).held != note:
                 raise self._fault("the witness's file does not hold what was just written")
+        return ""
 
     def _add(self, file: Any, raw: bytes) -> None:
         try:
@@ -118,9 +119,9 @@ class FileWitness:
     def _mark(self, log: LogName) -> _Read:
         """How far the file was read by whoever read it last; from its beginning where nobody says."""
         try:
-            said = json.loads(self._marks(log).read_bytes()) if self.marked else {}
+            said = json.loads(read_bytes(self._marks(log), error=StorageError, kind="mark")) if self.marked else {}
             return _Read(int(said["upto"]), str(said["checkpoint"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (StorageError, ValueError, KeyError, TypeError):
             return _Read()
 
     def _set_mark(self, log: LogName, read: _Read) -> None:

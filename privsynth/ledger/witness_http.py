@@ -17,7 +17,8 @@ from privsynth.ledger.witness import MOST, TIMEOUT, WRITTEN, question
 
 @dataclass(frozen=True)
 class HttpWitness:
-    """A server: GET ``url/LOG`` gives the note (204 or 404: none yet); POST to it takes the question (409: refused).
+    """A server: GET ``url/LOG`` gives the note (204 or 404: none yet); POST to it takes the question (409: refused) and
+    answers with its signature lines, if it has a key.
 
     Over https, or on this machine; redirects are not followed.
     """
@@ -38,13 +39,14 @@ class HttpWitness:
             raise StorageError(f"the witness answers {code}", where=self.where, mend=WRITTEN)
         return text
 
-    def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> None:
+    def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> str:
         """See :meth:`Witness.accept`."""
-        code, _ = self._ask(log, question(note, old=old, proof=proof).encode())
+        code, said = self._ask(log, question(note, old=old, proof=proof).encode())
         if code in (409, 422):
             raise LedgerError("the witness refuses the checkpoint", where=self.where, mend="see what it holds")
         if code not in (200, 201, 204):
             raise StorageError(f"the witness answers {code}", where=self.where, mend=WRITTEN)
+        return said
 
     def _ask(self, log: LogName, data: bytes | None) -> tuple[int, str]:
         request = urllib.request.Request(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
 
 from privsynth.errors import StorageError
-from privsynth.ledger.accounts import Account, Purchase
+from privsynth.ledger.accounts import Account, Books, Purchase
 from privsynth.validate import page as html
 from privsynth.validate import svg
 
@@ -20,15 +19,17 @@ WHAT = (
     "Shares are of the filter, the rule that adds up holds: it is spent when a hold is bought, whatever becomes of it.",
     "Nothing here was computed from a record; attempts and refusals at the gate are not shown.",
 )
+PLAN = "A plan is several holds that were sold together, all or none. What is not used stays spent."
+PLAN_HEADS = ("plan", "sold (UTC)", "holds", "used", "waiting")
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 760.0, 220.0, 44.0, 12.0, 26.0
 _SHOWN = 50
 
 
-def budget_page(accounts: Sequence[Account], *, policy: str) -> str:
+def budget_page(books: Books, *, policy: str) -> str:
     """The page as text.
 
     Args:
-        accounts: as ``ledger.accounts`` gives them.
+        books: as ``ledger.accounts`` gives them.
         policy: id and version, for the head.
     """
     parts = [f"<h1>Budgets of {escape(policy)}</h1>", html.items(WHAT)]
@@ -44,16 +45,24 @@ def budget_page(accounts: Sequence[Account], *, policy: str) -> str:
             f"{a.left:.1%}",
             a.words,
         )
-        for a in accounts
+        for a in books.lines
     ]
     parts.append(html.table(heads, rows, numbers={3, 4, 5, 6}))
-    for account in accounts:
+    if books.plans:
+        parts += ["<h2>Plans</h2>", html.items([PLAN]), html.table(PLAN_HEADS, plan_rows(books), numbers={2, 3, 4})]
+    for account in books.lines:
         if account.purchases:
             parts += _account(account)
     return html.document(f"Budgets of {policy}", parts)
 
 
-def write_budget_page(path: Path, accounts: Sequence[Account], *, policy: str) -> None:
+def plan_rows(books: Books) -> list[tuple[str, ...]]:
+    """The rows under ``PLAN_HEADS``, as text."""
+    rows = [(p.title, p.time, len(p.requests), p.used, p.waiting) for p in books.plans]
+    return [(title, time[:16].replace("T", " "), *map(str, counts)) for title, time, *counts in rows]
+
+
+def write_budget_page(path: Path, books: Books, *, policy: str) -> None:
     """Write the page, readable by its owner alone.
 
     Raises:
@@ -61,7 +70,7 @@ def write_budget_page(path: Path, accounts: Sequence[Account], *, policy: str) -
     """
     if path.exists() and not (path.is_file() and path.read_bytes()[:2000].find(b"<title>Budgets of ") >= 0):
         raise StorageError("something else lies there", where=str(path), mend="name another file")
-    html.write(path, budget_page(accounts, policy=policy), what="the page of budgets")
+    html.write(path, budget_page(books, policy=policy), what="the page of budgets")
 
 
 def _account(account: Account) -> list[str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from privsynth.documents import canonical
+from privsynth.documents import canonical, open_regular
 from privsynth.errors import LedgerError, StorageError, UsageError
 from privsynth.ledger.ledger import Decided, Ledger
 from privsynth.ledger.store import Hold
@@ -89,7 +89,7 @@ def check_decisions(path: Path, ledger: Ledger) -> Decided:
     """
     told = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             first = json.loads(file.readline(_PIECE))
             ours = first["privsynth-decisions"] == FORMAT and isinstance(first["hold"], str)
             file.seek(0)

@@ -35,7 +35,7 @@ def make_keys(
         name: who holds the key; shown to verifiers.
         trust: the trust file; by default trust.json beside the key.
         passphrase_file: encrypts the key by its first line.
-        roles: what the key may sign: ``release``, ``policy``.
+        roles: what the key may sign: ``release``, ``policy``, ``witness``.
 
     Raises:
         StorageError: one of the two files is there already or cannot be written; then neither is left.

@@ -6,13 +6,14 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from privsynth.documents import read_bytes
+from privsynth.documents import open_regular, read_bytes
 from privsynth.errors import ConsentError, DataError, KeyFileError, MissingExtra, StorageError, UsageError
 from privsynth.ledger.log import LOGS
 from privsynth.ledger.store import store_at
 from privsynth.ledger.witness import witness_at
 from privsynth.pipeline.study import Study
 from privsynth.pipeline.study_ledger import LedgerPlace
+from privsynth.policy.image_asks import MarkedAsk, on_marked
 from privsynth.release.predicate import STATEMENT
 from privsynth.signing import load_key
 
@@ -39,7 +40,9 @@ def check_places(study: Study) -> None:
         )
     if os.path.lexists(study.out):
         raise StorageError(
-            "the release folder exists", where=str(study.out), mend="name a new `out:`, or move the old one"
+            f"the release {'file' if study.seals else 'folder'} exists",
+            where=str(study.out),
+            mend="name a new `out:`, or move the old one",
         )
     if overlap(study.out, study.model_folder):
         raise StorageError(
@@ -75,9 +78,16 @@ def check_places(study: Study) -> None:
     if decisions is not None:
         check_writable(decisions / "receipts")
     load_key(study.key, passphrase=passphrase(study))
+    study.credential()
     study.condition()
     study.balance()
     study.guidance()
+
+
+def check_marks(study: Study) -> None:
+    """Refuse a study whose pictures would lack a mark that the policy asks for (RequestDenied, PS-IMG-002)."""
+    if study.schema.pictures:
+        on_marked(MarkedAsk(marks=study.marks), study.policy).refuse()
 
 
 def overlap(one: Path, other: Path) -> bool:
@@ -147,8 +157,11 @@ def check_page(path: Path, *, mark: str) -> None:
     if any((folder / STATEMENT).exists() for folder in path.absolute().parents):
         raise StorageError("inside a release", where=str(path), mend="name another place")
     if path.exists():
-        with path.open("rb") as file:
-            earlier = mark.encode() in file.read(1 << 20)
+        try:
+            with os.fdopen(open_regular(path), "rb") as file:
+                earlier = mark.encode() in file.read(1 << 20)
+        except OSError:
+            earlier = False
         if not earlier:
             raise StorageError("another file is there", where=str(path), mend="name another file")
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from privsynth.documents import join
 from privsynth.errors import BudgetError, BudgetExhausted, HoldError, ReleaseRefused, Underpowered, UsageError
 from privsynth.generators.base import Layout
-from privsynth.ledger.pace import slowest
+from privsynth.ledger.pace import PaceQuote, slowest
 from privsynth.ledger.store import Hold, Ledger, Quote, QuoteLine, Status, quote_unopened
-from privsynth.pipeline.places import missing_files
+from privsynth.pipeline.leaving import check_leaving
+from privsynth.pipeline.places import check_marks, missing_files
 from privsynth.pipeline.study import Study
 from privsynth.policy.consent.minors import rule_on_minors
 from privsynth.release.gate import check_rules
@@ -202,17 +204,7 @@ class StudyPlan:
                 {"over": x.over, "name": x.name, "before": x.spent_before, "after": self.spent_after(x)}
                 for x in self.quote.lines
             ],
-            "pace": [
-                {
-                    "over": x.rule.over,
-                    "name": x.name,
-                    "per": x.rule.per,
-                    "share": x.rule.share,
-                    "holds": x.holds,
-                    "opens": None if x.opens is None else x.opens.isoformat(),
-                }
-                for x in self.quote.paces
-            ],
+            "pace": pace_json(self.quote.paces),
             "buys": self.quote.buys,
             "nearest": self._nearest(),
             "false_refusal": self.false_refusal,
@@ -224,6 +216,21 @@ class StudyPlan:
             return None
         changes = [{"field": name, "asked": asked, "allowed": allowed} for name, asked, allowed in found.changes]
         return {"allowed": found.request is not None, "changes": changes, "stuck": list(found.stuck)}
+
+
+def pace_json(quoted: Sequence[PaceQuote]) -> list[dict[str, Any]]:
+    """The lines of a pace, as JSON values."""
+    return [
+        {
+            "over": x.rule.over,
+            "name": x.name,
+            "per": x.rule.per,
+            "share": x.rule.share,
+            "holds": x.holds,
+            "opens": None if x.opens is None else x.opens.isoformat(),
+        }
+        for x in quoted
+    ]
 
 
 def plan_study(study: Study, *, actor: str) -> StudyPlan:
@@ -240,11 +247,11 @@ def plan_study(study: Study, *, actor: str) -> StudyPlan:
         "consent": study.consent,
     }
     if not study.ledger.exists(study.policy):
-        planned = _planned(study, quote_unopened(study.recipe, study.policy, actor=actor, **asked))
+        planned = weigh_study(study, quote_unopened(study.recipe, study.policy, actor=actor, **asked))
         return replace(planned, missing=missing_files(study))
     ledger = study.ledger.look(study.policy, actor=actor)
     hold = ledger.sold(study.recipe, request=study.request, **asked)
-    planned = _planned(study, ledger.quote(study.recipe, **asked))
+    planned = weigh_study(study, ledger.quote(study.recipe, **asked))
     paid = None if hold is None else Paid.of(hold, ledger, study)
     read = paid is None or paid.status is not Status.APPROVED
     planned = replace(planned, paid=paid, missing=missing_files(study) if read else ())
@@ -252,14 +259,21 @@ def plan_study(study: Study, *, actor: str) -> StudyPlan:
     return planned if source is None else replace(planned, attempts=ledger.attempts(source.population))
 
 
-def _planned(study: Study, quote: Quote) -> StudyPlan:
+def weigh_study(study: Study, quote: Quote) -> StudyPlan:
+    """The answer for a study by the quote of its hold, without what it bought before and what is missing.
+
+    Raises:
+        BudgetError: there is no usable noise at this price. MissingExtra: the release could not be sealed here.
+    """
     policy = study.policy
     source = policy.sources.get(study.schema.source)
     subjects = 0.0 if source is None else float(source.declared_train)
     if source is None or not quote.decision.allowed:
         return StudyPlan(policy, quote, None, subjects, study.recipe.contribution)
     rule_on_minors(study.schema, policy)
+    check_leaving(study)
     check_rules(policy, study.schema)
+    check_marks(study)
     cap = max(line.epsilon for line in policy.privacy.budget if line.over == "population")
     try:
         layout = study.recipe.check_sampler(quote.prices, rows=subjects, cap_epsilon=float(cap))

@@ -8,7 +8,8 @@ from pathlib import Path
 from privsynth.data.records import Draw
 from privsynth.generators.kept import load_model
 from privsynth.pipeline.conditions import parse_balance, parse_conditions
-from privsynth.pipeline.places import passphrase
+from privsynth.pipeline.leaving import check_leaving, leave
+from privsynth.pipeline.places import check_marks, passphrase
 from privsynth.pipeline.study import Study
 from privsynth.release.gate import approved
 
@@ -30,20 +31,25 @@ def sample_study(
     Args:
         rows, seed, draw, guidance: as of ``model.sample``.
         where, balance: as a command line writes them; read by the model's own cells and categories.
-        out: the new release's folder, from the current one.
+        out: the new release's folder, from the current one; what leaves sealed lies at :meth:`Study.leaves_at` of it.
 
     Returns:
         How many rows were written.
 
     Raises:
-        ModelError: no saved model. HoldError: the model has no approval on record.
+        RequestDenied: pictures that would lack a mark. ModelError: no saved model.
+        HoldError: the model has no approval on record.
+        MissingExtra: it leaves sealed, and pyrage is not installed.
         ConditionError: a condition, shares or a guidance that the model cannot meet.
         StorageError: no ledger, or a release folder that is there already.
     """
+    check_leaving(study)
+    check_marks(study)
+    credential = study.credential()
     model = load_model(study.model_folder)
     wanted, shares = parse_conditions(where, model.codec), parse_balance(balance, model.codec)
     ledger = study.ledger.existing(study.policy, actor=actor)
     verdict = approved(model, hold=ledger.hold(model.receipt.hold), policy=study.policy)
     synth = model.sample(rows, where=wanted or None, seed=seed, balance=shares or None, draw=draw, guidance=guidance)
-    verdict.release(synth).sign(study.key, passphrase(study)).write(out)
+    leave(study, verdict.release(synth).sign(study.key, passphrase(study), c2pa=credential), study.leaves_at(out))
     return len(synth)

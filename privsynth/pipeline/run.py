@@ -20,6 +20,7 @@ from privsynth.generators.kept import load_model
 from privsynth.generators.ranks import ALONE, Ranks
 from privsynth.ledger.store import Hold, Ledger, Status
 from privsynth.pipeline.decisions import Judged, keep_decisions
+from privsynth.pipeline.leaving import leave
 from privsynth.pipeline.places import check_places, passphrase
 from privsynth.pipeline.plan import Paid, StudyPlan, plan_study
 from privsynth.pipeline.study import Study
@@ -39,7 +40,8 @@ class Outcome:
         hold: what was paid.
         approved: the verdict with its claims.
         model: the fitted model, kept in ``model_folder``.
-        release: the folder of the signed release, of ``rows`` rows.
+        release: the folder of the signed release, of ``rows`` rows, or the sealed file.
+        sealed_to: the key of its recipient, without which nothing leaves for it; None where the policy names none.
     """
 
     plan: StudyPlan
@@ -49,6 +51,7 @@ class Outcome:
     model_folder: Path
     release: Path
     rows: int
+    sealed_to: str | None = None
 
     @property
     def people(self) -> int:
@@ -65,6 +68,7 @@ class Outcome:
             "findings": self.approved.claims.published(),
             "people": self.people,
             "lacking": self.people - 1,
+            **({"sealed_to": self.sealed_to} if self.sealed_to is not None else {}),
         }
 
 
@@ -106,9 +110,10 @@ def run_study(study: Study, *, actor: str, ranks: Ranks = ALONE, progress: Progr
         guidance=study.guidance(),
     )
     progress.step("sign and write the release", 1)
-    verdict.release(synth).sign(study.key, passphrase(study)).write(study.out)
+    signed = verdict.release(synth).sign(study.key, passphrase(study), c2pa=study.credential())
+    leave(study, signed, study.out)
     progress.advance()
-    return Outcome(plan, hold, verdict, model, study.model_folder, study.out, len(synth))
+    return Outcome(plan, hold, verdict, model, study.model_folder, study.out, len(synth), study.sealed_to)
 
 
 def read_records(study: Study, progress: Progress = SILENT) -> Records:

@@ -27,9 +27,12 @@ from privsynth.ledger.store import Hold
 from privsynth.pipeline.conditions import before_fit, named_shares, named_values
 from privsynth.pipeline.study_generator import GENERATOR_MENDS, GeneratorSpec, read_condition
 from privsynth.pipeline.study_ledger import MENDS, LedgerPlace, LedgerSpec
+from privsynth.policy.approval_asks import needed_signatures
 from privsynth.policy.decide import ConsentKind
 from privsynth.policy.document import Policy, load_policy
 from privsynth.progress import Progress
+from privsynth.release.c2pa_mark import Credential
+from privsynth.release.sealed import SUFFIX
 
 if TYPE_CHECKING:
     from privsynth.generators.training import CheckpointFiles
@@ -96,11 +99,19 @@ class Sample(Strict):
     guidance: Annotated[float, pydantic.Field(ge=0.0, le=MOST_GUIDANCE)] = 0.0
 
 
+class SignPictures(Strict):
+    """Who signs a C2PA manifest into each picture: ``{certificate: chain.pem, key: leaf.key}``."""
+
+    certificate: str
+    key: str
+
+
 class Sign(Strict):
-    """``{key: release.key}``, and ``passphrase file`` where the key has one."""
+    """``{key: release.key}``; ``passphrase file`` where the key has one, and ``c2pa`` where pictures get manifests."""
 
     key: str
     passphrase_file: str | None = None
+    c2pa: SignPictures | None = None
 
 
 class StudyFile(Strict):
@@ -182,13 +193,42 @@ class Study:
 
     @property
     def out(self) -> Path:
-        """Where the release will be written."""
-        return self.path(self.file.out)
+        """Where the release will be written: a folder, or one sealed file."""
+        return self.leaves_at(self.path(self.file.out))
+
+    @property
+    def sealed_to(self) -> str | None:
+        """The key of its recipient, without which nothing leaves for it; None where the policy names none."""
+        rule = self.policy.recipients.get(self.file.recipient)
+        return None if rule is None else rule.key
+
+    @property
+    def seals(self) -> bool:
+        """Whether a run writes the sealed file itself: where others have yet to sign, it writes the folder for them."""
+        return self.sealed_to is not None and needed_signatures(self.policy) == 1
+
+    def leaves_at(self, out: Path) -> Path:
+        """``out``, or the sealed file in its place: ``release/`` becomes ``release.age``."""
+        return out.with_name(f"{out.name}{SUFFIX}") if self.seals and out.name and out.suffix != SUFFIX else out
 
     @property
     def key(self) -> Path:
         """The key that signs it."""
         return self.path(self.file.sign.key)
+
+    def credential(self) -> Credential | None:
+        """What signs each picture; None where the study names nothing or has no pictures.
+
+        Raises:
+            KeyFileError: it cannot be used. MissingExtra: no c2pa-python.
+        """
+        named = self.file.sign.c2pa if self.schema.pictures else None
+        return None if named is None else Credential.load(self.path(named.certificate), self.path(named.key))
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """By which marks its pictures say that they are synthetic."""
+        return ("iptc",) if self.file.sign.c2pa is None else ("iptc", "c2pa")
 
     @property
     def model_folder(self) -> Path:

@@ -49,6 +49,7 @@ GENERATOR_MENDS = {
     "public": "for example `public: {file: census.parquet, note: census sample of 2021, open data}`",
     "side": "a whole number from 4 to 24, or leave it out",
     "queries": "for example `queries: [{where: {sex: F, age: {from: 65}}, weight: 10}]`",
+    "rounds": "fixed or adaptive",
     "steps": "a whole number from 1 to 100,000, or leave it out",
     "device": "cpu or cuda",
     "target weight": "0, or a number from 0.001 to 1,000,000; 3 where it is left out",
@@ -156,6 +157,7 @@ class MarginalsSpec(Strict):
     device: Literal["cpu", "cuda"] = "cpu"
     workload: WorkloadSpec = WorkloadSpec()
     public: PublicSpec | None = None
+    rounds: Literal["fixed", "adaptive"] = "fixed"
 
     def recipe(self, schema: Schema, document: Document, public: PublicRows | None = None) -> Marginals:
         """The recipe it describes; ``public`` are the rows of its public table."""
@@ -168,6 +170,7 @@ class MarginalsSpec(Strict):
             device=self.device,
             workload=self.workload.workload(schema, document),
             public=PublicHelp.of(public, note=self.public.note) if public is not None and self.public else None,
+            rounds=self.rounds,
         )
 
 

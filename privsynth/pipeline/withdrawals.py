@@ -19,7 +19,7 @@ def keep_commitments(study: Study, train: Train, *, hold: Hold, ledger: Ledger) 
     """
     if study.policy.consent.on_withdrawal is None or hold.transcript() is not None:
         return
-    key = ledger.coin_key(train.source).key
+    _, key = ledger.commitment_key(train.source)
     fit = fit_of(train, key=key, hold=hold.id, day=hold.reserved[:10], epsilon=study.recipe.budget.epsilon)
     shelf = study.ledger.shelf
     before = shelf.get(hold.id)

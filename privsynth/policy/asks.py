@@ -31,8 +31,10 @@ from privsynth.policy.consent_rules import seconds
 from privsynth.policy.decide import decide
 from privsynth.policy.document import Policy
 from privsynth.policy.form import BudgetLine
+from privsynth.policy.image_asks import MarkedAsk, on_marked
 from privsynth.policy.ledger_asks import OpenAsk, on_open
 from privsynth.policy.pace import Charge, PaceLine, opens
+from privsynth.policy.recipient_asks import LeaveAsk, on_leave
 from privsynth.policy.request import Decision, Request, RuleVerdict
 from privsynth.policy.thresholds import thresholds
 
@@ -109,7 +111,9 @@ Ask = (
     | ReportAsk
     | CarryAsk
     | KeepAsk
+    | MarkedAsk
     | OpenAsk
+    | LeaveAsk
     | ChangeAsk
     | SignedAsk
 )
@@ -232,7 +236,9 @@ answer.register(RecordAsk)(on_record)
 answer.register(ReceiptAsk)(on_receipt)
 answer.register(SubjectAsk)(on_subject)
 answer.register(WithdrawnAsk)(on_withdrawal)
+answer.register(MarkedAsk)(on_marked)
 answer.register(OpenAsk)(on_open)
+answer.register(LeaveAsk)(on_leave)
 answer.register(ChangeAsk)(on_change)
 answer.register(SignedAsk)(on_signed)
 

@@ -26,12 +26,15 @@ from privsynth.policy.asks import (
 from privsynth.policy.consent_asks import EvidenceAsk, ReceiptAsk, SubjectAsk, Then, WithdrawnAsk, usual_record
 from privsynth.policy.consent_rules import seconds
 from privsynth.policy.document import Policy
+from privsynth.policy.image_asks import MarkedAsk
 from privsynth.policy.leaves import NAMES
-from privsynth.policy.ledger_asks import OpenAsk
+from privsynth.policy.ledger_asks import OpenAsk, witness_key
+from privsynth.policy.recipient_asks import LeaveAsk
 from privsynth.policy.request import Request
 from privsynth.policy.thresholds import thresholds
 
-_OTHER = "earlier-recipient"
+_OTHER, _ELSEWHERE = "earlier-recipient", "earlier-population"
+_ADULT = (99, False, "adult")
 _ANY = "*"
 
 Parts = Sequence[str]
@@ -118,6 +121,10 @@ def _opened(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
     yield OpenAsk(witness=False)
 
 
+def _cosigned(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
+    yield OpenAsk(witness=True, cosigned_by=witness_key(loose) or "")
+
+
 def _unit(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
     yield from _holds(loose, source=path[1])
 
@@ -161,6 +168,13 @@ def _minors(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
             yield SubjectAsk(source=path[1], value=value)
 
 
+def _met(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
+    """Somebody of whom another population has been told before, who is no minor by any rule."""
+    for name in loose.sources:
+        for value in (None, *_ADULT):
+            yield SubjectAsk(source=name, value=value, met_in=_ELSEWHERE)
+
+
 def _recipient(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
     for name, rule in loose.recipients.items():
         for purpose in rule.purposes if name not in tight.recipients else ():
@@ -172,6 +186,11 @@ def _recipient_purpose(tight: Policy, loose: Policy, path: Parts) -> Iterator[As
     for purpose in loose.recipients[path[1]].purposes:
         if purpose not in held:
             yield from _holds(loose, recipient=path[1], purpose=purpose)
+
+
+def _leaves(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
+    for key in (None, loose.recipients[path[1]].key if path[1] in loose.recipients else None):
+        yield LeaveAsk(recipient=path[1], sealed_to=key)
 
 
 def _evidence(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
@@ -292,6 +311,15 @@ def _public(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
     yield from _holds(loose, public_help=True)
 
 
+def _biometric(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
+    yield from _holds(loose, biometric=True)
+
+
+def _marked(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
+    rule = loose.file.images
+    yield MarkedAsk(marks=() if rule is None else rule.mark_synthetic or ())
+
+
 def _attempts(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
     yield GateAsk(attempt=loose.gate.max_attempts)
 
@@ -349,6 +377,7 @@ _MAKERS: tuple[tuple[tuple[str, ...], Maker], ...] = (
     (("recipients", _ANY, "purposes"), _recipient_purpose),
     (("regions",), _evidence),
     (("recipients", _ANY, "region"), _evidence),
+    (("recipients", _ANY, "key"), _leaves),
     (("consent", "by"), _evidence),
     (("purposes", _ANY, "fhir"), _record),
     (("recipients", _ANY, "fhir"), _record),
@@ -362,6 +391,7 @@ _MAKERS: tuple[tuple[tuple[str, ...], Maker], ...] = (
     (("privacy", "budget", _ANY, "epsilon"), _budget),
     (("privacy", "budget", _ANY, "delta"), _budget),
     (("privacy", "pace", _ANY, _ANY), _pace),
+    (("privacy", "new data", "population"), _met),
     (("privacy", "per release", _ANY), _price),
     (("data", "min rows"), _figure),
     (("data", "min subjects per group"), _figure),
@@ -379,9 +409,12 @@ _MAKERS: tuple[tuple[tuple[str, ...], Maker], ...] = (
     (("gate", "pictures", _ANY, "gap", "max"), _figure),
     (("gate", "pictures", _ANY, "by"), _groups),
     (("gate", "pictures", _ANY, "target"), _columns),
+    (("images", "biometric use"), _biometric),
+    (("images", "mark synthetic"), _marked),
     (("release", "transcript"), _transcript),
     (("retention", "model"), _model),
     (("ledger", "witness"), _opened),
+    (("ledger", "witness key"), _cosigned),
     (("roles", "requesters of holds"), _people),
     (("roles", "readers of internal reports"), _people),
     (("roles", "overlap"), _looked),

@@ -21,11 +21,12 @@ from privsynth.signing import person_key
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that no single key shows: where it stands, what it is, what to do."""
+    """Something that no single key shows: where it stands, what it is, what to do, and the other line if it is told."""
 
     place: tuple[str | int, ...]
     what: str
     mend: str
+    beside: tuple[str | int, ...] | None = None
 
 
 Faults = Iterator[Fault]
@@ -292,6 +293,36 @@ def _approval(file: PolicyFile) -> Faults:
         )
 
 
+def _images(file: PolicyFile) -> Faults:
+    place, rule = ("images", "biometric use"), file.images
+    said = None if rule is None else rule.biometric_use
+    for name, source in file.sources.items():
+        if "biometric" in (source.categories or ()) and said is None:
+            yield Fault(
+                ("sources", name, "categories"),
+                "it holds biometric data, and nothing says whether pictures of it may be used to tell who somebody is",
+                "write `images: {biometric use: forbidden}`",
+            )
+    for name, purpose in file.purposes.items():
+        if purpose.biometric and said != "allowed":
+            yield Fault(
+                ("purposes", name, "biometric"),
+                f"purpose {name!r} is biometric, and `biometric use` is "
+                + ("not stated, so it is forbidden" if said is None else "forbidden"),
+                "leave the purpose out; or, with the owner, `images: {biometric use: allowed}`",
+                beside=None if said is None else place,
+            )
+
+
+def _ledger(file: PolicyFile) -> Faults:
+    if file.ledger is not None and file.ledger.witness_key is not None and file.ledger.witness != "required":
+        yield Fault(
+            ("ledger", "witness key"),
+            "a witness's key is named, and no witness is required",
+            "write `witness: required` beside it, or remove it",
+        )
+
+
 _CHECKS: tuple[Callable[[PolicyFile], Faults], ...] = (
     _window,
     _populations,
@@ -303,6 +334,8 @@ _CHECKS: tuple[Callable[[PolicyFile], Faults], ...] = (
     _sizes,
     _groups,
     _gate,
+    _images,
+    _ledger,
     _people,
     _approval,
 )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from privsynth.documents import join
 from privsynth.policy.decide import decide_evidence
 from privsynth.policy.document import Policy
+from privsynth.policy.new_data import PLACE
 from privsynth.policy.request import Decision, RuleVerdict, Use
 
 if TYPE_CHECKING:
@@ -57,10 +58,14 @@ class ReceiptAsk:
 
 @dataclass(frozen=True, kw_only=True)
 class SubjectAsk:
-    """One row of a subject, with this value in the column that tells minors (None: missing): may she be used?"""
+    """One row of a subject, with this value in the column that tells minors (None: missing): may she be used?
+
+    ``met_in``: the population that met her first; empty: none did, or the source's own.
+    """
 
     source: str
     value: bool | int | float | str | None = None
+    met_in: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +117,7 @@ def on_record(ask: RecordAsk, policy: Policy) -> Decision:
 
 
 def on_subject(ask: SubjectAsk, policy: Policy) -> Decision:
-    """Whether the source's rule on minors leaves her in."""
+    """Whether the source's rule on minors leaves her in, and whether she is another population's already."""
     source = policy.sources.get(ask.source)
     rule = None if source is None else source.minors
     limit = "nobody is left out" if rule is None else f"{rule.words}, known from column {rule.column!r}"
@@ -124,7 +129,21 @@ def on_subject(ask: SubjectAsk, policy: Policy) -> Decision:
         limit if source is not None else "a source registered under `sources`",
         "the subject is left out; nothing is to be done",
     )
-    return Decision((found,))
+    own = "" if source is None else source.population
+    return Decision((found, _on_met(policy, met_in=ask.met_in or own, own=own)))
+
+
+def _on_met(policy: Policy, *, met_in: str, own: str) -> RuleVerdict:
+    """Whether somebody whom the population ``met_in`` met first may be used as one of ``own`` (PS-SRC-007)."""
+    apart = policy.disjoint
+    return RuleVerdict(
+        "PS-SRC-007",
+        not apart or met_in == own,
+        f"a subject whom population {met_in!r} met first, in data of {own!r}",
+        policy.where(*PLACE),
+        "nobody counts in two populations" if apart else "that populations hold different people is declared",
+        "the subject is left out; nothing is to be done",
+    )
 
 
 def on_receipt(ask: ReceiptAsk, policy: Policy) -> Decision:

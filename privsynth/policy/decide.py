@@ -122,6 +122,19 @@ def _region(policy: Policy, use: Use) -> RuleVerdict:
     )
 
 
+def _biometric(policy: Policy, use: Use) -> RuleVerdict:
+    purpose = policy.purposes.get(use.purpose)
+    meant = use.biometric or (purpose is not None and purpose.biometric is True)
+    return RuleVerdict(
+        "PS-IMG-001",
+        not (meant and policy.forbids_biometrics),
+        f"a use that is {'' if meant else 'not '}for telling who somebody is or which group a face belongs to",
+        policy.where("images", "biometric use"),
+        "biometric use is " + ("forbidden" if policy.forbids_biometrics else "allowed"),
+        "ask for another use, or have the policy's owner say `images: {biometric use: allowed}`",
+    )
+
+
 _EVIDENCE = {
     "register": "give the consent register, in a study `consent: {register: consent.csv}`",
     "columns": "let the consent columns of the data speak: give no register",
@@ -381,6 +394,7 @@ _USE_RULES: tuple[Callable[[Policy, Use], RuleVerdict], ...] = (
     _region,
     _consent_at_hand,
     _duo,
+    _biometric,
 )
 _EVIDENCE_RULES: tuple[Callable[[Policy, Use], RuleVerdict], ...] = (_export_age, _attested)
 _HOLD_RULES: tuple[Callable[[Policy, Request], RuleVerdict], ...] = (

@@ -185,6 +185,21 @@ class Means:
         return iter(())
 
 
+@dataclass(frozen=True)
+class Demanded:
+    """Somebody whom a rule asks for by key: nobody is looser, somebody else cannot be compared."""
+
+    def order(self, before: Any, after: Any, /) -> Order:
+        """See :class:`Direction`."""
+        if before == after:
+            return "same"
+        return "tighter" if before is ABSENT else "looser" if after is ABSENT else "incomparable"
+
+    def steps(self, value: Any, names: Sequence[str], /) -> Iterator[Any]:
+        """Nobody."""
+        yield ABSENT
+
+
 LOWER, HIGHER = Limit("lower"), Limit("higher")
 SUBSET, SUPERSET = Members("subset"), Members("superset")
 FROZEN, OWN = Frozen(), Own()

@@ -31,6 +31,7 @@ from privsynth.policy.form import (
 from privsynth.policy.gate_rules import Above, GateRules
 from privsynth.policy.inherit import resolved
 from privsynth.policy.mends import MENDS
+from privsynth.policy.new_data import DISJOINT
 
 __all__ = [
     "Above",
@@ -118,6 +119,18 @@ class Policy:
         return self.file.release is not None and self.file.release.transcript == "published"
 
     @property
+    def forbids_biometrics(self) -> bool:
+        """Whether nothing may be used to tell who somebody is; so it is where the policy is silent."""
+        rule = self.file.images
+        return rule is None or rule.biometric_use != "allowed"
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether the ledger sees to it that nobody is in two populations."""
+        rule = self.file.privacy.new_data
+        return rule is not None and rule.population == DISJOINT
+
+    @property
     def roles(self) -> RoleLists:
         """Which roles may do what."""
         return self.file.roles
@@ -179,5 +192,6 @@ def policy_of(document: Document) -> Policy:
     refuse_refill(document)
     file = build(PolicyFile, document, error=PolicyError, mends=MENDS)
     for fault in whole(file):
-        raise PolicyError(fault.what, where=document.where(*fault.place), mend=fault.mend)
+        beside = "" if fault.beside is None else f" at {document.where(*fault.beside)}"
+        raise PolicyError(f"{fault.what}{beside}", where=document.where(*fault.place), mend=fault.mend)
     return Policy(file=file, document=document, sha256=identity(plain(file)))

@@ -23,11 +23,26 @@ from privsynth.policy.consent_rules import (
     SomeResearchCodes,
     Within,
 )
-from privsynth.policy.directions import FLAG, FROZEN, HIGHER, LOWER, OWN, SUBSET, SUPERSET, Keyed, Ladder, Means
+from privsynth.policy.directions import (
+    FLAG,
+    FROZEN,
+    HIGHER,
+    LOWER,
+    OWN,
+    SUBSET,
+    SUPERSET,
+    Demanded,
+    Keyed,
+    Ladder,
+    Means,
+)
 from privsynth.policy.gate_rules import GateRules
+from privsynth.policy.images import Images
 from privsynth.policy.minors import Minors
+from privsynth.policy.new_data import NewData
 from privsynth.policy.pace import PaceLine
 from privsynth.policy.words import (
+    AgeKey,
     Count,
     Day,
     Delta,
@@ -44,6 +59,7 @@ from privsynth.policy.words import (
     SomeNames,
     SomePeople,
     Unit,
+    WitnessKey,
     each_once,
 )
 
@@ -101,19 +117,23 @@ class Source(Part):
 class Purpose(Part):
     """Why data are used, and the legal basis that the owner claims for it (text; not judged here).
 
-    ``duo`` is held against the source's codes, ``fhir`` are the codes that a FHIR record must allow."""
+    ``duo`` is held against the source's codes, ``fhir`` are the codes that a FHIR record must allow; ``biometric``: it
+    is for telling who somebody is, or which group a face belongs to."""
 
     legal_basis: Annotated[SomeLines, SUBSET]
     duo: Annotated[DuoCodes | None, Fixed()] = None
     fhir: Annotated[SomeResearchCodes | None, SUPERSET] = None
+    biometric: Annotated[bool | None, Fixed()] = None
 
 
 class Recipient(Part):
-    """Who may receive releases, for which purposes, where they are, and by which references FHIR records name them."""
+    """Who may receive releases, for which purposes, where they are, by which references FHIR records name them, and to
+    which key what leaves for them is encrypted."""
 
     purposes: Annotated[SomeNames, SUBSET]
     fhir: Annotated[References | None, Meant()] = None
     region: Annotated[Region | None, Means()] = None
+    key: Annotated[AgeKey | None, Demanded()] = None
 
 
 def _orders(value: Any) -> Any:
@@ -166,6 +186,7 @@ class Privacy(Part):
     filter: FilterRule
     budget: Annotated[tuple[BudgetLine, ...], pydantic.Field(min_length=1), Keyed("over")]
     pace: Annotated[tuple[PaceLine, ...] | None, pydantic.Field(min_length=1), Keyed("over")] = None
+    new_data: NewData | None = None
     per_release: PerRelease
     noise: Annotated[Literal["os-secure-only"], FROZEN]
 
@@ -200,9 +221,10 @@ class Retention(Part):
 
 class LedgerRules(Part):
     """What is asked of the ledger. ``witness: required``: none is opened, made or restored unless somebody else is
-    named who remembers how long it was."""
+    named who remembers how long it was; with ``witness key`` only who signs with this key what it remembers."""
 
     witness: Annotated[Literal["required", "optional"], Ladder(("required", "optional"), absent="optional")]
+    witness_key: Annotated[WitnessKey | None, Demanded()] = None
 
 
 class RoleLists(Part):
@@ -270,6 +292,7 @@ class PolicyFile(Part):
     privacy: Privacy
     data: Data
     gate: GateRules
+    images: Images | None = None
     release: Leaving | None = None
     retention: Retention | None = None
     ledger: LedgerRules | None = None

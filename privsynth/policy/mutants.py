@@ -153,6 +153,8 @@ def _mend(data: dict[str, Any], leaf: Leaf, value: Any) -> None:
         data["consent"] = {"default": consent["default"], "by": value, "because": "loosened"}
         for part in (*data["purposes"].values(), *data["recipients"].values()):
             part.pop("fhir", None)
+    if leaf.path == ("ledger", "witness"):
+        data["ledger"].pop("witness key", None)
     if leaf.path == ("purposes", NAMES) and columns:
         data["consent"]["columns"] = {name: columns.get(name) or next(iter(columns.values())) for name in value}
     if leaf.path[-1] == "by" and leaf.path[0] == "gate" and not value:

@@ -68,6 +68,7 @@ _FIELDS = (
     "noise",
     "public_help",
     "legal_basis",
+    "biometric",
 )
 
 
@@ -131,6 +132,7 @@ _MENDS: Mapping[str, Callable[[Policy, Request], Request | None]] = {
     "PS-BUD-003": _delta,
     "PS-NOI-001": lambda policy, request: replace(request, noise="os-secure"),
     "PS-PUB-001": lambda policy, request: replace(request, public_help=False),
+    "PS-IMG-001": lambda policy, request: replace(request, biometric=False),
     "PS-PUR-002": lambda policy, request: replace(request, legal_basis=()),
     "PS-PUR-003": lambda policy, request: replace(request, legal_basis=()),
 }

@@ -12,10 +12,13 @@ from privsynth.policy.approval_asks import ChangeAsk, SignedAsk
 from privsynth.policy.asks import Ask, CarryAsk, ConsentAsk, Earlier, GateAsk, HoldAsk, KeepAsk, ReportAsk
 from privsynth.policy.consent_asks import EvidenceAsk, ReceiptAsk, RecordAsk, SubjectAsk, Then, WithdrawnAsk
 from privsynth.policy.consent_rules import Age, seconds
+from privsynth.policy.image_asks import MarkedAsk
+from privsynth.policy.images import Mark
 from privsynth.policy.ledger_asks import OpenAsk
+from privsynth.policy.recipient_asks import LeaveAsk
 from privsynth.policy.request import Request
 from privsynth.policy.thresholds import FIGURES, GROUPED
-from privsynth.policy.words import Count, Day, Line, Number, Part, PublicKey, Scalar
+from privsynth.policy.words import Count, Day, Line, Number, Part, PublicKey, Scalar, WitnessKey
 
 Figure = Annotated[Number, pydantic.Field(ge=0)]
 
@@ -53,6 +56,7 @@ class HoldForm(Part):
     noise: Literal["os-secure", "seeded"] = "os-secure"
     public_help: bool = False
     opened_report: bool = False
+    biometric: bool = False
     after: tuple[EarlierForm, ...] = ()
 
     def ask(self) -> HoldAsk:
@@ -75,6 +79,7 @@ class HoldForm(Part):
                 public_help=self.public_help,
                 legal_basis=self.legal_basis,
                 opened_report=self.opened_report,
+                biometric=self.biometric,
             ),
             after=tuple(e.earlier() for e in self.after),
         )
@@ -154,14 +159,16 @@ class ReceiptForm(Part):
 
 
 class SubjectForm(Part):
-    """One row of a subject: what stands in the column that tells minors; nothing, where `value` is left out."""
+    """One row of a subject: what stands in the column that tells minors; nothing, where `value` is left out. And the
+    population that met her first, where it is not the source's own."""
 
     source: Line
     value: Scalar | float | None = None
+    met_in: str = ""
 
     def ask(self) -> SubjectAsk:
         """The question."""
-        return SubjectAsk(source=self.source, value=self.value)
+        return SubjectAsk(source=self.source, value=self.value, met_in=self.met_in)
 
 
 class WithdrawnForm(Part):
@@ -204,14 +211,36 @@ class KeepForm(Part):
         return KeepAsk(age=dt.timedelta(seconds=seconds(self.age)))
 
 
+class MarkedForm(Part):
+    """By which marks each picture of a release says that it is synthetic."""
+
+    marks: tuple[Mark, ...] = ()
+
+    def ask(self) -> MarkedAsk:
+        """The question."""
+        return MarkedAsk(marks=self.marks)
+
+
 class OpenForm(Part):
-    """Whether a witness is named where the ledger is opened."""
+    """Whether a witness is named where the ledger is opened, and with which key it has signed."""
 
     witness: bool = False
+    cosigned_by: WitnessKey | Literal[""] = ""
 
     def ask(self) -> OpenAsk:
         """The question."""
-        return OpenAsk(witness=self.witness)
+        return OpenAsk(witness=self.witness, cosigned_by=self.cosigned_by)
+
+
+class LeaveForm(Part):
+    """For whom a release leaves, and to which key it is encrypted; in the clear, where that is left out."""
+
+    recipient: Line
+    sealed_to: Line | None = None
+
+    def ask(self) -> LeaveAsk:
+        """The question."""
+        return LeaveAsk(recipient=self.recipient, sealed_to=self.sealed_to)
 
 
 class ChangeForm(Part):
@@ -250,7 +279,9 @@ class Question(Part):
     report: ReportForm | None = None
     carry: CarryForm | None = None
     keep: KeepForm | None = None
+    marked: MarkedForm | None = None
     open: OpenForm | None = None
+    leave: LeaveForm | None = None
     change: ChangeForm | None = None
     signed: SignedForm | None = None
 

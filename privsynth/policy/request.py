@@ -70,7 +70,7 @@ def _age(name: str, value: object) -> float | None:
 _KINDS: Mapping[str, Callable[[str, object], object]] = {
     **dict.fromkeys(("source", "purpose", "recipient", "consent", "unit", "actor", "kind", "noise"), _text),
     **dict.fromkeys(("attested", "columns", "legal_basis"), _texts),
-    **dict.fromkeys(("public_help", "opened_report"), _flag),
+    **dict.fromkeys(("public_help", "opened_report", "biometric"), _flag),
     **dict.fromkeys(("epsilon", "delta"), _number),
     "contribution": _whole,
     "today": _day,
@@ -90,6 +90,7 @@ class Use:
         today: the day of the request (UTC).
         export_age: seconds since the evidence was exported; None where that is not known.
         attested: the DUO codes that a person attests to be met, as the source has them.
+        biometric: whether it is to tell who somebody is, or which group a face belongs to; as the purpose says.
     """
 
     source: str
@@ -99,6 +100,7 @@ class Use:
     today: dt.date
     export_age: float | None = None
     attested: tuple[str, ...] = ()
+    biometric: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a value of another kind (a :class:`UsageError`): what rules compare are names, days and numbers."""

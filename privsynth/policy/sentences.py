@@ -74,10 +74,15 @@ SENTENCES: Mapping[Path, Told] = {
     ("purposes", NAMES): "Data may be used for {v}, and for nothing else.",
     ("purposes", ANY, "legal basis"): "The legal basis claimed for {n} is {v}; whether it holds is not judged here.",
     ("purposes", ANY, "duo"): "In the Data Use Ontology, {n} is {v}.",
+    ("purposes", ANY, "biometric"): {
+        "true": "{n} is biometric: it is for telling who somebody is, or which group a face belongs to.",
+        "false": "{n} is not biometric.",
+    },
     ("purposes", ANY, "fhir"): "For {n}, a FHIR record must allow {v}.",
     ("recipients", NAMES): "Releases may go to {v}, and to nobody else.",
     ("recipients", ANY, "purposes"): "{n} may have releases for {v}.",
     ("recipients", ANY, "region"): "{n} is in {v}.",
+    ("recipients", ANY, "key"): "What leaves for {n} is encrypted to its key {v}; nothing leaves for it in the clear.",
     ("regions",): "Releases go only to recipients in {v}; one whose region is not stated has none.",
     ("recipients", ANY, "fhir"): "FHIR records name {n} as {v}.",
     ("consent", "default"): {"deny": "Whose agreement is not known is left out: no record, an unreadable record or a "
@@ -117,6 +122,11 @@ SENTENCES: Mapping[Path, Told] = {
        for over in _OVER},
     **{("privacy", "pace", over, "share"): f"In any such window at most {{v}} of the budget over one {over} is bought."
        for over in _OVER},
+    ("privacy", "new data", "population"): {
+        "disjoint-subjects-only": "Nobody counts in two populations: whoever one has met is left out of all others. To "
+        "know her again the ledger keeps a pseudonym of each person whom it met, inside, and never drops it.",
+        "as-declared": "That nobody is in two populations is declared by the owner, and checked by nobody.",
+    },
     ("privacy", "per release", "max epsilon"): "One release, its fit and its gate, costs at most epsilon {v}.",
     ("privacy", "per release", "max delta"): "One release has at most delta {v}.",
     ("privacy", "per release", "delta below"): "One release's delta is in any case below {v}, by declared people.",
@@ -142,6 +152,12 @@ SENTENCES: Mapping[Path, Told] = {
     ("gate", "utility", "positive"): "Of the column that is guessed, {v} counts as yes.",
     **_membership(("gate", "pictures"), "pictures"),
     **_predicted(("gate", "pictures", "attribute"), "pictures"),
+    ("images", "biometric use"): {
+        "forbidden": "Nothing may be used to tell who somebody is or which group a face belongs to; every picture and "
+        "statement that leaves says so.",
+        "allowed": "Pictures may be used to tell who somebody is, and which group a face belongs to.",
+    },
+    ("images", "mark synthetic"): "Every picture that leaves says that it is synthetic, by these marks: {v}.",
     ("release", "transcript"): {
         "withheld": "The noisy tables that a model was fitted to stay inside.",
         "published": "The noisy tables that a model was fitted to leave with each release.",
@@ -151,6 +167,7 @@ SENTENCES: Mapping[Path, Told] = {
         "required": "The ledger is worked with only where a witness elsewhere remembers how long it was.",
         "optional": "The ledger may be worked with where no witness remembers how long it was.",
     },
+    ("ledger", "witness key"): "Nothing is sold or begun before this witness has signed how long the ledger is: {v}.",
     ("roles", "requesters of holds"): "Budget is asked for by people with one of the roles: {v}.",
     ("roles", "readers of internal reports"): "Reports with exact figures on real data are opened by people with "
     "one of the roles: {v}; each opening is logged.",
@@ -181,6 +198,7 @@ HEADINGS: Mapping[str, str] = {
     "privacy": "How much may be learnt, for ever",
     "data": "How much data there must be",
     "gate": "What a release must pass",
+    "images": "What pictures are for, and how they are marked",
     "release": "What leaves beside the rows",
     "retention": "For how long",
     "ledger": "What is asked of the ledger",

@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 from privsynth.documents import Strict
 from privsynth.errors import KeyFileError
 from privsynth.privacy.budget import Budget
-from privsynth.signing import KEY_LINE, MAX_PEOPLE, TrustedKey
+from privsynth.signing import AGE_KEY, COSIGNER_LINE, KEY_LINE, MAX_PEOPLE, Cosigner, TrustedKey, check_age_key
 
 Scalar = bool | int | str
 
@@ -54,6 +54,21 @@ def _key(value: str) -> str:
     except KeyFileError as fault:
         raise ValueError(fault.what) from None
     return value
+
+
+def _cosigner(value: str) -> str:
+    try:
+        Cosigner.read(value)
+    except KeyFileError as fault:
+        raise ValueError(fault.what) from None
+    return value
+
+
+def _age_key(value: str) -> str:
+    try:
+        return check_age_key(value)
+    except KeyFileError as fault:
+        raise ValueError(fault.what) from None
 
 
 def scalars(value: Any) -> tuple[Scalar, ...]:
@@ -110,6 +125,10 @@ Unit = Annotated[str, _Written(r"[A-Za-z][A-Za-z0-9 _-]{0,62}[A-Za-z0-9]", "a wo
 Region = Annotated[str, _Written(r"[A-Z]{2,3}(-[A-Z0-9]{1,3})?", "a code such as EU, CH or US-CA")]
 Email = Annotated[str, _Written(r"[^@\s]+@[^@\s]+", "an address such as a.kim@st-anna.example")]
 PublicKey = Annotated[str, _Written(KEY_LINE, "ed25519: and 44 characters"), pydantic.AfterValidator(_key)]
+WitnessKey = Annotated[
+    str, _Written(COSIGNER_LINE, "a name, +, 8 hex digits, + and 44 characters"), pydantic.AfterValidator(_cosigner)
+]
+AgeKey = Annotated[str, _Written(AGE_KEY, "age1 and 58 small letters and digits"), pydantic.AfterValidator(_age_key)]
 SomePeople = Annotated[int, pydantic.Field(strict=True, ge=2, le=MAX_PEOPLE)]
 Names = Annotated[tuple[Name, ...], pydantic.AfterValidator(distinct)]
 SomeNames = Annotated[Names, pydantic.Field(min_length=1)]

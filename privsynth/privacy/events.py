@@ -94,8 +94,11 @@ class Receipt:
         event: JSON of the composed event (fit, then gate).
         cap_epsilon, cap_delta, filter: the population's filter, which bounds everything ever released.
         subjects: the policy's declared number of subjects (public).
+        apart: the ledger keeps populations apart: nobody counts in two of them. Left out of its JSON where it does not,
+            as receipts of earlier versions leave it out.
         noise: ``os-secure``, or ``seeded`` (tests; no gate passes it).
-        first_of_population: the recipe was committed before any other hold of the population.
+        first_of_population: the recipe was committed before the first hold of the population: it is that hold, or one
+            of a plan that was sold before any other.
         chosen_after_report: the requester had opened an internal report before reserving.
         recipe, schema, policy: SHA-256 of their canonical JSON.
         reserved: time of the hold, ISO 8601 UTC.
@@ -122,6 +125,7 @@ class Receipt:
     cap_delta: float = 0.0
     filter: str = ""
     subjects: int = 0
+    apart: bool = False
     noise: Provenance = "os-secure"
     first_of_population: bool = False
     chosen_after_report: bool = False
@@ -135,12 +139,14 @@ class Receipt:
         """The receipt as JSON values."""
         value = {**asdict(self), "event": dict(self.event)}
         del value["evidence"]
+        if not self.apart:
+            del value["apart"]
         return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Receipt:
         """The receipt that :meth:`to_json` wrote; unknown or missing fields are a :class:`ModelError`."""
         names = {f.name for f in fields(cls) if f.compare}
-        if not isinstance(value, Mapping) or set(value) != names:
+        if not isinstance(value, Mapping) or {*value, "apart"} != names or value.get("apart", True) is not True:
             raise ModelError("not a receipt of this version", mend="use the version of privsynth that wrote it")
         return cls(**value)

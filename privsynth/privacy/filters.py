@@ -29,7 +29,8 @@ FilterKind = Literal["gdp", "rdp"]
 T = TypeVar("T")
 SPREAD = (1.15, 1.6, 2.6)  # where the automatic orders lie, in units of ln(k/δ_f)/ε* above 1
 _MOST_ORDERS = 8
-_GRID = 2**256  # costs are rounded up to multiples of 2^-256, so that exact sums stay short
+GDP_GRID = 2**256
+"""μ² is rounded up to multiples of 1/GDP_GRID, so that exact sums stay short."""
 
 
 class Filter(Protocol):
@@ -142,7 +143,7 @@ class GdpFilter:
 
     def _plus(self, cost: int) -> GdpFilter:
         """After events that together cost so many 2^-256."""
-        return replace(self, spent=self.spent + Fraction(cost, _GRID))
+        return replace(self, spent=self.spent + Fraction(cost, GDP_GRID))
 
     def _within(self) -> bool:
         return self.spent <= self.cap and self.spent_delta <= Fraction(self.delta_a)
@@ -310,7 +311,12 @@ def _surplus(count: int, without: Callable[[int], GdpFilter | RenyiFilter], shar
 
 def _gdp_cost(event: DpEvent) -> int:
     """What an event costs, in units of 2^-256, rounded up."""
-    return math.ceil(mu_squared(event) * _GRID)
+    return gdp_units(mu_squared(event))
+
+
+def gdp_units(cost: Fraction) -> int:
+    """An exact μ² in units of 1/GDP_GRID, rounded up: what every sum of μ² is made of."""
+    return math.ceil(cost * GDP_GRID)
 
 
 def _add_up(total: float, cost: float) -> float:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hmac
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -47,6 +47,7 @@ __all__ = [
     "dyadic_at_least",
     "dyadic_below",
     "keyed_coins",
+    "keyed_ids",
     "noisy_argmax",
     "poisson_sample",
     "provenance_of",
@@ -202,6 +203,21 @@ def commitment(key: bytes, subject: str) -> str:
     """A name for ``subject`` that only the key's holder can link: hex HMAC-SHA256(key, "subject:" + id)."""
     _check_key(key)
     return hmac.digest(key, b"subject:" + _utf8(subject), "sha256").hex()
+
+
+def keyed_ids(key: bytes, subjects: Iterable[str], *, size: int) -> dict[str, bytes]:
+    """Of each subject the first ``size`` bytes of HMAC-SHA256(key, "subject:" + id), whole as in :func:`commitment`.
+
+    Args:
+        key: secret, at least 16 bytes.
+        subjects: ids as text, repeats allowed.
+        size: 1 to 32.
+
+    Raises:
+        PrivsynthError: a short key, or an id that is not text.
+    """
+    _check_key(key)
+    return {s: hmac.digest(key, b"subject:" + _utf8(s), "sha256")[:size] for s in set(subjects)}
 
 
 # --- drawing -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from privsynth.data.pictures import Pictures, Pixels, shape_of
 from privsynth.errors import MissingExtra, ModelError
 from privsynth.release.archive import TIME, pictures_told
 from privsynth.release.manifest import check_names
-from privsynth.release.png import KEYWORD, SOURCE, XMP
+from privsynth.release.png import KEYWORD, SOURCE, XMP, XMP_WITH_TERM
 from privsynth.release.predicate import PictureFile
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from privsynth.data.records import Synthetic
     from privsynth.data.schema import Schema
+
+Writer = Callable[[Pixels], bytes]
+"""What makes a PNG file of a picture."""
 
 GROUND = 128
 """Grey between the pictures of the sheet."""
@@ -63,16 +66,20 @@ def _own_names(name: str, cells: pd.Series[Any], held: Pictures) -> bool:
     return all(isinstance(n, str) and n.startswith(f"{folder_of(name)}/") and n.endswith(".png") for n in names)
 
 
-def picture_files(synth: Synthetic, schema: Schema) -> dict[str, bytes]:
+def picture_files(synth: Synthetic, schema: Schema, *, write: Writer | None = None) -> dict[str, bytes]:
     """The zip file of every column, and the sheet; nothing where the schema has no pictures.
 
     Memory: what is returned, and one picture.
 
+    Args:
+        write: what makes a file of a picture; :func:`png`.
+
     Raises:
         BundleError: an unsafe name. MissingExtra: no Pillow.
     """
-    files = {archive_of(n): packed(synth.frame[n].tolist(), synth.pictures[n]) for n in schema.pictures}
-    return files | {SHEET: sheet([synth.pictures[n] for n in schema.pictures])} if files else {}
+    write = write or png
+    files = {archive_of(n): packed(synth.frame[n].tolist(), synth.pictures[n], write=write) for n in schema.pictures}
+    return files | {SHEET: sheet([synth.pictures[n] for n in schema.pictures], write=write)} if files else {}
 
 
 def told_of(synth: Synthetic, schema: Schema) -> tuple[PictureFile, ...] | None:
@@ -81,7 +88,7 @@ def told_of(synth: Synthetic, schema: Schema) -> tuple[PictureFile, ...] | None:
     return pictures_told(schema.to_json(), counts)
 
 
-def packed(names: Sequence[str | None], pictures: Pictures) -> bytes:
+def packed(names: Sequence[str | None], pictures: Pictures, *, write: Writer | None = None) -> bytes:
     """The zip file of the pictures that are not missing, in the order of the rows."""
     check_names([name for name in names if name is not None], where="pictures")
     sink = io.BytesIO()
@@ -90,12 +97,13 @@ def packed(names: Sequence[str | None], pictures: Pictures) -> bytes:
             if name is not None and not pictures.missing[row]:
                 member = zipfile.ZipInfo(name, TIME)
                 member.create_system, member.external_attr = 3, 0o100644 << 16
-                archive.writestr(member, png(pictures.pixels[row]))
+                archive.writestr(member, (write or png)(pictures.pixels[row]))
     return sink.getvalue()
 
 
-def png(pixels: Pixels) -> bytes:
-    """One picture, (height, width[, 3]), as a PNG file that says that it is synthetic."""
+def png(pixels: Pixels, *, term: bool = False) -> bytes:
+    """One picture, (height, width[, 3]), as a PNG file that says that it is synthetic, and with ``term`` that biometric
+    use is forbidden."""
     try:
         from PIL import Image
         from PIL.PngImagePlugin import PngInfo
@@ -103,19 +111,21 @@ def png(pixels: Pixels) -> bytes:
         raise MissingExtra("pictures need Pillow", mend="pip install 'privsynth[images]'") from None
     said, sink = PngInfo(), io.BytesIO()
     said.add_text(*SOURCE)
-    said.add_itxt(KEYWORD, XMP)
+    said.add_itxt(KEYWORD, XMP_WITH_TERM if term else XMP)
     Image.fromarray(np.ascontiguousarray(pixels)).save(sink, "PNG", pnginfo=said)
     return sink.getvalue()
 
 
-def sheet(columns: Sequence[Pictures]) -> bytes:
+def sheet(columns: Sequence[Pictures], *, write: Writer | None = None) -> bytes:
     """The first pictures of each column in a grid, one column below the other, as a PNG file."""
     shown = [_grid(held, down=max(1, DOWN // len(columns))) for held in columns]
     colours = any(grid.ndim == 3 for grid in shown)
     width = max(grid.shape[1] for grid in shown)
     rows = [np.repeat(grid[..., None], 3, axis=2) if colours and grid.ndim == 2 else grid for grid in shown]
     around = [((0, 0), (0, width - grid.shape[1]), (0, 0))[: grid.ndim] for grid in rows]
-    return png(np.concatenate([np.pad(g, a, constant_values=GROUND) for g, a in zip(rows, around, strict=True)]))
+    return (write or png)(
+        np.concatenate([np.pad(g, a, constant_values=GROUND) for g, a in zip(rows, around, strict=True)])
+    )
 
 
 def _grid(held: Pictures, *, down: int) -> Pixels:

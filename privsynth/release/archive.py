@@ -6,14 +6,15 @@ import csv
 import os
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from privsynth.data.album import archive_of
+from privsynth.documents import open_regular
 from privsynth.errors import BundleError
 from privsynth.release.manifest import check_names
-from privsynth.release.png import check_png, most_bytes
+from privsynth.release.png import PLAIN, Worn, check_png, most_bytes
 from privsynth.release.predicate import CSV, PictureFile
 
 TIME = (1980, 1, 1, 0, 0, 0)
@@ -52,8 +53,19 @@ def pictures_told(schema: Mapping[str, Any], counts: Mapping[str, int]) -> tuple
     return tuple(told) or None
 
 
-def check_archives(root: Path, told: tuple[PictureFile, ...], *, rows: int) -> None:
+def check_archives(
+    root: Path,
+    told: tuple[PictureFile, ...],
+    *,
+    rows: int,
+    worn: Worn = PLAIN,
+    read: Callable[[bytes, str], None] | None = None,
+) -> None:
     """Refuse zip files that do not hold exactly the pictures that table.csv names.
+
+    Args:
+        worn: what each picture carries beside its marks.
+        read: raises for a picture whose C2PA manifest does not hold; None: it is not read.
 
     Raises:
         BundleError: naming the first.
@@ -65,14 +77,14 @@ def check_archives(root: Path, told: tuple[PictureFile, ...], *, rows: int) -> N
         check_names(["table.csv", "table.parquet", *wanted], where=where)
         if len(wanted) != file.pictures:
             raise BundleError("the table names another number of pictures", where=where, mend=_ASK)
-        _check_members(root / file.file, wanted, file)
+        _check_members(root / file.file, wanted, file, worn, read)
 
 
 def _named(path: Path, columns: list[str], *, rows: int) -> dict[str, list[str]]:
     """What stands in these columns of the table, empty cells left out."""
     out: dict[str, list[str]] = {column: [] for column in columns}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with os.fdopen(open_regular(path), encoding="utf-8", newline="") as file:
             lines = csv.reader(file, strict=True)
             head = next(lines)
             places = {column: head.index(column) for column in columns}
@@ -87,13 +99,15 @@ def _named(path: Path, columns: list[str], *, rows: int) -> dict[str, list[str]]
     return out
 
 
-def _check_members(path: Path, wanted: list[str], told: PictureFile) -> None:
+def _check_members(
+    path: Path, wanted: list[str], told: PictureFile, worn: Worn, read: Callable[[bytes, str], None] | None
+) -> None:
     """Whether the file is these members in this order, stored one behind the other, and nothing else; and each of them
     a picture as told. Memory: one picture at a time."""
     size = told.size
-    most = most_bytes(size, told.mode)
+    most = most_bytes(size, told.mode, worn)
     try:
-        with zipfile.ZipFile(path) as archive, path.open("rb") as raw:
+        with os.fdopen(open_regular(path), "rb") as raw, zipfile.ZipFile(raw) as archive:
             members, end = archive.infolist(), archive.start_dir
             whole = [m.orig_filename for m in members] == wanted and not archive.comment
             at = 0
@@ -104,12 +118,10 @@ def _check_members(path: Path, wanted: list[str], told: PictureFile) -> None:
                 raw.seek(at)
                 whole = whole and raw.read(len(head)) == head and member.file_size <= most
                 if whole:
-                    check_png(
-                        raw.read(member.file_size),
-                        size=size,
-                        mode=told.mode,
-                        where=f"{path}: {member.filename}",
-                    )
+                    picture, where = raw.read(member.file_size), f"{path}: {member.filename}"
+                    check_png(picture, size=size, mode=told.mode, where=where, worn=worn)
+                    if read is not None:
+                        read(picture, where)
                 at += len(head) + member.file_size
             raw.seek(-_END, os.SEEK_END)
             whole = whole and at == end and raw.read(4) == b"PK\x05\x06"

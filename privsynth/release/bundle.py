@@ -8,12 +8,8 @@ in-toto Statement v1, and signed in a DSSE envelope. Form: docs/verify.md.
 from __future__ import annotations
 
 import datetime as dt
-import errno
 import io
-import os
 import platform
-import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -22,15 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from privsynth import __version__
 from privsynth.data.schema import Categorical, Schema
-from privsynth.documents import canonical, identity, plain, sha256
-from privsynth.errors import BundleError, HoldError, ModelError, ReleaseRefused, SeededNoise, StorageError
+from privsynth.documents import canonical, identity, join, plain, sha256
+from privsynth.errors import BundleError, HoldError, ModelError, ReleaseRefused, SeededNoise
 from privsynth.privacy.events import Receipt
-from privsynth.release.album import check_pictures, picture_files, told_of
+from privsynth.release.album import Writer, check_pictures, picture_files, png, told_of
+from privsynth.release.c2pa_mark import Credential
 from privsynth.release.cards import card_markdown, data_card
 from privsynth.release.claims import Claims
 from privsynth.release.manifest import NAME as MANIFEST
 from privsynth.release.manifest import Manifest
+from privsynth.release.png import TERM
 from privsynth.release.predicate import (
+    CHAIN,
     CSV,
     LISTING,
     PARQUET,
@@ -41,9 +40,13 @@ from privsynth.release.predicate import (
     TABLES,
     Claim,
     Predicate,
+    forbids_biometrics,
+    marks_needed,
     people_needed,
     publishes_transcript,
+    sealed_to,
 )
+from privsynth.release.signed import SignedRelease
 from privsynth.release.statement import privacy_statement, statement_markdown
 from privsynth.signing import load_key, sign_envelope
 
@@ -67,6 +70,7 @@ class Release:
         synth: rows of that model.
         generator: its kind, as study files write it.
         public_help: where public rows that helped the fit come from.
+        adapts: whether the fit chose some of its noise from its own noisy answers.
         transcript: the model's transcript as files by name, where the policy publishes it; else empty.
         evidence: what shows that the ledger sold and approved the hold, as files by name (``Hold.evidence``).
 
@@ -87,6 +91,7 @@ class Release:
     synth: Synthetic
     generator: str = "not stated"
     public_help: str | None = None
+    adapts: bool = False
     transcript: Mapping[str, bytes] = field(default_factory=dict)
     evidence: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -129,7 +134,12 @@ class Release:
         return f"Release({len(self.synth)} rows of {self.schema.source!r} for {self.receipt.recipient!r})"
 
     def sign(
-        self, key_path: str | Path, passphrase: bytes | None = None, *, now: dt.datetime | None = None
+        self,
+        key_path: str | Path,
+        passphrase: bytes | None = None,
+        *,
+        now: dt.datetime | None = None,
+        c2pa: Credential | None = None,
     ) -> SignedRelease:
         """Make every file and sign them.
 
@@ -137,13 +147,17 @@ class Release:
             key_path: a key file that ``privsynth keys new`` made.
             passphrase: of that file.
             now: the time written in; the clock's if None.
+            c2pa: signs a C2PA manifest into each picture.
 
         Raises:
-            KeyFileError: a key that cannot be used.
+            KeyFileError: a key that cannot be used. MissingExtra: ``c2pa`` without c2pa-python.
+            ReleaseRefused: the policy asks for a mark that the pictures would not carry (PS-IMG-002).
         """
         key = load_key(key_path, passphrase=passphrase)
+        signer = c2pa if self.schema.pictures else None
+        self._check_marks(signer)
         created = (now or dt.datetime.now(dt.UTC)).astimezone(dt.UTC).isoformat(timespec="seconds")
-        files = self._files()
+        files = self._files(signer)
         manifest = Manifest.of(files)
         predicate = Predicate(
             format=1,
@@ -163,6 +177,8 @@ class Release:
             transcript=sha256(self._tables()[TABLES]) if self.transcript else None,
             pictures=told_of(self.synth, self.schema),
             people=people_needed(self.policy),
+            key=sealed_to(self.policy, self.receipt.recipient),
+            c2pa=None if signer is None else signer.chain.fingerprint,
         )
         digests = {entry.path: entry.sha256 for entry in manifest.files} | {MANIFEST: sha256(manifest.to_bytes())}
         statement = {
@@ -172,13 +188,31 @@ class Release:
             "predicate": predicate.to_json(),
         }
         envelope = sign_envelope(PAYLOAD_TYPE, canonical(statement), key)
-        return SignedRelease({**files, MANIFEST: manifest.to_bytes(), STATEMENT: envelope})
+        whole = {**files, MANIFEST: manifest.to_bytes(), STATEMENT: envelope}
+        return SignedRelease(whole, key=predicate.key, people=predicate.people or 1)
 
     def _tables(self) -> dict[str, bytes]:
         """The transcript's files by their paths in the bundle."""
         return {f"transcript/{name}": raw for name, raw in self.transcript.items()}
 
-    def _files(self) -> dict[str, bytes]:
+    def _check_marks(self, signer: Credential | None) -> None:
+        made = ("iptc",) if signer is None else ("iptc", "c2pa")
+        missing = [mark for mark in marks_needed(self.policy) if mark not in made]
+        if self.schema.pictures and missing:
+            raise ReleaseRefused(
+                f"the policy asks for pictures marked as synthetic by {join(missing)}, and these would not be",
+                rules=["PS-IMG-002"],
+                where=f"release of hold {self.receipt.hold}",
+                mend="sign them too: `sign: {key: ..., c2pa: {certificate: ..., key: ...}}` (docs/guide-pictures.md)",
+            )
+
+    def _writer(self, signer: Credential | None) -> Writer:
+        """What makes a file of a picture, with all that it has to say."""
+        term = forbids_biometrics(self.policy)
+        mark = (lambda raw: raw) if signer is None else signer.marker()
+        return lambda pixels: mark(png(pixels, term=term))
+
+    def _files(self, signer: Credential | None = None) -> dict[str, bytes]:
         """Every file that the manifest lists."""
         pictures = told_of(self.synth, self.schema) or ()
         card = data_card(
@@ -195,10 +229,15 @@ class Release:
             model=self.model_id,
             transcript=bool(self.transcript),
             public_help=self.public_help,
+            adapts=self.adapts,
             pictures=[plain(told) for told in pictures],
             faint=self.synth.faint,
         )
-        privacy = privacy_statement(self.receipt, pictures=[told.column for told in pictures])
+        privacy = privacy_statement(
+            self.receipt,
+            pictures=[told.column for told in pictures],
+            term=TERM if forbids_biometrics(self.policy) else None,
+        )
         return {
             PARQUET: _parquet(self.synth.frame),
             CSV: self.synth.frame.to_csv(index=False, lineterminator="\n").encode(),
@@ -208,59 +247,11 @@ class Release:
             "privacy.md": statement_markdown(privacy).encode(),
             "policy.resolved.json": canonical(self.policy),
             "schema.json": canonical(self.schema.to_json()),
-            **picture_files(self.synth, self.schema),
+            **picture_files(self.synth, self.schema, write=self._writer(signer)),
+            **({} if signer is None else {CHAIN: signer.chain.pem}),
             **self._tables(),
             **self.evidence,
         }
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class SignedRelease:
-    """A release as bytes: path in the bundle → contents."""
-
-    files: Mapping[str, bytes] = field(repr=False)
-
-    def __repr__(self) -> str:
-        return f"SignedRelease({len(self.files)} files)"
-
-    def write(self, folder: str | Path) -> Path:
-        """Write the bundle as a new folder, whole or not at all.
-
-        It is written beside its place under another name, brought to the disk, and then renamed.
-
-        Raises:
-            StorageError: the folder exists, or cannot be written.
-        """
-        target = Path(folder)
-        if os.path.lexists(target):
-            raise StorageError(
-                "the release folder exists; a release is never overwritten",
-                where=str(target),
-                mend="name a new folder, or move the old one away",
-            )
-        partial = target.parent / f".{target.name}.{secrets.token_hex(8)}.partial"
-        whole = False
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial.mkdir()
-            for path, data in self.files.items():
-                _write(partial / path, data)
-            for part in (*(p for p in partial.rglob("*") if p.is_dir()), partial):
-                _sync(part)
-            partial.rename(target)
-            whole = True
-            _sync(target.parent)
-        except OSError as fault:
-            full = fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            raise StorageError(
-                f"the release cannot be written ({fault.strerror}); nothing was left behind",
-                where=str(target),
-                mend="make room on the disk" if full else "choose a folder that you may write",
-            ) from None
-        finally:
-            if not whole:
-                shutil.rmtree(partial, ignore_errors=True)
-        return target
 
 
 def _check_rows(frame: pd.DataFrame, schema: Schema, *, where: str) -> None:
@@ -294,19 +285,3 @@ def _software() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

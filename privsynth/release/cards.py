@@ -37,6 +37,7 @@ GUIDED = (
     "pictures vary within a value is therefore not the records'. The gate tested pictures drawn without guidance; "
     "these inherit its verdict."
 )
+ADAPTS = "Noise was chosen from the fit's own noisy answers, inside one envelope of μ = {}, which bounds the whole fit."
 HELPED = (
     "They were declared public and count for nothing in the ε above; where the noise hides a difference, the synthetic "
     "rows may follow them rather than the records."
@@ -83,6 +84,7 @@ def data_card(
     model: str,
     transcript: bool = False,
     public_help: str | None = None,
+    adapts: bool = False,
     pictures: Sequence[Mapping[str, Any]] = (),
     faint: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
@@ -98,6 +100,7 @@ def data_card(
         generator: its kind, as study files write it.
         model: identity of the model that drew the rows.
         public_help: where the public rows come from that helped the fit.
+        adapts: whether the fit chose some of its noise from its own noisy answers.
         transcript: whether the bundle carries the noisy tables that the model was fitted to.
         pictures: what the signed statement says of each column that holds them.
         faint: by column the values of which too little is known to draw pictures of their own.
@@ -133,6 +136,7 @@ def data_card(
         "spreadsheets": _spreadsheets(schema),
         "verify": "privsynth verify DIR --trust trust.json",
         **({"pictures": [{**told, "synthetic": True} for told in pictures], "sheet": SHEET} if pictures else {}),
+        **({"adapts": ADAPTS.format(exact(receipt.mu_fit))} if adapts else {}),
         **({"faint": {name: list(values) for name, values in faint.items()}} if faint else {}),
     }
 
@@ -162,6 +166,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         f"- Privacy: ε = {exact(card['privacy']['epsilon'])}, δ = {exact(card['privacy']['delta'])} for one "
         f"{_cell(card['privacy']['unit'])}. What that means, and what it does not: `privacy.md`.",
         *([f"- Public rows took noise out of the fit: {_cell(helped)}. {HELPED}"] if helped else []),
+        *([f"- {card['adapts']}"] if card.get("adapts") else []),
         *([f"- {TRANSCRIPT}"] if card["transcript"] else []),
         *([f"- Public domains were filled in from the file {_code(public)}."] if public else []),
         "",

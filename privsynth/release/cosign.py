@@ -18,6 +18,7 @@ from privsynth.release.predicate import ROLE, STATEMENT
 from privsynth.release.verify import Verified, checked
 from privsynth.signing import MAX_ENVELOPE, SigningKey, Trust, TrustedKey, load_key, load_trust, same_person
 from privsynth.signing import add_signature as signed_by
+from privsynth.signing.files import sync
 
 
 def add_signature(
@@ -88,11 +89,7 @@ def _replace(place: Path, raw: bytes) -> None:
             os.fsync(file.fileno())
         draft.chmod(place.stat().st_mode & 0o777)
         draft.replace(place)
-        handle = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(place.parent)
     except OSError as fault:
         raise StorageError(
             f"the signature cannot be written ({fault.strerror})",

@@ -68,6 +68,7 @@ class Approved:
             synth=again,
             generator=self.model.kind,
             public_help=self.model.public_help,
+            adapts=self.model.adapts,
             transcript=self.model.published().files(gated=True) if self.policy.publishes_transcript else {},
             evidence=self.hold.evidence(),
         )

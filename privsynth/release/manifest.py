@@ -11,13 +11,14 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import pydantic
 
-from privsynth.documents import Strict, canonical, plain, sha256
+from privsynth.documents import Strict, canonical, open_regular, plain, sha256
 from privsynth.errors import BundleError
 from privsynth.signing import parse_canonical, shaped
 
@@ -34,26 +35,39 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?\Z", re.IGNOREC
 _AGAIN = "get the bundle again from its sender"
 
 
+@dataclass(frozen=True)
+class Names:
+    """Paths as they come, each held against all before it."""
+
+    where: str
+    _seen: dict[str, str] = field(default_factory=dict)
+    _files: set[str] = field(default_factory=set)
+    _folders: set[str] = field(default_factory=set)
+
+    def add(self, path: str) -> None:
+        """Take one more path, or refuse it as :func:`check_names` does."""
+        parts = path.split("/")
+        if len(parts) > MAX_DEPTH or any(not _PART.match(part) or _DEVICE.match(part) for part in parts):
+            raise BundleError(f"unsafe file name {path[:100]!a}", where=self.where, mend=_AGAIN)
+        for depth in range(1, len(parts) + 1):
+            prefix = "/".join(parts[:depth])
+            if self._seen.setdefault(prefix.casefold(), prefix) != prefix:
+                raise BundleError(f"two names that differ in case alone: {prefix!a}", where=self.where, mend=_AGAIN)
+            own, other = (self._files, self._folders)[:: 1 if depth == len(parts) else -1]
+            if prefix in other:
+                raise BundleError(f"{prefix!a} is both a file and a folder", where=self.where, mend=_AGAIN)
+            own.add(prefix)
+
+
 def check_names(paths: Iterable[str], *, where: str) -> None:
     """Refuse paths that are unsafe, or that some file system would take for one another.
 
     Raises:
         BundleError: naming the first.
     """
-    seen: dict[str, str] = {}
-    files: set[str] = set()
-    folders: set[str] = set()
+    names = Names(where)
     for path in paths:
-        parts = path.split("/")
-        if len(parts) > MAX_DEPTH or any(not _PART.match(part) or _DEVICE.match(part) for part in parts):
-            raise BundleError(f"unsafe file name {path[:100]!a}", where=where, mend=_AGAIN)
-        for depth in range(1, len(parts) + 1):
-            prefix = "/".join(parts[:depth])
-            if seen.setdefault(prefix.casefold(), prefix) != prefix:
-                raise BundleError(f"two names that differ in case alone: {prefix!a}", where=where, mend=_AGAIN)
-            (files if depth == len(parts) else folders).add(prefix)
-    if both := sorted(files & folders):
-        raise BundleError(f"{both[0]!a} is both a file and a folder", where=where, mend=_AGAIN)
+        names.add(path)
 
 
 class Entry(Strict):
@@ -62,6 +76,11 @@ class Entry(Strict):
     path: str
     size: Annotated[pydantic.StrictInt, pydantic.Field(ge=0, le=MAX_FILE_BYTES)]
     sha256: Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @classmethod
+    def of(cls, path: str, raw: bytes) -> Entry:
+        """The entry of a file in memory."""
+        return cls(path=path, size=len(raw), sha256=sha256(raw))
 
 
 class Manifest(Strict):
@@ -87,7 +106,7 @@ class Manifest(Strict):
             BundleError: an unsafe name.
         """
         check_names(files, where=NAME)
-        entries = tuple(Entry(path=path, size=len(files[path]), sha256=sha256(files[path])) for path in sorted(files))
+        entries = tuple(Entry.of(path, files[path]) for path in sorted(files))
         return cls(format=FORMAT, files=entries)
 
     @classmethod
@@ -152,11 +171,18 @@ def check_file(folder: Path, entry: Entry) -> None:
     Raises:
         BundleError: another size or digest.
     """
+    for _ in checked_chunks(folder, entry):
+        pass
+
+
+def checked_chunks(folder: Path, entry: Entry) -> Iterator[bytes]:
+    """The bytes of one file in pieces; after the last it is compared with its entry, as :func:`check_file` does."""
     path = folder / entry.path
     size, digest = 0, hashlib.sha256()
     for chunk in _chunks(path, entry.size):
         size += len(chunk)
         digest.update(chunk)
+        yield chunk
     if size != entry.size or digest.hexdigest() != entry.sha256:
         raise BundleError("the file is not the one that was signed", where=str(path), mend=_AGAIN)
 
@@ -165,7 +191,7 @@ def _chunks(path: Path, limit: int) -> Iterable[bytes]:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise BundleError("a link, or not a plain file", where=str(path), mend=_AGAIN)
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        with os.fdopen(open_regular(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
             left = limit
             while chunk := file.read(min(CHUNK, left + 1)):
                 left -= len(chunk)

@@ -32,6 +32,8 @@ LIMITS = (
     "The bound is on presence; a changed value of somebody who is known to be in the data, and a family, have the "
     "figures of their own lines.",
     "The release can teach things about groups that somebody belongs to, whether or not they are in the data.",
+    "What it tells that a release was made or published at all, where somebody decided that from other outputs, is "
+    "bounded by the population's cap alone.",
     "Other institutions that hold data on the same people and share no ledger with this one add to these figures.",
 )
 

@@ -40,6 +40,8 @@ def draw_meaning(part: Explained, path: Path) -> None:
         raise MissingExtra(
             "a plot needs a package that is not installed (matplotlib)", mend="pip install 'privsynth[plots]'"
         ) from None
+    if path.exists() and not path.is_file():
+        raise StorageError("no file lies there", where=str(path), mend="name another file")
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     _draw(figure.add_subplot(), part)

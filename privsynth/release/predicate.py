@@ -11,6 +11,7 @@ from privsynth.data.guidance import MOST_GUIDANCE
 from privsynth.documents import Strict, plain
 from privsynth.errors import BundleError, ModelError
 from privsynth.privacy.events import Receipt
+from privsynth.signing import AGE_KEY
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -20,6 +21,9 @@ ROLE = "release"
 PARQUET, CSV = "data/table.parquet", "data/table.csv"
 TABLES, LISTING = "transcript/transcript.safetensors", "transcript/transcript.json"
 """The transcript in a bundle, where the policy publishes it."""
+POLICY, SCHEMA, PRIVACY = "policy.resolved.json", "schema.json", "privacy.json"
+CHAIN = "c2pa.pem"
+"""The certificates of whoever signed the pictures, where they carry C2PA manifests."""
 
 _HEX = r"^[0-9a-f]{64}$"
 _RECEIPT = pydantic.TypeAdapter(Receipt)
@@ -39,6 +43,28 @@ def people_needed(policy: Any) -> int | None:
     rule = told.get("release") if isinstance(told, Mapping) else None
     people = rule.get("people") if isinstance(rule, Mapping) else None
     return people if isinstance(people, int) else None
+
+
+def forbids_biometrics(policy: Any) -> bool:
+    """Whether a resolved policy, as JSON values, says that biometric use is forbidden; where it is silent, no term
+    of it is written into pictures."""
+    told = policy.get("images") if isinstance(policy, Mapping) else None
+    return isinstance(told, Mapping) and told.get("biometric use") == "forbidden"
+
+
+def marks_needed(policy: Any) -> tuple[str, ...]:
+    """By which marks each picture must say that it is synthetic, by a resolved policy as JSON values."""
+    told = policy.get("images") if isinstance(policy, Mapping) else None
+    marks = told.get("mark synthetic") if isinstance(told, Mapping) else None
+    return tuple(map(str, marks)) if isinstance(marks, list) else ()
+
+
+def sealed_to(policy: Any, recipient: str) -> str | None:
+    """The key to which releases for ``recipient`` are sealed, by a policy as JSON values; None: it is silent."""
+    told = policy.get("recipients") if isinstance(policy, Mapping) else None
+    rule = told.get(recipient) if isinstance(told, Mapping) else None
+    key = rule.get("key") if isinstance(rule, Mapping) else None
+    return key if isinstance(key, str) else None
 
 
 class Claim(Strict):
@@ -70,7 +96,9 @@ class Predicate(Strict):
     the fields of :class:`privsynth.privacy.events.Receipt`; ``created`` is ISO 8601, UTC; ``transcript`` is the
     SHA-256 of the noisy tables, where the bundle carries them; ``pictures`` are the synthetic pictures of each column
     that holds them, where there are any; ``guidance`` is that with which they were drawn, where there was some;
-    ``people`` is how many distinct people must have signed, where the policy says more than one.
+    ``people`` is how many distinct people must have signed, where the policy says more than one; ``key`` is the
+    recipient's, to which it leaves sealed, where the policy names one; ``c2pa`` is the SHA-256 of the certificate that
+    signed each picture's C2PA manifest, where they have one.
     """
 
     format: Annotated[Literal[1], pydantic.Field(alias="privsynth-release")]
@@ -90,6 +118,8 @@ class Predicate(Strict):
     transcript: Hex | None = None
     pictures: tuple[PictureFile, ...] | None = None
     people: Annotated[pydantic.StrictInt, pydantic.Field(ge=2)] | None = None
+    key: Annotated[str, pydantic.Field(pattern=f"^{AGE_KEY}$")] | None = None
+    c2pa: Hex | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values under the names used in files; an absent figure stays null."""

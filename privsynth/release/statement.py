@@ -22,12 +22,13 @@ FAMILY = (2, 4)  # sizes for which r·μ is worked out
 MANY_PEOPLE = 0.001  # n·δ above which the statement warns
 
 
-def privacy_statement(receipt: Receipt, *, pictures: Sequence[str] = ()) -> dict[str, Any]:
+def privacy_statement(receipt: Receipt, *, pictures: Sequence[str] = (), term: str | None = None) -> dict[str, Any]:
     """The statement as JSON values: figures, and beside each the sentence that uses it.
 
     Args:
         receipt: complete: a cap, a μ and a declared number of subjects.
         pictures: the columns that hold pictures; where there are none nothing is said of them.
+        term: under which they may be used, if the policy sets one.
 
     Raises:
         ModelError: a receipt that lacks one of these.
@@ -91,6 +92,7 @@ def privacy_statement(receipt: Receipt, *, pictures: Sequence[str] = ()) -> dict
         "person": None if person is None else {**person, "sentence": _person(r, person)},
         "not covered": _not_covered(r),
         **({"pictures": {"columns": list(pictures), "sentence": _pictures(r)}} if pictures else {}),
+        **({"term": {"sentence": term}} if pictures and term else {}),
     }
 
 
@@ -101,6 +103,7 @@ def statement_markdown(statement: Mapping[str, Any]) -> str:
         ("This release", "release"),
         ("Who is protected", "unit"),
         ("Pictures", "pictures"),
+        ("What the pictures are not for", "term"),
         ("In plain words", "odds"),
         ("The best attacker", "attacker"),
         ("Presence and value", "value"),
@@ -140,17 +143,22 @@ def _together(r: Receipt, subjects: int, *, mu: float | None = None) -> dict[str
 
 
 def _population(r: Receipt) -> str:
+    apart = (
+        f" Nobody counts in two populations of this ledger: what it releases of others than {r.population} adds "
+        "nothing about somebody who counts here, as far as one id means one person in all its sources."
+    )
     return (
         f"Everything ever released from population {r.population}, taken together: "
         f"(ε = {exact(r.cap_epsilon)}, δ = {exact(r.cap_delta)}). This is the cap of the ledger's {r.filter} filter. "
         "It holds however later releases are chosen after earlier ones were seen, and nothing refills it."
-    )
+    ) + (apart if r.apart else "")
 
 
 def _release(r: Receipt) -> str:
     bound = f"(ε = {exact(r.epsilon)}, δ = {exact(r.delta)})"
     alone = (
-        f"Its recipe was: taken alone, too, it is bounded by {bound}."
+        f"Its recipe was: taken alone, too, it is bounded by {bound}, unless somebody decided from other outputs of "
+        f"{r.population} whether it is made or published; then by the cap."
         if r.first_of_population
         else "Its recipe was not: taken alone, its bound is the cap."
     )
@@ -239,8 +247,10 @@ def _at(r: Receipt, figures: Mapping[str, float]) -> str:
 
 def _not_covered(r: Receipt) -> list[str]:
     chosen = ["Recipe chosen after unpaid figures; the cap excludes that choice."] if r.chosen_after_report else []
+    appears = "Whether and when this release is made or published, where somebody decided that from other outputs of "
     return [
         *chosen,
+        *([f"{appears}{r.population}: what that tells only the cap bounds."] if r.first_of_population else []),
         "Recipients may collude. Budgets per recipient are limits of the policy, not guarantees: what several "
         f"recipients hold together is bounded by the cap of {r.population} alone.",
         "Other institutions that hold data on the same people and share no ledger with this one: their releases add "

@@ -10,15 +10,19 @@ What must hold, in this order; the first that does not is a :class:`BundleError`
 4. manifest.json as signed, canonical, with safe names; the statement's subjects are its files and itself.
 5. The folder holds these files and no other, no link, no empty folder.
 6. Every file has its size and SHA-256, read in pieces.
-7. The policy and schema shipped are those that the predicate names; the recipient is the one asked for.
+7. The policy and schema shipped are those that the predicate names; the recipient is the one asked for, and its key is
+   the one that this policy names for it.
 8. A transcript is there if and only if that policy publishes it, says that it was gated, and names the predicate's
    model and receipt and that receipt's recipe.
 9. Where the schema has columns of pictures, the statement tells of each, pictures.png is there, and each column's zip
    file holds exactly what table.csv names, in its order, under plain names, stored; no other zip is there. Each picture
    is a PNG file of the size and mode that are told, with its two marks as synthetic, and nothing else in it; so is
-   pictures.png, of a size that such a sheet may have.
+   pictures.png, of a size that such a sheet may have. Where that policy forbids biometric use, each of them and
+   privacy.json say so. Where the statement names a certificate, which it must if that policy asks for it, c2pa.pem
+   begins with it, and each has a C2PA manifest that holds it; with c2pa-python the manifests are read and must hold.
 10. Where checkpoint.txt and inclusion.json are, or the trust file names a key of role ``ledger``, which they must then
-   be signed by: the hold of the receipt was sold and approved in the log under that checkpoint, at these prices.
+   be signed by: the hold of the receipt was sold and approved in the log under that checkpoint, at these prices. Where
+   the trust file names keys of role ``witness``, one of them must have cosigned that checkpoint.
 
 What it does not show: that the figures in the statement are true. The signature says who answers for that.
 """
@@ -30,36 +34,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from privsynth.data.album import SHEET, largest_sheet
 from privsynth.documents import identity, join, plain, sha256
 from privsynth.errors import BundleError, LedgerError, UsageError
-from privsynth.ledger.evidence import CHECKPOINT, INCLUSION, Evidence, check_evidence, is_of
+from privsynth.ledger.evidence import CHECKPOINT, INCLUSION, Evidence, check_evidence, is_of, witnesses_of
 from privsynth.privacy.events import Receipt
-from privsynth.release.archive import check_archives, pictures_told
-from privsynth.release.manifest import MAX_MANIFEST, Manifest, check_file, read_file, walk
+from privsynth.release.manifest import MAX_MANIFEST, Entry, Manifest, check_file, read_file, walk
 from privsynth.release.manifest import NAME as MANIFEST
-from privsynth.release.png import check_sheet, most_bytes
+from privsynth.release.picture_check import check_pictures
 from privsynth.release.predicate import (
     LISTING,
     PAYLOAD_TYPE,
+    POLICY,
     PREDICATE_TYPE,
+    PRIVACY,
     ROLE,
+    SCHEMA,
     STATEMENT,
     TABLES,
     Predicate,
     SignedStatement,
     people_needed,
     publishes_transcript,
+    sealed_to,
 )
 from privsynth.release.recalls import check_recalled, load_recalls
 from privsynth.signing import MAX_ENVELOPE, Trust, load_trust, parse_canonical, shaped, verify_envelope
 
-POLICY = "policy.resolved.json"
-SCHEMA = "schema.json"
 LEDGER_ROLE = "ledger"
 MAX_EVIDENCE = 4 * 2**20
 MAX_POLICY, MAX_LISTING = 16 * 2**20, 256 * 2**20
-REQUIRED = {"card.json", "card.md", POLICY, "privacy.json", "privacy.md", SCHEMA}
+REQUIRED = {"card.json", "card.md", POLICY, PRIVACY, "privacy.md", SCHEMA}
 _AGAIN = "get the bundle again from its sender"
 
 
@@ -82,7 +86,12 @@ class Verified:
         software: versions that made it.
         transcript: the folder of the noisy tables, for ``load_transcript``; None where they are withheld.
         pictures: of each column that holds them, its name, size, mode, zip file and how many there are.
+        key: of the recipient, to which the release leaves sealed; None where its policy names none.
+        contents: every file of it with its size and SHA-256 as they were verified, manifest and statement too.
+        c2pa: SHA-256 of the certificate that signed each picture's C2PA manifest; None: they have none.
+        c2pa_read: whether these manifests were read, and held; without c2pa-python only their place is checked.
         ledger: the log under whose checkpoint the hold was sold and approved; None where the bundle does not say.
+        witness: who of the trust file's witnesses cosigned that checkpoint; None where it lists none.
     """
 
     folder: Path
@@ -102,8 +111,13 @@ class Verified:
     transcript: Path | None = None
     pictures: tuple[dict[str, Any], ...] = ()
     ledger: str | None = None
+    witness: str | None = None
     guidance: float = 0.0
     people: int = 1
+    c2pa: str | None = None
+    c2pa_read: bool = False
+    key: str | None = None
+    contents: tuple[Entry, ...] = field(default=(), repr=False)
 
 
 def verify(
@@ -145,7 +159,8 @@ def checked(
         raise UsageError("`now` has no time zone", where="verify", mend="datetime.now(timezone.utc)")
     root = Path(folder)
     if root.is_symlink() or not root.is_dir():
-        raise BundleError("not a folder (or a link to one)", where=str(root), mend="name the bundle's own folder")
+        mend = "open it first: `privsynth open`" if root.is_file() else "name the bundle's own folder"
+        raise BundleError("not a folder (or a link to one)", where=str(root), mend=mend)
     home = root.resolve()
     trusted = home.parent / "trust.json" if trust is None else Path(trust)
     if trusted.resolve().is_relative_to(home):
@@ -155,8 +170,9 @@ def checked(
             mend="get it by another way and keep it outside",
         )
     people = load_trust(trusted)
+    envelope = read_file(root / STATEMENT, limit=MAX_ENVELOPE) if lacking is None else lacking
     opened = verify_envelope(
-        read_file(root / STATEMENT, limit=MAX_ENVELOPE) if lacking is None else lacking,
+        envelope,
         people if lacking is None else people.model_copy(update={"threshold": 1}),
         payload_type=PAYLOAD_TYPE,
         role=ROLE,
@@ -188,9 +204,17 @@ def checked(
     for name, digest in ((POLICY, predicate.policy), (SCHEMA, predicate.schema_)):
         if signed[name] != digest:
             raise BundleError("not the one that the statement names", where=str(root / name), mend="ask its sender")
-    carried = _transcript(root, signed, predicate, receipt)
-    evidence = _evidence(root, signed, predicate, receipt, people)
-    _check_pictures(root, signed, predicate)
+    policy = parse_canonical(read_file(root / POLICY, limit=MAX_POLICY), where=str(root / POLICY))
+    if predicate.key != sealed_to(policy, predicate.recipient):
+        raise BundleError(
+            "its statement and its policy name different keys for its recipient",
+            where=str(root / STATEMENT),
+            mend="ask its sender",
+        )
+    carried = _transcript(root, signed, predicate, receipt, policy)
+    evidence = _evidence(root, signed, predicate, receipt, people, now)
+    schema = parse_canonical(read_file(root / SCHEMA, limit=MAX_LISTING), where=str(root / SCHEMA))
+    manifests_read = check_pictures(root, signed, predicate, policy=policy, schema=schema)
     if recipient is not None and recipient != predicate.recipient:
         raise BundleError(
             f"made for recipient {predicate.recipient!a}, not for {recipient!a}",
@@ -216,7 +240,12 @@ def checked(
         software=predicate.software,
         transcript=(root / TABLES).parent if carried else None,
         ledger=None if evidence is None else evidence.checkpoint.origin,
+        witness=None if evidence is None or evidence.witness is None else evidence.witness.name,
         pictures=tuple(plain(told) for told in predicate.pictures or ()),
+        c2pa=predicate.c2pa,
+        c2pa_read=manifests_read,
+        key=predicate.key,
+        contents=(*manifest.files, Entry.of(MANIFEST, manifest.to_bytes()), Entry.of(STATEMENT, envelope)),
     )
 
 
@@ -234,10 +263,9 @@ def _statement(payload: bytes, *, where: str) -> tuple[dict[str, str], Predicate
     return {subject.name: subject.digest.sha256 for subject in statement.subject}, statement.predicate
 
 
-def _transcript(root: Path, signed: dict[str, str], predicate: Predicate, receipt: Receipt) -> bool:
+def _transcript(root: Path, signed: dict[str, str], predicate: Predicate, receipt: Receipt, policy: Any) -> bool:
     """Whether the bundle carries a transcript, which must be this model's and what the policy says."""
     inside = {name for name in signed if name.partition("/")[0] == "transcript"}
-    policy = parse_canonical(read_file(root / POLICY, limit=MAX_POLICY), where=str(root / POLICY))
     people = people_needed(policy)
     if predicate.people != people:
         raise BundleError(
@@ -268,22 +296,22 @@ def _transcript(root: Path, signed: dict[str, str], predicate: Predicate, receip
 
 
 def _evidence(
-    root: Path, signed: dict[str, str], predicate: Predicate, receipt: Receipt, trust: Trust
+    root: Path, signed: dict[str, str], predicate: Predicate, receipt: Receipt, trust: Trust, now: dt.datetime
 ) -> Evidence | None:
-    """The ledger's evidence, which must be there where the trust file names a ledger's key."""
+    """The ledger's evidence, which must be there where the trust file names a ledger's key or a witness's."""
     keys = [key.raw_public for key in trust.keys if LEDGER_ROLE in key.roles]
-    inside = {CHECKPOINT, INCLUSION} & signed.keys()
-    if not inside and not keys:
+    witnesses, inside = witnesses_of(trust, now), {CHECKPOINT, INCLUSION} & signed.keys()
+    if not inside and not keys and witnesses is None:
         return None
     if len(inside) < 2:
         raise BundleError(
-            "it does not show that its ledger sold and approved it, and your trust file names a ledger",
+            "it does not show that its ledger sold and approved it, and your trust file names a ledger or its witness",
             where=str(root),
             mend="ask its sender for checkpoint.txt and inclusion.json, signed as part of the bundle",
         )
     note, listing = (read_file(root / name, limit=MAX_EVIDENCE) for name in (CHECKPOINT, INCLUSION))
     try:
-        found = check_evidence(note, listing, keys=keys, where=str(root / INCLUSION))
+        found = check_evidence(note, listing, keys=keys, where=str(root / INCLUSION), witnesses=witnesses)
     except LedgerError as fault:
         raise BundleError(fault.what, where=fault.where, mend=fault.mend) from None
     if not is_of(receipt, found.reserve) or found.approve.body.get("policy") != predicate.policy:
@@ -291,28 +319,6 @@ def _evidence(
             "the ledger's entries are of another release", where=str(root / INCLUSION), mend="ask its sender"
         )
     return found
-
-
-def _check_pictures(root: Path, signed: dict[str, str], predicate: Predicate) -> None:
-    """Refuse pictures other than the schema, the statement and the table tell."""
-    schema = parse_canonical(read_file(root / SCHEMA, limit=MAX_LISTING), where=str(root / SCHEMA))
-    told = predicate.pictures
-    try:
-        wanted = pictures_told(schema, {file.column: file.pictures for file in told or ()})
-    except (AttributeError, KeyError, TypeError, ValueError):
-        wanted = ()
-    if wanted != told:
-        raise BundleError("the statement tells of other pictures", where=str(root / SCHEMA), mend="ask its sender")
-    packed = {name for name in signed if name.endswith(".zip") or name == SHEET}
-    if packed != ({SHEET, *(file.file for file in told)} if told else set()):
-        raise BundleError(
-            "it holds other files of pictures than its schema says", where=str(root), mend="ask its sender"
-        )
-    if told:
-        check_archives(root, told, rows=predicate.rows)
-        most = largest_sheet(len(told))
-        raw = read_file(root / SHEET, limit=most_bytes(most, "RGB"))
-        check_sheet(raw, most=most, where=str(root / SHEET))
 
 
 def _manifest(root: Path, signed: dict[str, str]) -> Manifest:

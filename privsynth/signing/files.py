@@ -71,6 +71,15 @@ def write_new(path: Path, data: bytes, *, mode: int) -> None:
                 path.unlink()
 
 
+def sync(folder: Path) -> None:
+    """Bring a folder's names to the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _unwritable(path: Path, fault: OSError) -> StorageError:
     return StorageError(
         f"cannot be written ({fault.strerror})", where=str(path), mend="choose a folder that you may write, with room"

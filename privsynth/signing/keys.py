@@ -67,7 +67,7 @@ def new_key(
         path: never overwritten.
         name: the person who holds it; two keys of one name count once towards a threshold.
         passphrase: encrypts the file (PKCS#8, scrypt, AES-256); None leaves it readable to its owner.
-        roles: what it may sign: ``release``, ``policy``.
+        roles: what it may sign: ``release``, ``policy``, ``witness``.
 
     Returns:
         The public part, for a trust file.

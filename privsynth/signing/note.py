@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64decode, b64encode
+from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -38,8 +39,40 @@ def sign_note(text: str, *, name: str, key: SigningKey) -> str:
     """
     if not text.endswith("\n") or "\n\n" in text or not _NAME.match(name):
         raise UsageError("a note is lines of text, signed under a name without blanks", where="note", mend="mend it")
-    line = b64encode(note_key_id(name, key.raw_public) + key.sign(text.encode())).decode()
-    return f"{text}\n— {name} {line}\n"
+    return f"{text}\n{note_line(name, note_key_id(name, key.raw_public) + key.sign(text.encode()))}"
+
+
+def note_line(name: str, raw: bytes) -> str:
+    """A signature line of ``raw``, key id and signature, with its end.
+
+    Raises:
+        UsageError: a name with blanks or a plus sign.
+    """
+    if not _NAME.match(name):
+        raise UsageError("whoever signs a note has a name without blanks or plus signs", where="note", mend="mend it")
+    return f"— {name} {b64encode(raw).decode()}\n"
+
+
+@dataclass(frozen=True)
+class NoteLine:
+    """A signature line: whose it says it is, its bytes (key id and signature), and the line as it was written."""
+
+    name: str
+    raw: bytes
+    written: str
+
+
+def note_lines(note: str, *, where: str = "note") -> tuple[str, tuple[NoteLine, ...]]:
+    """(text, signature lines) of a note, none of them believed yet.
+
+    Raises:
+        IntegrityError: not a note.
+    """
+    text, gap, lines = note.rpartition("\n\n")
+    found = list(_LINE.finditer(lines))
+    if len(note) > MAX_NOTE or not gap or "\n\n" in text or "".join(m.group() for m in found) != lines:
+        raise _unsigned(where)
+    return text + "\n", tuple(NoteLine(m[1], _bytes(m[2], where=where), m.group()) for m in found)
 
 
 def open_note(note: str, *, name: str, public: bytes, where: str = "note") -> str:
@@ -50,16 +83,8 @@ def open_note(note: str, *, name: str, public: bytes, where: str = "note") -> st
     Raises:
         IntegrityError: anything else.
     """
-    text, gap, lines = note.rpartition("\n\n")
-    text += "\n"
-    found = list(_LINE.finditer(lines))
-    if len(note) > MAX_NOTE or not gap or "\n\n" in text or "".join(m.group() for m in found) != lines:
-        raise _unsigned(where)
-    own = []
-    for line in found:
-        raw = _bytes(line[2], where=where)
-        if line[1] == name and raw[:4] == note_key_id(name, public):
-            own.append(raw[4:])
+    text, lines = note_lines(note, where=where)
+    own = [line.raw[4:] for line in lines if line.name == name and line.raw[:4] == note_key_id(name, public)]
     if len(own) != 1:
         raise _unsigned(where)
     check_signature(own[0], text.encode(), public=public, where=where)

@@ -25,6 +25,9 @@ MAX_PEOPLE = 16
 KEY_LINE = r"ed25519:[A-Za-z0-9+/]{43}="
 """A public key on one line, as policies name it: base64 of its 32 bytes."""
 
+WITNESS_ROLE = "witness"
+"""The role of a key that cosigns checkpoints; its name in a trust file is the one under which it does."""
+
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _MEND = "see docs/verify.md for the form"
 
@@ -48,6 +51,8 @@ class TrustedKey(Strict):
     def _whole(self) -> TrustedKey:
         if self.keyid != self.verifier().keyid:
             raise ValueError("`keyid` is not the id of `public`")
+        if WITNESS_ROLE in self.roles and re.search(r"[\s+]", self.name):
+            raise ValueError("the name of a witness has no blanks and no plus signs")
         return self
 
     def verifier(self) -> SSlibKey:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from privsynth.data.records import CoinKey, Granted, Records, Split, Synthetic, Thinning, numbered, subject_rule
 from privsynth.data.schema import Subject
-from privsynth.errors import UsageError
+from privsynth.errors import RequestDenied, UsageError
 from privsynth.privacy.events import Receipt
 from privsynth.privacy.noise import keyed_coins
 from tests.data import made
@@ -235,6 +235,43 @@ def test_a_benchmark_holds_nobody_out_and_bounds_every_subject(rows: list[str], 
     assert not ordinary.train.benchmark and not ordinary.holdout.benchmark
     assert split.train.contribution == ordinary.train.contribution
     assert sides(split) == {subject: (False, kept) for subject, (_, kept) in sides(ordinary).items()}
+
+
+@dataclass(frozen=True)
+class Apart(Purse):
+    """A ledger that keeps populations apart: only ``own`` are of this one."""
+
+    own: frozenset[str] = frozenset()
+
+    def coin_key(self, source: str) -> CoinKey:
+        raise AssertionError("it gives coins for named subjects only")
+
+    def assign(self, source: str, subjects: Any) -> tuple[CoinKey, Any]:
+        if subjects is None:
+            raise RequestDenied("no ids", rules=["PS-SRC-006"])
+        return Purse.coin_key(self, source), np.array([subject in self.own for subject in subjects], dtype=bool)
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows=people, own=st.frozensets(st.text(max_size=3)), benchmark=st.booleans())
+def test_whom_another_population_met_is_in_no_split_and_moves_nobody(
+    rows: list[str], own: frozenset[str], *, benchmark: bool
+) -> None:
+    """As if they had never been in the file, on both sides and in a benchmark's split."""
+    make = Split.benchmark if benchmark else Granted.split
+    own |= set(rows[::2])
+    split = make(granted(rows), Apart(own=own))
+    assert sides(split) == sides(make(granted([who for who in rows if who in own]), Purse()))
+
+
+def test_rows_that_are_subjects_by_themselves_are_not_named_to_the_ledger() -> None:
+    rows = records(["aa:0", "bb:0"])
+    by_row = SCHEMA.model_copy(update={"subject": Subject(each_row_is_a="visit", a_person_has_at_most="5 rows")})
+    unnamed = replace(granted([]), records=replace(rows, schema=by_row))
+    for split in (unnamed.split, lambda coins: Split.benchmark(unnamed, coins)):
+        with pytest.raises(RequestDenied, match="no ids"):
+            split(Apart())
+    assert unnamed.split(Purse()).train.population == "people of lab/t"
 
 
 def test_nobody() -> None:

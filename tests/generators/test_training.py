@@ -21,6 +21,7 @@ from privsynth.generators.training import CheckpointFiles, Leased
 from privsynth.ledger.hold import Hold
 from privsynth.privacy.dpsgd import Trained, train
 from tests.ledger.world import USE, opened, recipe
+from tests.pipes import not_waiting, pipe
 from tests.privacy.dpsgd.toy import Rows, cross_entropy, plan, random_rows, small
 
 STATE = {"weights/a": torch.arange(6.0).reshape(2, 3), "count": torch.tensor([3])}
@@ -141,6 +142,9 @@ def test_checkpoints_of_something_else_are_refused(tmp_path: Path) -> None:
         (kept.folder / "step-0000009.safetensors").write_bytes(spoilt)
         with pytest.raises(ModelError, match="not a checkpoint"):
             kept.newest()
+    pipe(kept.folder / "step-0000009.safetensors")
+    with not_waiting(), pytest.raises(ModelError, match="not a checkpoint"):
+        kept.newest()
 
 
 def test_one_process_trains_at_a_time_and_lets_go_however_it_ends(tmp_path: Path) -> None:

@@ -10,19 +10,23 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
+import numpy as np
 import pytest
 
 from privsynth.errors import HoldError, PrivsynthError
-from privsynth.ledger import postgres, postgres_tables, seal, sqlite
+from privsynth.ledger import assigned, coins, postgres, postgres_tables, seal, sqlite
 from privsynth.ledger.entry import Clock, Entry
+from privsynth.ledger.layout import LAYOUT
 from privsynth.ledger.ledger import Ledger
-from privsynth.ledger.store import open_ledger
+from privsynth.ledger.log import Session
+from privsynth.ledger.store import Wish, open_ledger
 from privsynth.policy.document import Policy
-from tests.ledger.world import ANALYST, USE, Hands, fit, policy, recipe
+from tests.ledger.world import ANALYST, USE, Hands, fit, policy, recipe, second_source
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = 4
@@ -177,7 +181,77 @@ def killed(url: str, key: str) -> list[str]:
     return [line.strip() for line in acknowledged]
 
 
-CONTESTS = {run.__name__: run for run in (last_one, same_request, all_of_it, two_sides, killed)}
+def three(names: str, epsilon: float) -> list[Wish]:
+    """A plan of three holds, a request id for each letter."""
+    return [Wish(recipe(epsilon), **USE, request=name) for name in names.split()]
+
+
+def plans(url: str, key: str) -> list[str]:
+    """All ask for the very same plan; then each wants one of its own, and the budget pays for one. Before that, one
+    after the other buys small plans until it is killed. What each was answered, and what was acknowledged."""
+    ledger = opened_at(url, key)
+
+    def buy(names: str, epsilon: float) -> str:
+        return " ".join(hold.request for hold in ledger.reserve_all(three(names, epsilon)))
+
+    ledger.quote(recipe(0.001), **USE)
+    acknowledged = []
+    for victim, after in enumerate((1, 3)):
+        inlet, outlet = os.pipe()
+        child = os.fork()
+        if child == 0:
+            for count in range(1000):
+                names = " ".join(f"{victim}.{count}{letter}" for letter in "abc")
+                os.write(outlet, f"{buy(names, 0.001)}\n".encode())
+        os.close(outlet)
+        with os.fdopen(inlet) as lines:
+            acknowledged += [lines.readline() for _ in range(after)]
+            os.kill(child, signal.SIGKILL)
+            acknowledged += lines.readlines()
+        os.waitpid(child, 0)
+    same = in_children(lambda: " ".join(hold.id for hold in ledger.reserve_all(three("a b c", 0.2))))
+    own = in_children(lambda: buy(" ".join(f"{os.getpid()}{letter}" for letter in "abc"), 1.6))
+    told = {"acknowledged": acknowledged, "same": same, "own": own}
+    return [f"{what} {line.strip()}" for what, lines in told.items() for line in lines]
+
+
+def both_sides(url: str, key: str) -> list[str]:
+    """Two populations that are kept apart meet the same forty people at once, from both ends: whom each ever kept."""
+    rules = policy(
+        ("  noise: os-secure-only", "  new data: {population: disjoint-subjects-only}\n  noise: os-secure-only"),
+        second_source("staff", "staff"),
+    )
+    ledger, names = opened_at(url, key, rules), [f"p{number}" for number in range(40)]
+    meeting = Path(key).with_name("meeting")
+    meeting.mkdir()
+
+    def kept(source: str, rows: list[str]) -> set[str]:
+        _, own = ledger.assign(source, np.array(rows, dtype=object))
+        assert own is not None
+        return {name for name, hers in zip(rows, own, strict=True) if hers}
+
+    def meet() -> str:
+        place = next(n for n in range(PROCESSES) if _first(meeting / f"{n}"))
+        while len(list(meeting.iterdir())) < PROCESSES:
+            sleep(0.001)
+        source, rows = ("ehr/encounters", names) if place % 2 else ("ehr/staff", names[::-1])
+        ever: set[str] = set()
+        for end in (25, 30, 35, 40, 40):
+            ever |= kept(source, rows[:end])
+        return f"{source} {','.join(sorted(ever)) or '-'}"
+
+    return in_children(meet)
+
+
+def _first(path: Path) -> bool:
+    """Whether this process is the one that makes the folder."""
+    with suppress(FileExistsError):
+        path.mkdir()
+        return True
+    return False
+
+
+CONTESTS = {run.__name__: run for run in (last_one, same_request, all_of_it, two_sides, killed, plans, both_sides)}
 
 
 # --- what may be wrong with a store ----------------------------------------------------------------
@@ -193,7 +267,7 @@ def no_row_lock_and_no_places() -> None:
     no_row_lock()
     loose = [statement.replace(", PRIMARY KEY (seq)", "") for statement in postgres_tables.STATEMENTS]
     PLANTED.setattr(postgres, "STATEMENTS", loose)
-    PLANTED.setattr(postgres, "must_be_ours", lambda connection, where: None)
+    PLANTED.setattr(postgres, "must_be_ours", lambda connection, where: LAYOUT)
 
 
 def late_lock() -> None:
@@ -202,9 +276,25 @@ def late_lock() -> None:
     PLANTED.setattr(sqlite, "_transaction", lambda connection, begin: genuine(connection, "BEGIN"))
 
 
+def stale_look() -> None:
+    """Who is new is taken as it was seen before the writer had the ledger to itself, when all had looked."""
+    meeting, genuine, seen = Path(sys.argv[3]).with_name("looks"), assigned.met, dict[str, frozenset[bytes]]()
+    meeting.mkdir()
+
+    def met(session: Session, population: str, ids: Set[bytes]) -> tuple[frozenset[bytes], frozenset[bytes]]:
+        own, seen["new"] = genuine(session, population, ids)
+        (meeting / str(os.getpid())).touch()
+        while len(list(meeting.iterdir())) < PROCESSES:
+            sleep(0.001)
+        return own, seen["new"]
+
+    PLANTED.setattr(coins, "met", met)
+    PLANTED.setattr(assigned, "met", lambda session, population, ids: (frozenset(ids) - seen["new"], seen["new"]))
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "none": lambda: None,
-    **{plant.__name__: plant for plant in (no_row_lock, no_row_lock_and_no_places, late_lock)},
+    **{plant.__name__: plant for plant in (no_row_lock, no_row_lock_and_no_places, late_lock, stale_look)},
 }
 
 

@@ -31,6 +31,7 @@ from privsynth.ledger.hold import Hold
 from privsynth.ledger.ledger import Ledger
 from privsynth.ledger.log import Session, Store
 from privsynth.ledger.register import found
+from privsynth.ledger.wish import Wish
 from privsynth.policy.document import Policy
 from privsynth.privacy.accountant import mu_of, mu_squared
 from privsynth.privacy.events import decode
@@ -48,7 +49,8 @@ class Setting:
     """What is explored.
 
     Attributes:
-        requests: the request id of each client; equal ones are the same request, retried by two processes.
+        requests: the request id of each client; equal ones are the same request, retried by two processes. ``a+b`` is a
+            plan of two holds, of which the client takes up the last.
         epsilons: what each of them asks for; the recipient's cap is ε = 3, δ = 2e-8.
         steps: which steps of a hold clients take.
         crashes: how often each client may crash.
@@ -57,6 +59,8 @@ class Setting:
         commit: (now, begun on, left behind) → what is committed.
         answers_early: whether a client is answered before the commit; a fault.
         crash: (now, client's hold) → what a crash leaves; a fault where it changes anything.
+        merged: whether databases that differ only in how the lines of different holds lie between each other are one
+            (:func:`alike`).
     """
 
     requests: tuple[str, ...]
@@ -68,6 +72,7 @@ class Setting:
     commit: Callable[[Database, Database, Database], Database] = lambda now, before, after: after
     answers_early: bool = False
     crash: Callable[[Explorer, Database, str | None], Database] = lambda explorer, now, hold: now
+    merged: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,14 +135,19 @@ class Books:
 
 @dataclass
 class Explorer:
-    """All worlds of a setting, breadth first, so that the way to a fault is a shortest one."""
+    """All worlds of a setting, breadth first, so that the way to a fault is a shortest one.
+
+    ``origin``: with another one's new ledger and key, so that databases can be compared.
+    """
 
     setting: Setting
     folder: Path
     rules: Policy = field(default_factory=policy)
+    origin: Explorer | None = None
     worlds: int = 0
     actions: int = 0
     databases: list[Database] = field(default_factory=list)
+    met: list[tuple[int, Database]] = field(default_factory=list)
     _known: dict[Any, int] = field(default_factory=dict)
     _steps: dict[Any, tuple[int | None, str]] = field(default_factory=dict)
     _books: dict[int, Books] = field(default_factory=dict)
@@ -147,13 +157,17 @@ class Explorer:
     @cached_property
     def seal(self) -> KeptSeal:
         """The ledger's key."""
-        return sealed_by(self.folder)
+        return sealed_by(self.folder) if self.origin is None else self.origin.seal
 
     def start(self) -> World:
         """A new ledger, and clients that know nothing."""
-        transaction = MemoryTransaction(Database())
-        found(Session(transaction, actor=ANALYST, clock=lambda: NOON, key=self.seal.key(), new=True), self.rules)
-        return World(self.keep(transaction.after()), tuple(Client() for _ in self.setting.requests))
+        if self.origin is None:
+            transaction = MemoryTransaction(Database())
+            found(Session(transaction, actor=ANALYST, clock=lambda: NOON, key=self.seal.key(), new=True), self.rules)
+            begun = transaction.after()
+        else:
+            begun = self.origin.databases[0]
+        return World(self.keep(begun), tuple(Client() for _ in self.setting.requests))
 
     def ledger(self, store: MemoryStore, *, late: bool) -> Ledger:
         """The ledger over ``store``."""
@@ -163,7 +177,16 @@ class Explorer:
 
     def keep(self, database: Database) -> int:
         """The place of a database; equal ones have one."""
-        place = self._known.setdefault(database.key, len(self.databases))
+        if not self.setting.merged:
+            return self._place(database.key, database)
+        if database.key not in self._known:
+            place = self._known[database.key] = self._place(alike(database), database)
+            if self.databases[place] is not database:
+                self.met.append((place, database))
+        return self._known[database.key]
+
+    def _place(self, key: Any, database: Database) -> int:
+        place = self._known.setdefault(key, len(self.databases))
         if place == len(self.databases):
             self.databases.append(database)
         return place
@@ -172,22 +195,51 @@ class Explorer:
         """What ``step`` would leave (None: nothing), and what the client is told: an answer, or the error's name."""
         key = (place, who if step == "reserve" else 0, step, hold, late)
         if key not in self._steps:
-            store = MemoryStore(self.databases[place])
-            ledger = self.ledger(store, late=late)
-            try:
-                answer = str(self._step(ledger, who, step, hold))
-            except PrivsynthError as fault:
-                answer = type(fault).__name__
-            self._steps[key] = (None if store.written is None else self.keep(store.written), answer)
+            left, answer = self._done(self.databases[place], who, step, hold, late=late)
+            self._steps[key] = (None if left is None else self.keep(left), answer)
         return self._steps[key]
+
+    def _done(self, database: Database, who: int, step: str, hold: str | None, *, late: bool) -> tuple[Any, str]:
+        store = MemoryStore(database)
+        ledger = self.ledger(store, late=late)
+        try:
+            answer = str(self._step(ledger, who, step, hold))
+        except PrivsynthError as fault:
+            answer = type(fault).__name__
+        return store.written, answer
+
+    def compare_merged(self, *, every: int = 20) -> int:
+        """Take every step from databases that were merged, and from what stands for them; how many were compared.
+
+        Args:
+            every: of so many that were merged one is compared.
+
+        Raises:
+            Broken: a step is answered otherwise, or what it leaves is another database but for the order of lines.
+        """
+        for place, other in self.met[::every]:
+            holds = sorted({json.loads(leaf)["body"].get("hold", "") for leaf, _ in other.main} - {""})
+            steps = [(who, "reserve", None) for who in range(len(self.setting.requests))]
+            for who, step, hold in (*steps, *((0, step, hold) for hold in holds for step in self.setting.steps)):
+                for late in (False, True) if self.setting.expires else (False,):
+                    (one, said), (two, told) = (
+                        self._done(at, who, step, hold, late=late) for at in (self.databases[place], other)
+                    )
+                    same = (one is None) == (two is None) and (one is None or alike(one) == alike(two))
+                    if said != told or not same:
+                        raise Broken("what was merged is not the same", (f"{who} {step} {hold}",))
+        return len(self.met[::every])
 
     def _step(self, ledger: Ledger, who: int, step: str, hold: str | None) -> object:
         if step == "reserve":
-            ours = recipe(self.setting.epsilons[who])
-            named = SimpleNamespace(token_hex=lambda _: f"hold of {self.setting.requests[who]}")
+            ours, requests = recipe(self.setting.epsilons[who]), self.setting.requests[who].split("+")
+            ids = iter([*(f"hold of {request}" for request in requests), "plan"])
+            named = SimpleNamespace(token_hex=lambda _: next(ids))
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(sale, "secrets", named)  # the same id for the same sale, in whatever order
-                return ledger.reserve(ours, **USE, request=self.setting.requests[who]).id
+                if len(requests) == 1:
+                    return ledger.reserve(ours, **USE, request=requests[0]).id
+                return ledger.reserve_all([Wish(ours, **USE, request=request) for request in requests])[-1].id
         assert hold is not None
         mine = ledger.hold(hold)
         if step.startswith("lease"):
@@ -294,6 +346,8 @@ class Explorer:
             fault = str(error)
         if len(kinds.get("reserve", ())) != len(set(reserved.values())):
             fault = "a request was bought twice"
+        if any(item["hold"] not in reserved for body in kinds.get("plan", ()) for item in body["items"]):
+            fault = "a part of a plan was bought"
         return Books(
             reserved=reserved,
             fitted=Counter(body["hold"] for body in kinds.get("fit", ())),
@@ -375,6 +429,25 @@ class Explorer:
             path.append(action)
             step = came[world]
         raise Broken(what, tuple(reversed(path)))
+
+
+def alike(database: Database) -> tuple[Any, ...]:
+    """What tells two databases apart but for how the lines of different holds lie between each other: of each log the
+    lines of each hold in order, those of none, and in which order holds were sold and gated.
+
+    No step looks at more than that; :meth:`Explorer.compare_merged` takes them from both.
+    """
+    found: list[Any] = []
+    for log in ("main", "attempts"):
+        lines = [json.loads(leaf) for leaf, _ in database.log(log)]
+        told: dict[str, list[str]] = {}
+        for line in lines:
+            body = {name: value for name, value in line["body"].items() if name != "entry"}  # where its sale stands
+            said = json.dumps([line["kind"], line["time"], body], sort_keys=True)
+            told.setdefault(line["body"].get("hold", ""), []).append(said)
+        first = tuple(line["body"].get("hold") for line in lines if line["kind"] in ("plan", "reserve", "gate"))
+        found.append((tuple(sorted((hold, tuple(said)) for hold, said in told.items())), first))
+    return tuple(found)
 
 
 # --- faults --------------------------------------------------------------------------------------

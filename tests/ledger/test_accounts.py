@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from privsynth.errors import BudgetExhausted, StorageError
-from privsynth.ledger.accounts import accounts
+from privsynth.ledger.accounts import Books, accounts, books
 from privsynth.ledger.ledger import Ledger
 from privsynth.pipeline.books import budget_page, write_budget_page
 from tests.ledger.world import USE, Hands, fit, opened, policy, recipe, second_source
@@ -69,7 +69,7 @@ def test_nothing_is_left_of_a_recipient_whose_population_is_spent(tmp_path: Path
     assert after[1].words == "nothing: the population's budget is spent"
     assert after[2].words.startswith("no more releases")
     assert all(a.to_json()["left_share"] == 0.0 and f"<td>{a.words}</td>" for a in after)
-    assert "100.0%" not in budget_page(after[1:2], policy="p")
+    assert "100.0%" not in budget_page(Books(after[1:2], ()), policy="p")
 
 
 @pytest.mark.parametrize("kind", ["gdp", "rdp"])
@@ -114,11 +114,11 @@ def test_a_hold_without_a_model_is_held_and_a_fitted_one_is_not(ledger: Ledger) 
 def test_the_page_is_one_file_without_scripts_and_says_what_the_figures_say(ledger: Ledger, tmp_path: Path) -> None:
     for _ in range(3):
         ledger.reserve(recipe(0.5), **USE)
-    found = accounts(ledger)
+    found = books(ledger)
     text = budget_page(found, policy="st-anna <research>")
     assert "<script" not in text and "http" not in re.sub(r"<meta[^>]*>", "", text)
     assert "st-anna &lt;research&gt;" in text and "<svg" in text
-    assert f"{found[0].spent:.1%}" in text and found[0].words in text
+    assert f"{found.lines[0].spent:.1%}" in text and found.lines[0].words in text
     place = tmp_path / "budget.html"
     write_budget_page(place, found, policy="p")
     write_budget_page(place, found, policy="p")

@@ -28,7 +28,7 @@ from tests.ledger.world import ANALYST, USE, Hands, fit, gate, kinds, policy, re
 from tests.postgres_server import HOST, NoServer, Server, postgres_server
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
-TABLES = ("entries", "attempts", "secrets", "transcripts", "claims", "found", "nodes", "cells")
+TABLES = ("entries", "attempts", "secrets", "transcripts", "claims", "found", "nodes", "cells", "assigned")
 
 
 @pytest.fixture
@@ -82,6 +82,8 @@ def test_a_key_file_must_be_named(server_url: str) -> None:
         "postgresql://clerk:s3cr3t@a..b:1/x",
         f"postgresql://{'a' * 300}/x",
         "postgresql://clerk:s3cr3t/x@h/db",
+        "postgresql://clerk:s3cr3t@127.0.0.1/x?port=1,1",
+        "postgresql://clerk:s3cr3t@h/x?hostaddr=s3cr3t",
     ],
 )
 def test_what_is_no_address_is_refused(url: str, key: Path) -> None:
@@ -90,6 +92,13 @@ def test_what_is_no_address_is_refused(url: str, key: Path) -> None:
     assert "postgresql://user@host:5432/database" in caught.value.mend
     assert "s3cr3t" not in str(caught.value)
     assert not key.exists()
+
+
+@pytest.mark.parametrize("name", ["connect_timeout", "keepalives_idle", "sslmode"])
+def test_a_parameter_that_is_not_understood_is_named(name: str, key: Path) -> None:
+    """No server is asked, so nobody is told to start one."""
+    with pytest.raises(UsageError, match=f"address has a value that is not understood for {name}"):
+        opened_at(f"postgresql://clerk:s3cr3t@127.0.0.1:1/x?{name}=soon", key)
 
 
 def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, key: Path) -> None:
@@ -355,6 +364,25 @@ def changes(table: str) -> list[str]:
     return taken + ([f"UPDATE {SCHEMA}.{table} SET {column} = {column}"] if table != "cells" else [])
 
 
+def test_the_owner_brings_a_ledger_of_layout_2_up_for_the_documented_role(
+    clerk: str, key: Path, server: Server, server_url: str
+) -> None:
+    name = server_url.rpartition("/")[2]
+    back = f"DROP TABLE {SCHEMA}.assigned", f"COMMENT ON SCHEMA {SCHEMA} IS 'privsynth ledger, layout 2'"
+    server.run(*back, database=name)
+    assert look_at_ledger(clerk, policy(), actor=ANALYST, key=key, clock=Hands()).verify().entries == 3
+    with pytest.raises(StorageError, match="layout 2, and this role may not") as caught:
+        opened_at(clerk, key)
+    assert "ledger migrate" in caught.value.mend
+    assert opened_at(server_url, key).verify().entries == 3
+    ledger = opened_at(clerk, key)
+    ledger.reserve(recipe(0.1), **USE)
+    with pytest.raises(ZeroDivisionError), ledger.writing() as session:
+        session.tx.put("assigned", "0", bytes(16))
+        raise ZeroDivisionError
+    assert ledger.verify().holds == 1
+
+
 def test_the_documented_role_can_change_nothing(clerk: str) -> None:
     others = [
         f"ALTER TABLE {SCHEMA}.entries DISABLE TRIGGER ALL",
@@ -598,9 +626,9 @@ def test_a_backup_is_of_one_moment_while_others_sell(
     """Another process sells between the reading of one log and the next: nothing of it is in the backup."""
     genuine, sold = write_export, list[str]()
 
-    def busy(session: Session, path: Path, *, inside: bool) -> None:
+    def busy(session: Session, path: Path, *, inside: bool, note: str) -> None:
         sold.append(ledger.reserve(recipe(0.1), **USE).id)
-        genuine(session, path, inside=inside)
+        genuine(session, path, inside=inside, note=note)
 
     ledger.reserve(recipe(0.1), **USE)
     monkeypatch.setattr(care, "write_export", busy)

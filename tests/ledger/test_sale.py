@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from privsynth.data.schema import parse_schema
 from privsynth.errors import BudgetError, BudgetExhausted, HoldError, LedgerError, RequestDenied, UsageError
 from privsynth.ledger.ledger import Ledger, quote_unopened
-from privsynth.ledger.sale import largest
+from privsynth.ledger.quote import largest
 from privsynth.privacy.accountant import Prices, mu_squared, share_out
 from privsynth.privacy.filters import make_filter
 from tests.ledger.world import (

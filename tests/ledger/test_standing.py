@@ -580,7 +580,7 @@ def test_the_state_carries_it(house: House) -> None:
         ledger.reserve(recipe(0.01), **USE)
     with ledger.reading() as session:
         assert session.state.balance.accepted is not None
-        assert b'"privsynth-ledger-state":2' in session.state.to_bytes()
+        assert b'"privsynth-ledger-state":3' in session.state.to_bytes()
         assert session.balance() == whole(session).balance
     house.write(*LOOSER)
     house.refused()

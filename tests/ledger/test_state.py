@@ -19,7 +19,7 @@ from privsynth.ledger.ledger import Ledger
 from privsynth.ledger.log import Session
 from privsynth.ledger.merkle import Frontier, extends, includes
 from privsynth.ledger.seal import sealed, unsealed
-from privsynth.ledger.state import Edge, State
+from privsynth.ledger.state import FORMAT, Edge, State
 from privsynth.ledger.steps import Status
 from privsynth.policy.document import Policy
 from privsynth.signing import load_key, new_key
@@ -327,8 +327,8 @@ def test_what_one_kind_of_cell_says_is_not_taken_for_another(tmp_path: Path) -> 
 def test_a_state_of_another_version_or_form_is_refused() -> None:
     good = State().to_bytes()
     assert State.from_bytes(good, b"", b"") == State()
-    with pytest.raises(LedgerError, match="format 3"):
-        State.from_bytes(good.replace(b'state":2', b'state":3'), b"", b"")
+    with pytest.raises(LedgerError, match=f"format {FORMAT + 1}"):
+        State.from_bytes(good.replace(b'state":%d' % FORMAT, b'state":%d' % (FORMAT + 1)), b"", b"")
     for bad in (b"{}", b"[]", b"", good.replace(b'"size":0', b'"size":1')):
         with pytest.raises(LedgerError, match="is not one"):
             State.from_bytes(bad, b"", b"")

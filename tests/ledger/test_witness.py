@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -60,10 +61,10 @@ def files_of(folder: Path) -> FileWitness:
 
 
 class Server(ThreadingHTTPServer):
-    """A witness on loopback, over a file witness."""
+    """A witness on loopback, over another one."""
 
     daemon_threads = True
-    own: FileWitness
+    own: Witness
     answer: int = 0
     """Where not 0: the code that it answers whatever it is asked."""
 
@@ -81,8 +82,8 @@ class Asked(BaseHTTPRequestHandler):
         text = self.rfile.read(int(self.headers["Content-Length"])).decode()
         note, old, proof = understood_question(text)
         try:
-            self.server.own.accept(self._log(), note, old=old, proof=proof)
-            self._say(self.server.answer or 200)
+            line = self.server.own.accept(self._log(), note, old=old, proof=proof)
+            self._say(self.server.answer or 200, line)
         except LedgerError:
             self._say(409)
 
@@ -100,17 +101,24 @@ class Asked(BaseHTTPRequestHandler):
         """Nobody reads it."""
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    (tmp_path / "there").mkdir()
+@contextmanager
+def serving(own: Witness) -> Iterator[Server]:
+    """A server that answers as ``own`` does."""
     server = Server(("127.0.0.1", 0), Asked)
-    server.own = files_of(tmp_path / "there")
+    server.own = own
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    (tmp_path / "there").mkdir()
+    with serving(files_of(tmp_path / "there")) as server:
+        yield server
 
 
 @pytest.fixture(params=["file", "command", "http"])
@@ -201,7 +209,7 @@ def test_a_copy_without_its_wal_is_refused(tmp_path: Path) -> None:
 class Deaf(FileWitness):
     """Takes nothing any more."""
 
-    def accept(self, log: LogName, note: str, *, old: int, proof: object) -> None:
+    def accept(self, log: LogName, note: str, *, old: int, proof: object) -> str:
         """Never."""
         raise StorageError("the witness does not answer")
 
@@ -225,6 +233,37 @@ def test_no_hold_without_an_acknowledgement_and_what_was_paid_is_found_again(tmp
     with pytest.raises(StorageError, match="does not answer"):
         fit(deaf.hold(hold.id))
     assert deaf.status(hold.id) is Status.OPENED
+
+
+class Swapped(FileWitness):
+    """While it is asked, somebody puts another file in the ledger's place."""
+
+    def head(self, log: LogName) -> str | None:
+        """As ever."""
+        copy = self.path.with_name("yesterday")
+        if copy.exists():
+            copy.replace(self.path.with_name("l.db"))
+        return super().head(log)
+
+
+def test_a_file_put_back_between_commit_and_acknowledgement_gives_nothing(tmp_path: Path) -> None:
+    """What the witness is shown must hold what was just written; else it would take what it has already."""
+    files_of(tmp_path)
+    witness = Swapped(tmp_path / "w")
+    ledger = opened(tmp_path, witness=witness)
+    for step in ("monday", "tuesday"):
+        shutil.copy(tmp_path / "l.db", tmp_path / "copy")
+        (tmp_path / "copy").rename(tmp_path / "yesterday")
+        with pytest.raises(LedgerError, match=r"set back or changed while .* has 3 entries, and had 4") as caught:
+            ledger.reserve(recipe(0.5), **USE, request=step)
+        assert caught.value.exit_code == 4
+    assert sizes(witness) == (3, 1)
+    assert kinds(ledger).count("reserve") == 0
+    shutil.copy(tmp_path / "l.db", tmp_path / "copy")
+    opened(tmp_path).reserve(recipe(0.5), **USE, request="wednesday")  # whoever did died before the witness had it
+    (tmp_path / "copy").rename(tmp_path / "yesterday")
+    with pytest.raises(LedgerError, match="set back or changed while"):
+        ledger.find("wednesday")
 
 
 KILLED = """

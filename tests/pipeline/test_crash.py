@@ -201,7 +201,7 @@ def run_within(desk: Desk, size: int) -> Said:
 # (what does not fit, bytes that a file may have, edits of the study, how far the run came, then)
 ROOM = [
     ("ledger", 8_192, [], "nothing yet", 0),
-    ("transcript", 61_440, [], "fit begun", 4),
+    ("transcript", 69_632, [], "fit begun", 4),
     ("model", 150_000, [("components: 40", "components: 2000"), ("steps: 40", "steps: 2")], "measured", 0),
     ("release", 150_000, [("rows: 300", "rows: 20000")], "approved", 0),
 ]

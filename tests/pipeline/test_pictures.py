@@ -17,9 +17,11 @@ from sklearn.datasets import load_digits
 from privsynth.errors import ConditionError, StudyError
 from privsynth.generators.images.statistics import ImageStatistics
 from privsynth.pipeline.study import load_study
+from privsynth.release.c2pa_mark import Chain
 from privsynth.release.verify import verify
 from privsynth.signing import Trust, new_key, write_trust
 from tests.desk import cli
+from tests.release.certificates import certified, key_file, pem
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
 
@@ -167,3 +169,38 @@ def test_what_is_free_with_a_saved_model(ended: Path, tmp_path: Path) -> None:
     assert cli("inspect", ended / "model", "--quiet").code == 0
     said = cli("transcript", ended / "model", "--out", tmp_path / "told", "--json")
     assert said.code == 0, said.err
+
+
+def test_pictures_are_signed_where_the_study_says_so(ended: Path, tmp_path: Path) -> None:
+    """Of an approved model too; a policy that asks for it refuses a study that does not, before anything is paid."""
+    pytest.importorskip("c2pa", reason="c2pa-python is not installed")
+    folder = tmp_path / "signed"
+    shutil.copytree(ended, folder)
+    root = certified("authority")
+    leaf = certified("pictures", root)
+    (folder / "chain.pem").write_bytes(pem(leaf, root))
+    key_file(folder / "leaf.key", leaf)
+    study, policy = folder / "study.yaml", folder / "policy.yaml"
+    text = study.read_text()
+    study.write_text(
+        text.replace("{key: release.key}", "{key: release.key, c2pa: {certificate: chain.pem, key: leaf.key}}")
+    )
+    out = folder / "signed"
+    said = cli("sample", study, "--rows", "20", "--seed", "2", "--out", out)
+    assert said.code == 0, said.err
+    told = cli("verify", out, "--trust", folder / "trust.json", "--json").json["c2pa"]
+    assert told == {"certificate": Chain.of(pem(leaf, root)).fingerprint, "read": True}
+    assert "C2PA manifest" in cli("verify", out, "--trust", folder / "trust.json").out
+
+    policy.write_text(policy.read_text() + "images: {biometric use: forbidden, mark synthetic: [iptc, c2pa]}\n")
+    for ledger in folder.glob("ledger*"):
+        ledger.unlink()
+    assert cli("plan", study).code == 0
+    (folder / "leaf.key").chmod(0o644)
+    shutil.rmtree(folder / "release")
+    shutil.rmtree(folder / "model")
+    assert (cli("run", study, "--json").json["error"], list(folder.glob("ledger*"))) == ("KeyFileError", [])
+    study.write_text(text)
+    for verb in ("plan", "run"):
+        refused = cli(verb, study, "--json")
+        assert (refused.code, refused.json["refused_by"]) == (1, ["PS-IMG-002"]), refused.err

@@ -102,8 +102,13 @@ def test_a_generator_becomes_the_recipe(desk: Desk) -> None:
     assert (recipe.budget.epsilon, recipe.budget.delta, recipe.target) == (3.0, 1e-8, "ill")
     assert (recipe.steps, recipe.components, recipe.source, recipe.device) == (40, 40, "lab/visits", "cpu")
     desk.edit("study.yaml", ("steps: 40", "device: cuda"))
-    assert tables(desk.load()).device == "cuda"
-    desk.edit("study.yaml", ("device: cuda", "device: gpu"))
+    assert (tables(desk.load()).device, tables(desk.load()).rounds) == ("cuda", "fixed")
+    desk.edit("study.yaml", ("device: cuda", "rounds: adaptive"))
+    assert tables(desk.load()).rounds == "adaptive"
+    desk.edit("study.yaml", ("rounds: adaptive", "rounds: 3"))
+    with pytest.raises(StudyError, match="rounds"):
+        desk.load()
+    desk.edit("study.yaml", ("rounds: 3", "device: gpu"))
     with pytest.raises(StudyError, match="device") as caught:
         desk.load()
     assert caught.value.mend == "cpu or cuda"

@@ -23,8 +23,8 @@ from privsynth.policy.document import Policy, load_policy, parse_policy
 Edit = Callable[..., Policy]
 RULES = (
     "PS-VAL-001", "PS-SRC-001", "PS-PUR-001", "PS-REC-001", "PS-REC-002", "PS-REC-003", "PS-CON-001", "PS-CON-003",
-    "PS-SRC-002", "PS-SRC-003", "PS-ROL-001", "PS-BUD-001", "PS-BUD-002", "PS-BUD-003", "PS-SIZ-001", "PS-GATE-001",
-    "PS-NOI-001", "PS-PUB-001", "PS-PUR-002", "PS-PUR-003", "PS-ROL-003",
+    "PS-IMG-001", "PS-SRC-002", "PS-SRC-003", "PS-ROL-001", "PS-BUD-001", "PS-BUD-002", "PS-BUD-003", "PS-SIZ-001",
+    "PS-GATE-001", "PS-NOI-001", "PS-PUB-001", "PS-PUR-002", "PS-PUR-003", "PS-ROL-003",
 )  # fmt: skip
 GOOD = Request(
     source="ehr/encounters",
@@ -100,6 +100,7 @@ def test_every_rule_is_consulted_and_says_where(healthcare: Policy) -> None:
         ({"columns": ("age", "sex")}, ["PS-GATE-001"], "utility:", "'readmitted' and 'sex'"),
         ({"columns": ()}, ["PS-GATE-001"], "utility:", "'readmitted' and 'sex'"),
         ({"noise": "seeded"}, ["PS-NOI-001"], "noise:", "secure source"),
+        ({"biometric": True}, ["PS-IMG-001"], "# Policy for", "forbidden"),
         (
             {"source": "ehr/encounters_2"},
             ["PS-SRC-001", "PS-SRC-002", "PS-SRC-003", "PS-BUD-003", "PS-SIZ-001", "PS-PUR-003"],
@@ -234,7 +235,7 @@ def test_no_verdicts_allow_nothing() -> None:
 def test_use_is_a_part_of_the_decision(healthcare: Policy) -> None:
     use = Use(source="x", purpose="y", recipient="z", consent="none", today=dt.date(2026, 6, 1))
     ids = [v.id for v in decide_use(healthcare, use).verdicts]
-    assert tuple(ids) == RULES[:8]
+    assert tuple(ids) == RULES[:9]
     assert [v.id for v in decide_use(healthcare, use).refusing] == [*ids[1:5], "PS-CON-001"]
 
 
@@ -277,6 +278,7 @@ def test_whatever_a_request_holds_is_a_decision_or_a_usage_error(field: str, val
         {"today": dt.datetime(2026, 12, 1)},
         {"columns": "readmitted, sex"},
         {"public_help": "no"},
+        {"biometric": 1},
         {"export_age": "1h"},
         {"source": None},
     ],

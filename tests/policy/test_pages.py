@@ -13,7 +13,7 @@ from privsynth.errors import PolicyError
 from privsynth.policy.asks import answer
 from privsynth.policy.cases import load_ask
 from privsynth.policy.consent_rules import Fixed, Meant, Within
-from privsynth.policy.directions import FROZEN, HIGHER, LOWER, OWN, SUBSET, SUPERSET, Choice, Ladder, Means
+from privsynth.policy.directions import FROZEN, HIGHER, LOWER, OWN, SUBSET, SUPERSET, Choice, Demanded, Ladder, Means
 from privsynth.policy.document import load_policy
 from privsynth.policy.leaves import NAMES
 from privsynth.policy.pace import Portion
@@ -92,6 +92,7 @@ ROWS: dict[str, list[Any]] = {
     "the stricter word": [Ladder, Choice],
     "added, and never changed": [Fixed()],
     "none; another one cannot be compared": [Means()],
+    "there; another one cannot be compared": [Demanded()],
     "only the same; else not to be compared": [FROZEN, Meant()],
 }
 

@@ -24,6 +24,7 @@ from privsynth.privacy.noise import (
     commitment,
     dyadic_at_least,
     keyed_coins,
+    keyed_ids,
     noisy_argmax,
     poisson_sample,
 )
@@ -272,6 +273,17 @@ def test_a_commitment_needs_the_key() -> None:
     assert commitment(KEY, "ann") != commitment(KEY, "bob")
     with pytest.raises(PrivsynthError, match="16 bytes"):
         commitment(b"", "ann")
+
+
+@pytest.mark.parametrize("size", [1, 16, 32])
+def test_ids_are_the_beginnings_of_commitments(size: int) -> None:
+    ids = keyed_ids(KEY, ["ann", "zoë", "ann", ""], size=size)
+    assert ids == {name: bytes.fromhex(commitment(KEY, name))[:size] for name in ("ann", "zoë", "")}
+    assert keyed_ids(KEY, [], size=size) == {}
+    with pytest.raises(PrivsynthError, match="16 bytes"):
+        keyed_ids(b"", ["ann"], size=size)
+    with pytest.raises(PrivsynthError):
+        keyed_ids(KEY, [7], size=size)  # type: ignore[list-item]
 
 
 # --- Poisson samples -----------------------------------------------------------------------------

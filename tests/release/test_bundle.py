@@ -33,10 +33,10 @@ from privsynth.errors import (
     SeededNoise,
     StorageError,
 )
-from privsynth.release.bundle import SignedRelease
 from privsynth.release.claims import Claims
 from privsynth.release.manifest import Manifest, walk
 from privsynth.release.predicate import CSV, PARQUET, Predicate
+from privsynth.release.signed import SignedRelease
 from privsynth.release.verify import verify
 from privsynth.signing import new_key, write_trust
 
@@ -256,7 +256,7 @@ FULL = """
 import json, resource, sys
 from pathlib import Path
 from privsynth.errors import StorageError
-from privsynth.release.bundle import SignedRelease
+from privsynth.release.signed import SignedRelease
 bundle = SignedRelease({"a": b"x" * 100, "data/b": b"y" * 9000})
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:

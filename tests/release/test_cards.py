@@ -43,6 +43,12 @@ def test_the_keys_are_stable(world: Any) -> None:
     assert shape(make(world)) == json.loads((GOLDEN / "card.shape.json").read_text())
 
 
+def test_a_fit_that_adapts_is_told(world: Any) -> None:
+    said = "Noise was chosen from the fit's own noisy answers, inside one envelope of μ = "
+    assert said in card_markdown(make(world, adapts=True))
+    assert said not in card_markdown(make(world))
+
+
 def test_what_the_card_tells(world: Any) -> None:
     text = card_markdown(make(world))
     for part in (

@@ -13,10 +13,12 @@ from privsynth.documents import canonical, identity, sha256
 from privsynth.errors import BundleError
 from privsynth.ledger.evidence import CHECKPOINT, INCLUSION
 from privsynth.release.manifest import NAME as MANIFEST
-from privsynth.release.predicate import PAYLOAD_TYPE, STATEMENT
-from privsynth.release.verify import POLICY, verify
+from privsynth.release.predicate import PAYLOAD_TYPE, POLICY, STATEMENT
+from privsynth.release.verify import verify
 from privsynth.signing import Trust, load_key, load_trust, new_key, sign_envelope, write_trust
 from tests.desk import Desk, cli
+from tests.ledger.test_witness import serving
+from tests.ledger.test_witness_key import keyed
 
 
 def trusting(folder: Path, trust: Path, key: Path) -> Path:
@@ -76,6 +78,37 @@ def test_the_command_line_gives_the_key_as_trust_files_list_it(finished: Desk) -
     assert cli("ledger", "check", export, "--trust", finished.folder / "trust.json").code == 2
     export.write_bytes(export.read_bytes().replace(b'"reserve"', b'"reservf"'))
     assert cli("ledger", "check", export, "--trust", path).code == 4
+
+
+def test_a_release_shows_that_the_witness_whom_its_policy_names_has_seen_its_sale(desk: Desk) -> None:
+    witness = keyed(desk.folder / "witness")
+    line = f'ledger: {{witness: required, witness key: "{witness.cosigner.line}"}}'
+    desk.edit("policy.yaml", ("\nroles:\n", f"\n{line}\nroles:\n"))
+    with serving(witness) as server:
+        place = f"{{at: 'sqlite:///ledger.db', witness: 'http://127.0.0.1:{server.server_port}/'}}"
+        desk.edit("study.yaml", ("ledger: sqlite:///ledger.db", f"ledger: {place}"))
+        assert desk.run().code == 0
+    trust = trusting(desk.folder, desk.folder / "trust.json", desk.folder / "ledger.db.key")
+    assert verify(desk.release, trust=trust).witness is None
+    stranger = keyed(desk.folder / "stranger")
+    for who in (witness, stranger):
+        write_trust(who.path.with_name("t.json"), Trust.of(*load_trust(trust).keys, who.trusted))
+    assert verify(desk.release, trust=witness.path.with_name("t.json")).witness == witness.name
+    told = cli("verify", desk.release, "--trust", witness.path.with_name("t.json"))
+    assert told.code == 0 and f"whose length {witness.name} has witnessed" in told.out
+    with pytest.raises(BundleError, match="no witness that you trust"):
+        verify(desk.release, trust=stranger.path.with_name("t.json"))
+    note = (desk.release / CHECKPOINT).read_text()
+    assert note.count("\n— ") == 2 and "/attempts" not in note
+
+
+def test_who_trusts_a_witness_takes_no_bundle_without_its_word(finished: Desk, bundle: Path) -> None:
+    witness = keyed(bundle.parent / "witness")
+    for root, words in ((finished.release, "no witness that you trust"), (bundle, "does not show that its ledger")):
+        own = load_trust(root.parent / "trust.json").keys
+        write_trust(root.parent / "t.json", Trust.of(*own, witness.trusted))
+        with pytest.raises(BundleError, match=words):
+            verify(root, trust=root.parent / "t.json")
 
 
 def test_a_lone_signer_who_takes_the_rule_out(desk: Desk) -> None:

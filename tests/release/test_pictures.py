@@ -282,7 +282,7 @@ def signed_with(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **f
     write_trust(tmp_path / "trust.json", world.trust)
     whole = release(world)
     given = {**whole._files(), **{key.replace("__", "/").replace("_", "."): raw for key, raw in files.items()}}
-    monkeypatch.setattr(Release, "_files", lambda _: {key: raw for key, raw in given.items() if raw is not None})
+    monkeypatch.setattr(Release, "_files", lambda *_: {key: raw for key, raw in given.items() if raw is not None})
     return whole.sign(world.key_path).write(tmp_path / "release")
 
 

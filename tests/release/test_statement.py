@@ -118,7 +118,11 @@ def test_the_sentences(receipt: Receipt) -> None:
 
 def test_a_first_release_speaks_for_itself(receipt: Receipt) -> None:
     text = statement_markdown(privacy_statement(replace(receipt, first_of_population=True)))
-    assert "Its recipe was: taken alone, too, it is bounded by (ε = 1, δ = 1e-06)." in text
+    assert (
+        "Its recipe was: taken alone, too, it is bounded by (ε = 1, δ = 1e-06), unless somebody decided from other "
+        "outputs of st-anna-patients whether it is made or published; then by the cap." in text
+    )
+    assert "- Whether and when this release is made or published, where somebody decided that from other" in text
     assert "nobody who sees this release, whatever else they know, can change" in text
     assert "Among those who already hold" not in text
 
@@ -126,6 +130,7 @@ def test_a_first_release_speaks_for_itself(receipt: Receipt) -> None:
 def test_a_later_release_says_nothing_of_who_sees_it_alone(receipt: Receipt) -> None:
     """A recipe chosen after hold 1 can carry hold 1's answer: its own bound is true only of who holds hold 1's."""
     s = privacy_statement(receipt)
+    assert "made or published" not in statement_markdown(s), "who holds all earlier outputs knows what was decided"
     for part in ("odds", "attacker"):
         assert "hold" in s[part]["sentence"] and "all earlier releases" in s[part]["sentence"]
 
@@ -133,6 +138,16 @@ def test_a_later_release_says_nothing_of_who_sees_it_alone(receipt: Receipt) -> 
 def test_a_recipe_chosen_after_a_report_says_so(receipt: Receipt) -> None:
     covered = privacy_statement(replace(receipt, chosen_after_report=True))["not covered"]
     assert covered[0] == "Recipe chosen after unpaid figures; the cap excludes that choice."
+
+
+def test_of_populations_kept_apart_it_says_that_nobody_counts_in_two(receipt: Receipt) -> None:
+    before, apart = privacy_statement(receipt), privacy_statement(replace(receipt, apart=True))
+    said = apart["population"].pop("sentence").removeprefix(before["population"].pop("sentence"))
+    assert said == (
+        f" Nobody counts in two populations of this ledger: what it releases of others than {receipt.population} adds "
+        "nothing about somebody who counts here, as far as one id means one person in all its sources."
+    )
+    assert apart == before
 
 
 def test_a_person_who_is_the_unit_has_no_section_of_rows(receipt: Receipt) -> None:

@@ -64,6 +64,11 @@ class DiffusedModel:
     layout: Layout
     public_help: str | None = None
 
+    @property
+    def adapts(self) -> bool:
+        """Never: all noise is fixed before the first read."""
+        return False
+
     def __repr__(self) -> str:
         return f"DiffusedModel({self.schema.source!r}, epsilon={self.receipt.epsilon:g})"
 

@@ -83,6 +83,11 @@ class PicturedModel:
         """None: no public rows help."""
         return None
 
+    @property
+    def adapts(self) -> bool:
+        """Never: all noise is fixed before the first read."""
+        return False
+
     def rows_estimate(self) -> tuple[float, float]:
         """N̂ and its standard deviation."""
         return self.table.rows_estimate()

@@ -20,6 +20,7 @@ from privsynth.generators.marginals.dependencies import most_frequent
 from privsynth.generators.marginals.domains import DomainAsk, lay_out_domains, learned_maps
 from privsynth.generators.marginals.grid import Level
 from privsynth.generators.marginals.plan import HELD_BACK_TABLES
+from privsynth.generators.marginals.rounds import check_last_round
 from privsynth.generators.marginals.transcript import DEPENDENCY, LEVEL, VOTES, Groups, Ints, Measurement
 from privsynth.generators.marginals.tree import learn_edges
 from privsynth.generators.marginals.votes import MOST_CATEGORIES
@@ -52,6 +53,7 @@ def check_belonging(found: PublishedTranscript) -> None:
     for m in transcript.measurements:
         _check_table(m, columns)
     _check_asked(found)
+    check_last_round(transcript, recipe, mu_fit=receipt.mu_fit)
     _check_public(found)
 
 
@@ -150,7 +152,7 @@ def _is_asked(
     match stage:
         case "held-back":
             return len(clique) == min(3, columns)
-        case "pair":
+        case "pair" | "pair again":
             return workload.up_to >= 2 if weight is None else weight > 0
         case "triple":
             return target in clique and workload.up_to >= 2 and weight is None

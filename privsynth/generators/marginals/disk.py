@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from privsynth.data.columns import EXACT
 from privsynth.data.records import Model, Transcript
 from privsynth.data.schema import Schema
-from privsynth.documents import canonical, identity
+from privsynth.documents import canonical, identity, read_bytes
 from privsynth.errors import LedgerError, MissingExtra, ModelError, PrivsynthError, StorageError
 from privsynth.generators.marginals.model import FORMAT, MarginalModel
 from privsynth.generators.marginals.transcript import MarginalTranscript, read_safetensors
@@ -165,9 +165,9 @@ def read_folder(place: Path, *names: str) -> tuple[bytes, ...]:
         ModelError: one is not there.
     """
     try:
-        return tuple((place / name).read_bytes() for name in names)
-    except OSError as fault:
-        raise ModelError(f"not a model folder ({fault.strerror})", where=str(place), mend="name the folder") from None
+        return tuple(read_bytes(place / name, error=ModelError, kind="model") for name in names)
+    except ModelError as fault:
+        raise ModelError(f"not a model folder ({fault.what})", where=str(place), mend="name the folder") from None
 
 
 def receipt_in(place: Path, head: bytes) -> Receipt:

@@ -16,9 +16,10 @@ from privsynth.errors import ModelError
 from privsynth.generators.marginals.public import Blend, blend
 from privsynth.generators.marginals.resolve import OneWays, merged, one_ways, refinement
 from privsynth.generators.marginals.targets import Block, Floats, Index, Loose, Targets
-from privsynth.generators.marginals.transcript import Groups, MarginalTranscript, Measurement
+from privsynth.generators.marginals.transcript import AGAIN, Groups, MarginalTranscript, Measurement
 
 PENALTY = 0.06
+PAIRS = ("pair", AGAIN)
 FEWEST_COMPONENTS, MOST_COMPONENTS = 64, 1000
 MOST_WORK = 6e11
 """Multiplications of a whole fit by default: about half a minute of one core."""
@@ -66,10 +67,9 @@ def estimate(
         shares.append(mass / ones.rows)
         precisions.append(ones.rows**2 / (np.bincount(g) * ones.variance[c]))
     blocks: list[Block] = []
-    pairs = [m for m in joint if m.stage == "pair"]
+    rounds = [[m for m in joint if m.stage == stage] for stage in PAIRS]
     triples = [m for m in joint if m.stage == "triple"]
-    if pairs:
-        blocks.append(_pair_block(pairs, groups, sizes, met))
+    blocks += [_pair_block(pairs, groups, sizes, met) for pairs in rounds if pairs]
     if triples:
         if target is None:
             raise ModelError("triples with a target, but the recipe has none", mend="refit with the recipe that bought")
@@ -82,7 +82,7 @@ def estimate(
             met[id(m)].precision,
         )
         for m in joint
-        if m.stage not in ("pair", "triple")
+        if m.stage not in (*PAIRS, "triple")
     )
     strength = math.sqrt(sum(told.precision for told in met.values()))
     targets = Targets(
@@ -120,7 +120,7 @@ def _met(transcript: MarginalTranscript, rows: float) -> dict[int, Blend]:
 def _pair_block(
     measured: Sequence[Measurement], groups: Sequence[Groups], sizes: Sequence[int], met: Mapping[int, Blend]
 ) -> Block:
-    """All pairs in one block."""
+    """All pairs of a round in one block."""
     merge, starts = _side_by_side(measured, groups, sizes)
     width = int(starts[-1])
     wanted, precision = np.zeros((width, width)), np.zeros((width, width))

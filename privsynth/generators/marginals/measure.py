@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +13,7 @@ from privsynth.data.codec import Codec
 from privsynth.data.count import Counter, Grouping
 from privsynth.generators.marginals.domains import NO_DOMAINS, Domains
 from privsynth.generators.marginals.plan import (
+    FIRST_ROUND,
     HELD_BACK_GROUPS,
     MOST_CELLS,
     TARGET_GROUPS,
@@ -22,6 +25,7 @@ from privsynth.generators.marginals.plan import (
 )
 from privsynth.generators.marginals.purse import Purse
 from privsynth.generators.marginals.resolve import OneWays, equal_mass_groups, one_ways
+from privsynth.generators.marginals.rounds import last_round
 from privsynth.generators.marginals.transcript import Ints, MarginalTranscript, Measurement
 from privsynth.generators.marginals.workload import Query
 from privsynth.privacy.noise import NoiseSource, provenance_of
@@ -43,6 +47,7 @@ class Till:
     ) -> None:
         self._counter = counter
         self._contribution = contribution
+        self.cap = cap
         self._purse = Purse(noise, cap=cap)
         self._progress = progress
         self.bought: list[Measurement] = []
@@ -75,7 +80,8 @@ def measure(
     domains: Domains = NO_DOMAINS,
 ) -> MarginalTranscript:
     """Every noisy table of the plan. Later stages read earlier noisy tables to choose their groups, never
-    the rows; what each costs is fixed in the plan. Noise counts as secure only from the secure source
+    the rows; what each costs is fixed in the plan, or in the last round of an adaptive fit a function of them too,
+    within what the till's cap has left. Noise counts as secure only from the secure source
     itself, not by its word."""
     progress.step("measure (paid)", len(plan.one_ways) + len(plan.held_back) + len(plan.joint))
     for ask in plan.one_ways:
@@ -87,9 +93,16 @@ def measure(
         till.buy(ask, stages.held_back)
     for ask in plan.joint:
         till.buy(ask, stages.groups(ask))
+    if plan.later is not None:
+        left = till.cap - sum((m.mu_squared for m in till.bought), Fraction(0))
+        again = last_round(till.bought, ones, codec.columns, weights=plan.later.weights, left=left, copies=copies)
+        progress.step("measure what stands out again (paid)", len(again.asks))
+        for ask in again.asks:
+            till.buy(ask, again.groups)
     provenance = provenance_of(noise)
     known = _public(till.bought, public)
-    return MarginalTranscript(tuple(till.bought), recipe, provenance, domains.learned, domains.measured, known)
+    told = MarginalTranscript(tuple(till.bought), recipe, provenance, domains.learned, domains.measured, known)
+    return told if plan.later is None else replace(told, envelope=till.cap + domains.mu_squared)
 
 
 def _public(bought: Sequence[Measurement], public: Counter | None) -> tuple[Ints | None, ...]:
@@ -126,10 +139,14 @@ class _Stages:
             stage: float(np.median([a.sigma for a in plan.joint if a.stage == stage]))
             for stage in {a.stage for a in plan.joint}
         }
+        if plan.later is not None:
+            sigma["pair"] *= math.sqrt(FIRST_ROUND)
 
         def most(stage: str, beside: int, columns: int) -> int:
             """Groups a column at which all tables of the stage stay within what a transcript may hold."""
             tables = sum(ask.stage == stage for ask in plan.joint) * copies
+            if plan.later is not None and stage == "pair":
+                tables *= 2  # the last round has the other half
             return max(2, int((MOST_CELLS[stage] / (tables * beside)) ** (1 / columns)))
 
         self.held_back = self._even(HELD_BACK_GROUPS)

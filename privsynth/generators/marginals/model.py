@@ -91,6 +91,11 @@ class MarginalModel:
         """Where the public rows come from that took noise out of the fit; None where there were none."""
         return self.recipe["public"]["note"] if "public" in self.recipe else None
 
+    @property
+    def adapts(self) -> bool:
+        """Whether the last round's noise was chosen from the noisy answers before it."""
+        return self.transcript.envelope is not None
+
     def refits(self) -> bool:
         """Whether fitting the transcript again by the recipe that the receipt names gives this very model."""
         from privsynth.generators.marginals.recipe import Marginals

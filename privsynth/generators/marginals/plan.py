@@ -31,7 +31,11 @@ MOST_CELLS = {"pair": 25_000_000, "triple": 20_000_000, "loose": 10_000_000}
 """Of all tables of a stage together, eight bytes each: a ledger takes transcripts up to 500 MB."""
 HELPED = 10.0
 """With a public table so much more noise is borne: the paid tables have only to tell how far its law is."""
-_SAFE = 1 - Fraction(1, 10**9)
+FIRST_ROUND = Fraction(1, 2)
+"""Of what the pairs get, where a fit adapts; the other half is for the last round."""
+LEAST_AGAIN = 1 / 64
+"""Of the greatest weight in the last round; what weighs less is not bought again."""
+SAFE = 1 - Fraction(1, 10**9)
 """Of μ²: the event's own rounding never lets the plan overspend."""
 
 
@@ -46,6 +50,27 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Later:
+    """What an adaptive fit leaves to its last round: how much is public, on which pairs its own answers decide.
+
+    Attributes:
+        mu_squared: what it costs at most, but for what the stages before it leave over.
+        weights: of the pairs that may be bought again.
+        contribution: k.
+    """
+
+    mu_squared: Fraction
+    weights: Mapping[Clique, float]
+    contribution: int
+
+    def sigmas(self) -> tuple[float, float]:
+        """Least and greatest sigma that may be chosen: all for one pair, or the least weight among all of them."""
+        least = self.contribution / math.sqrt(self.mu_squared)
+        most = least * math.sqrt(len(self.weights) / LEAST_AGAIN)
+        return dyadic_at_least(min(least, MAX_SIGMA)), dyadic_at_least(min(most, MAX_SIGMA))
+
+
+@dataclass(frozen=True)
 class Plan:
     """Public before the first read.
 
@@ -56,6 +81,7 @@ class Plan:
         domains: what learning cells, categories and dependencies costs at most; bought first.
         columns: name and number of cells of each column, in column order.
         rows: declared number of training subjects.
+        later: what is left to an adaptive fit's last round; None where every sigma is fixed.
     """
 
     one_ways: tuple[Ask, ...]
@@ -64,9 +90,10 @@ class Plan:
     domains: tuple[DomainAsk, ...] = ()
     columns: tuple[tuple[str, int], ...] = ()
     rows: float = 1.0
+    later: Later | None = None
 
     def sigmas(self) -> dict[str, tuple[float, float]]:
-        """Least and greatest sigma of each stage, in the order of the stages."""
+        """Least and greatest sigma of each stage whose noise is fixed, in the order of the stages."""
         out: dict[str, tuple[float, float]] = {}
         asked: list[Ask | DomainAsk] = [*self.domains, *self.one_ways, *self.held_back, *self.joint]
         for ask in asked:
@@ -94,12 +121,20 @@ class Plan:
         if self.joint:
             most = max(ask.sigma for ask in self.joint)
             out.append(f"the share of rows in any cell of a joint table is told to ±{most / self.rows:.2g}")
+        if self.later is not None:
+            low, high = self.later.sigmas()
+            out.append(
+                f"the noise of the last round is not fixed: the fit's own noisy answers choose it, between {low:.3g} "
+                f"and {high:.3g} rows, for some or all of {len(self.later.weights):,} pairs, inside the fit's one "
+                f"envelope, of which mu = {math.sqrt(self.later.mu_squared):.3g} is left to it"
+            )
         return tuple(out)
 
     def mu_squared(self, contribution: int) -> Fraction:
-        """Exact GDP cost Σ (k/σ)²."""
+        """Exact GDP cost Σ (k/σ)²; of a last round what it may cost at most."""
         asks = (*self.one_ways, *self.held_back, *self.joint)
-        return domain_cost(self.domains, contribution) + _cost(asks, contribution)
+        later = Fraction(0) if self.later is None else self.later.mu_squared
+        return domain_cost(self.domains, contribution) + _cost(asks, contribution) + later
 
 
 def lay_out(
@@ -114,6 +149,7 @@ def lay_out(
     recipe: str,
     hold_back: bool,
     helped: bool = False,
+    adaptive: bool = False,
 ) -> Plan:
     """Share ``mu``² over one-ways, held-back cliques and joint tables.
 
@@ -125,9 +161,9 @@ def lay_out(
     30%), few other triples and queries by their weights next to those of the pairs; within a stage by weight.
     A stage that noise alone would drown is left out, and its share falls to the others. Which cliques are held
     back is drawn from the recipe's identity: no data in it. Sigmas lie on the noise grid; the sum of (k/σ)²
-    never exceeds μ².
+    never exceeds μ². ``adaptive``: half of what the pairs get is left to the last round (rounds.py).
     """
-    whole = Fraction(mu) ** 2 * _SAFE
+    whole = Fraction(mu) ** 2 * SAFE
     signal = max(rows * mu / contribution, 1e-9)
     held = _held_back(len(names), target, recipe) if hold_back else ()
     held_share = HELD_BACK_SHARE if held else 0.0
@@ -141,19 +177,26 @@ def lay_out(
     most = max(2.0, TOLD_CELLS * rows / even)
     sizes = [2.0 ** (round(4 / 3 * math.log2(min(k, most))) / 2) for k in cells]
     least = max(sizes) / WIDEST_SHARE
-    ones = _spread(
+    ones = spread(
         "one-way", {(c,): max(size, least) for c, size in enumerate(sizes)}, whole * Fraction(one_share), contribution
     )
-    back = _spread("held-back", dict.fromkeys(held, 1.0), whole * Fraction(held_share), contribution)
+    back = spread("held-back", dict.fromkeys(held, 1.0), whole * Fraction(held_share), contribution)
     left = whole - _cost(ones, contribution) - _cost(back, contribution)
     joint: list[Ask] = []
+    later = None
     total = sum(Fraction(share) for _, _, share in stages)
     for stage, weights, share in stages:
-        joint += _spread(stage, weights, left * Fraction(share) / total, contribution)
-        left, total = left * (1 - Fraction(share) / total), total - Fraction(share)
+        part = left * Fraction(share) / total
+        if adaptive and stage == "pair":
+            later = Later(part * (1 - FIRST_ROUND), weights, contribution)
+            joint += spread(stage, weights, part * FIRST_ROUND, contribution)
+        else:
+            joint += spread(stage, weights, part, contribution)
+        left, total = left - part, total - Fraction(share)
     joint = [_of_query(ask, names, workload) if ask.stage == "query" else ask for ask in joint]
     ordered = tuple(sorted(ones, key=lambda a: a.clique))
-    return Plan(ordered, tuple(back), tuple(joint), columns=tuple(zip(names, cells, strict=True)), rows=max(rows, 1.0))
+    columns = tuple(zip(names, cells, strict=True))
+    return Plan(ordered, tuple(back), tuple(joint), columns=columns, rows=max(rows, 1.0), later=later)
 
 
 def _stages(
@@ -199,7 +242,7 @@ def _cost(asks: Sequence[Ask], contribution: int) -> Fraction:
     return sum((Fraction(contribution) ** 2 / Fraction(a.sigma) ** 2 for a in asks), Fraction(0))
 
 
-def _spread(stage: str, weights: Mapping[Clique, float], budget: Fraction, contribution: int) -> list[Ask]:
+def spread(stage: str, weights: Mapping[Clique, float], budget: Fraction, contribution: int) -> list[Ask]:
     """``budget`` of μ² over cliques by weight. Within one weight the first cliques take the grid's sigma
     just below the even one and the others the one just above, so that next to nothing is left over."""
     classes: dict[float, list[Clique]] = {}
@@ -244,6 +287,8 @@ def sampler_error(plan: Plan, cells: Sequence[int], *, at: float | None = None) 
         error += HELD_BACK_GROUPS ** len(ask.clique) * total_variation(at or ask.sigma)
     for ask in plan.joint:
         error += math.prod(min(cells[c], MOST_GROUPS) for c in ask.clique) * total_variation(at or ask.sigma)
+        if plan.later is not None and ask.stage == "pair":
+            error += math.prod(min(cells[c], MOST_GROUPS) for c in ask.clique) * total_variation(MAX_SIGMA)
     return error + domain_error(plan.domains)
 
 

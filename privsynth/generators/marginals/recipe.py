@@ -4,8 +4,9 @@ allows, one mixture.
 Mechanism. Neighbours: add or remove one subject, whose at most k rows all may fall into one cell, so
 each exact table has L2 sensitivity k. Every table gets rounded Gaussian noise of standard deviation σ,
 an exact (k/σ)-GDP event (docs/proofs/noise.md). Later stages read earlier noisy tables to choose groups;
-every sigma is fixed before the first read and an exact inner sum is checked before each table, so the
-whole fit is μ_fit-GDP for every adaptive path: the hold's event is Gaussian(1/μ_fit). Public: the
+every sigma is fixed before the first read, but those of an adaptive fit's last round (rounds.py), and an exact
+inner sum is checked before each table (privacy/envelope.py), so the whole fit is μ_fit-GDP for every
+adaptive path: the hold's event is Gaussian(1/μ_fit). Public: the
 schema, the recipe's fields, the policy's declared number of subjects. N is never read: N̂ is paid.
 """
 
@@ -39,9 +40,10 @@ from privsynth.generators.marginals.model import MarginalModel
 from privsynth.generators.marginals.plan import Plan, lay_out, sampler_error
 from privsynth.generators.marginals.public import PublicHelp, PublicRows
 from privsynth.generators.marginals.purse import Purse
+from privsynth.generators.marginals.rounds import check_last_round
 from privsynth.generators.marginals.terms import Terms
 from privsynth.generators.marginals.transcript import MarginalTranscript
-from privsynth.generators.marginals.workload import Workload
+from privsynth.generators.marginals.workload import Clique, Workload
 from privsynth.ledger.store import Hold
 from privsynth.privacy.accountant import Prices
 from privsynth.privacy.budget import Budget
@@ -51,6 +53,7 @@ from privsynth.privacy.noise import MAX_SIGMA, NoiseSource, SecureNoise
 from privsynth.progress import SILENT, Progress
 
 DEVICES = ("cpu", "cuda")
+ROUNDS = ("fixed", "adaptive")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Marginals:
         workload: what the fit is to get right; all pairs (and the target's triples) by default.
         public: a public table that takes noise out of the fit where its law is near; its rows are given to
             :meth:`fit`. It costs nothing and never counts as private.
+        rounds: ``fixed``, or ``adaptive``: half of what the pairs get is spent in a last round on those that stand
+            out of the noise of the first (rounds.py).
         device: ``cpu`` or ``cuda``, for the free fit. A model refits to the same bytes on the same kind of
             device.
 
@@ -84,6 +89,7 @@ class Marginals:
     workload: Workload = field(default_factory=Workload)
     device: str = "cpu"
     public: PublicHelp | None = None
+    rounds: str = "fixed"
 
     def __post_init__(self) -> None:
         if self.public is not None and not isinstance(self.public, PublicHelp):
@@ -100,6 +106,8 @@ class Marginals:
         self.workload.check_description()
         if self.device not in DEVICES:
             raise BudgetError(f"device is {self.device!r}", where="Marginals.device", mend=" or ".join(DEVICES))
+        if self.rounds not in ROUNDS:
+            raise BudgetError(f"rounds is {self.rounds!r}", where="Marginals.rounds", mend=" or ".join(ROUNDS))
         if self.target is not None and self.target not in self.schema.modelled:
             what, mend = self.schema.not_modelled(self.target)
             raise SchemaError(f"target {self.target!r} is {what}", where="Marginals.target", mend=mend)
@@ -147,6 +155,8 @@ class Marginals:
             match value:
                 case None if entry.name == "public":
                     continue
+                case "fixed" if entry.name == "rounds":
+                    continue
                 case Schema() | PublicHelp():
                     out[entry.name] = value.to_json()
                 case Workload():
@@ -176,6 +186,7 @@ class Marginals:
                 workload=Workload.from_json(value["workload"]),
                 device=value["device"],
                 public=PublicHelp.from_json(value["public"]) if "public" in value else None,
+                rounds=value.get("rounds", ROUNDS[0]),
             )
         except (AttributeError, KeyError, TypeError, ValueError, SchemaError, ConditionError, BudgetError):
             raise ModelError("not a recipe of this version", mend="use the version that wrote it") from None
@@ -320,6 +331,11 @@ class Marginals:
         )
 
     @property
+    def pair_weights(self) -> dict[Clique, float]:
+        """Pairs that the workload asks for, as column numbers, with their weights."""
+        return self.workload.pairs(list(self.schema.modelled), self._target)
+
+    @property
     def _target(self) -> int | None:
         return None if self.target is None else list(self.schema.modelled).index(self.target)
 
@@ -356,6 +372,7 @@ class Marginals:
             recipe=self.identity,
             hold_back=hold_back,
             helped=self.public is not None,
+            adaptive=self.rounds == "adaptive",
         )
 
     def _least(self, plan: Plan, prices: Prices, *, rows: float) -> None:
@@ -405,6 +422,7 @@ class Marginals:
         """
         if transcript.recipe != self.identity or receipt.recipe != self.identity:
             raise HoldError("the transcript belongs to another recipe", mend="refit with the recipe that bought it")
+        check_last_round(transcript, self, mu_fit=receipt.mu_fit)
         return self.fitted(transcript, receipt, progress=progress)
 
     def fitted(self, transcript: MarginalTranscript, receipt: Receipt, *, progress: Progress = SILENT) -> MarginalModel:

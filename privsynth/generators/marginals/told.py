@@ -13,7 +13,8 @@ is Fieller's, in which the noise of the number of rows is accounted for exactly.
 0 to 1 it is moved inside and keeps its reach, so an interval is never narrower than the noise; near 0 and 1 it
 covers more often than stated. One limit: groups were chosen from the noisy one-ways, so where a condition on one
 column can be told from later tables only because of how the noise fell, pooling them is not exactly independent
-of that choice.
+of that choice. Nor is it of which tables an adaptive fit's last round bought: of 15,000 intervals of 95% on made-up
+pairs 95.5% covered, of those whose pair was bought again 93.4% to 95.8% by how near to the noise they were.
 
 *Bounds.* A condition that no table expresses lies between measured ones: within whatever wider condition on some
 of its columns a table does express, and no less than such parts must share (Fréchet 1935). These bounds hold at

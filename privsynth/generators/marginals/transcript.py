@@ -7,6 +7,7 @@ is one safetensors file: integer arrays, and one JSON text in the header for cli
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,10 +25,12 @@ from privsynth.privacy.table import check_sigma
 FORMAT = 1
 LEVEL, VOTES, DEPENDENCY = "level", "votes", "dependency"
 DOMAIN = (LEVEL, VOTES, DEPENDENCY)
+AGAIN = "pair again"
 COLUMNS: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys((*DOMAIN, "one-way"), (1,)),
     "held-back": (1, 2, 3),
     "pair": (2,),
+    AGAIN: (2,),
     "triple": (3,),
     "loose": (3,),
     "query": (1, 2, 3),
@@ -44,7 +47,8 @@ class Measurement:
     """One noisy table.
 
     Attributes:
-        stage: ``one-way``, ``held-back`` (never fitted; for the gate), ``pair``, ``triple`` (with the target),
+        stage: ``one-way``, ``held-back`` (never fitted; for the gate), ``pair``, ``pair again`` (in the last round of
+            an adaptive fit), ``triple`` (with the target),
             ``loose`` (another triple) or ``query`` (a count of the workload: inside its condition and outside);
             of a domain ``level`` (of a column's tree, over stretches that the levels before it give), ``votes``
             (for an open column's released categories) or ``dependency`` (its cells, each by those of a column
@@ -88,6 +92,7 @@ class MarginalTranscript:
         domains: its noisy tables.
         public: where public rows helped, their exact counts at the cells of each measurement, None of what no fit
             sees; else empty.
+        envelope: μ² that an adaptive fit may spend in all; None where all noise was fixed before the first read.
     """
 
     measurements: tuple[Measurement, ...]
@@ -96,6 +101,7 @@ class MarginalTranscript:
     learned: Learned = NOTHING
     domains: tuple[Measurement, ...] = ()
     public: tuple[Ints | None, ...] = ()
+    envelope: Fraction | None = None
 
     def helped(self, name: str) -> tuple[tuple[Measurement, Ints | None], ...]:
         """The measurements of one stage, each with its public counts."""
@@ -148,7 +154,10 @@ class MarginalTranscript:
             if exact is not None:
                 tensors[f"public.{i:05d}"] = np.ascontiguousarray(exact)
         whole = {"format": FORMAT, "recipe": self.recipe, "noise": self.noise, "measurements": listed}
-        text = canonical({**whole, "domains": len(self.domains), "learned": self.learned.to_json()})
+        whole |= {"domains": len(self.domains), "learned": self.learned.to_json()}
+        if self.envelope is not None:
+            whole["envelope"] = str(self.envelope)
+        text = canonical(whole)
         return save(tensors, metadata={"transcript": text.decode()})
 
     @classmethod
@@ -169,8 +178,14 @@ class MarginalTranscript:
             ):
                 raise ValueError
             public = _public(measured[first:], tensors)
-            return cls(measured[first:], str(head["recipe"]), str(head["noise"]), learned, measured[:first], public)
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError, BudgetError):
+            envelope = _fraction(head["envelope"]) if "envelope" in head else None
+            told = cls(
+                measured[first:], str(head["recipe"]), str(head["noise"]), learned, measured[:first], public, envelope
+            )
+            if envelope is not None and told.mu_squared > envelope:
+                raise ValueError
+            return told
+        except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, IndexError, BudgetError):
             raise ModelError(
                 "not a transcript of this version", mend="restore it from the ledger or a backup"
             ) from None
@@ -184,6 +199,13 @@ def _public(measured: Sequence[Measurement], tensors: Mapping[str, npt.NDArray[A
         if exact is not None and (exact.shape != m.counts.shape or not _counts(exact, least=0)):
             raise ValueError
     return tuple(known)
+
+
+def _fraction(text: str) -> Fraction:
+    """Of a few hundred digits, as Python writes it."""
+    if not re.fullmatch(r"[0-9]{1,300}(/[0-9]{1,300})?", text):
+        raise ValueError
+    return Fraction(text)
 
 
 def _measurement(entry: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], i: int) -> Measurement:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import pydantic
 
-from privsynth.documents import Strict, canonical, plain
+from privsynth.documents import Strict, canonical, plain, read_bytes
 from privsynth.errors import IntegrityError, StorageError
 from privsynth.policy.consent.verdict import Answer, Judgements
 from privsynth.policy.consent_rules import Withdrawal
@@ -167,7 +167,8 @@ class FolderShelf:
         draft = path.with_suffix(".draft")
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK  # never waits for a pipe
+            with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -198,11 +199,11 @@ class FolderShelf:
 
     def _read(self, path: Path) -> Fit:
         try:
-            value: Any = json.loads(path.read_bytes())
+            value: Any = json.loads(read_bytes(path, error=IntegrityError, kind="commitments"))
             if not isinstance(value, dict) or value.pop("privsynth-commitments", None) != 1:
                 raise ValueError
             return Fit.model_validate(value)
-        except (OSError, ValueError, RecursionError):
+        except (IntegrityError, ValueError, RecursionError):
             raise IntegrityError(
                 "not whole commitments of a fit", where=str(path), mend="restore it: without it nobody knows who was in"
             ) from None

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from privsynth.documents import open_regular
 from privsynth.errors import StorageError, UsageError
 from privsynth.policy.consent.register import ANY, read_register
 
@@ -49,7 +50,7 @@ def withdraw(
     }
     read_register(path)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        handle = open_regular(path, os.O_RDWR | os.O_APPEND)
     except OSError as wrong:
         raise _unwritable(path, wrong) from None
     try:

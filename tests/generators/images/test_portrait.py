@@ -62,7 +62,7 @@ def arrays(found: Portrait) -> list[npt.NDArray[np.float64]]:
 def test_a_portrait_costs_its_price_and_hardly_less(straight: bool, k: int) -> None:
     """Every step is paid out of an exact cap; sigma's grid leaves at most 6% of it."""
     _, _, purse = portrait(*strokes(), setting(28, 6, 2, straight=straight), mu=0.5, k=k)
-    assert 0 <= purse._left <= Fraction(6, 100) * Fraction(1, 4)
+    assert 0 <= purse.left <= Fraction(6, 100) * Fraction(1, 4)
 
 
 @pytest.mark.parametrize("make", [digits, strokes])

@@ -23,6 +23,7 @@ from privsynth.policy.consent.verdict import Answer, Judgement, Reason
 from privsynth.policy.consent.withdrawal import withdraw
 from privsynth.policy.consent_rules import RUNGS
 from privsynth.policy.document import Policy
+from tests.pipes import not_waiting, pipe
 
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)
 ASK = Ask(purpose="medical-research", recipient="university-hospital", now=NOW)
@@ -214,6 +215,12 @@ def test_a_shelf_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "kept" / "b.json").write_text("{}")
     with pytest.raises(IntegrityError):
         list(shelf.fits("p"))
+    pipe(tmp_path / "kept" / "b.json")
+    with not_waiting(), pytest.raises(IntegrityError):
+        list(shelf.fits("p"))
+    pipe(tmp_path / "kept" / "b.draft")
+    with not_waiting(), pytest.raises(StorageError, match="cannot be written"):
+        shelf.put(later)
 
 
 def test_everybody_whom_a_register_names(healthcare: Policy, register: Path) -> None:

@@ -85,6 +85,7 @@ class FakeModel:
     id: str = "model-1"
     kind: str = "fake"
     public_help: str | None = None
+    adapts: bool = False
     schema: Schema = SCHEMA
     receipt: Receipt = RECEIPT
     transcript: NoTranscript = NoTranscript()
