@@ -24,7 +24,6 @@ from privsynth.policy.approval import approve, folder_of
 from privsynth.policy.document import load_policy
 from privsynth.release.manifest import Manifest
 from privsynth.release.predicate import PAYLOAD_TYPE
-from privsynth.release.signed import SignedRelease
 from privsynth.release.verify import verify
 from privsynth.signing import Trust, load_key, load_trust, new_identity, new_key, sign_envelope, write_trust
 from tests.bad_input import altered
@@ -54,7 +53,7 @@ def test_the_commands_are_those_of_the_issue() -> None:
         "report", "budget", "explain-budget", "ledger verify", "ledger backup", "ledger restore",
         "ledger export", "ledger check", "ledger import", "ledger answer", "ledger checkpoint", "ledger migrate",
         "ledger witness", "ledger reserve",
-        "keys new", "keys receiving", "sign", "seal", "open", "verify", "demo",
+        "keys new", "keys receiving", "keys trust", "sign", "seal", "open", "verify", "demo",
         "consent check", "consent withdraw", "consent impact", "consent audit", "consent recall",
     }  # fmt: skip
 
@@ -185,7 +184,10 @@ def _for_a_key(at: Path) -> Path:
     named = [{"name": path, "digest": {"sha256": sha256(files[path])}} for path in sorted(files)]
     raw = canonical({**statement, "subject": named})
     files["statement.dsse.json"] = sign_envelope(PAYLOAD_TYPE, raw, load_key(at / "release.key"))
-    return SignedRelease(files).write(at / "keyed")
+    for path, data in files.items():
+        (at / "keyed" / path).parent.mkdir(parents=True, exist_ok=True)
+        (at / "keyed" / path).write_bytes(data)
+    return at / "keyed"
 
 
 def every(desk: Desk) -> dict[str, list[str | Path]]:
@@ -256,6 +258,7 @@ def every(desk: Desk) -> dict[str, list[str | Path]]:
         ],
         "keys new": ["keys", "new", at / "other.key", "--trust", at / "other.json", "--name", "B"],
         "keys receiving": ["keys", "receiving", at / "new.key"],
+        "keys trust": ["keys", "trust", at / "trust.json", at / "other.json", "--out", at / "merged.json"],
         "seal": ["seal", _for_a_key(at), "--out", at / "x.age"],
         "open": ["open", at / "x.age", "--identity", at / "own.key", "--out", at / "opened"],
         "sign": ["sign", "--add", at / "second", "--key", at / "second.key", "--trust", at / "both.json"],

@@ -26,6 +26,7 @@ from privsynth.documents import (
     parse_yaml,
     plain,
     read_bytes,
+    refuse_null,
     refuse_todo,
     sha256,
 )
@@ -200,6 +201,26 @@ def test_a_draft_is_refused_at_its_first_todo() -> None:
             refuse_todo(parse_yaml(text.encode(), path="f", error=StudyError), error=StudyError, mend="decide it")
         assert caught.value.where == f"f:{line}"
     refuse_todo(parse_yaml(b"TODO: x\na: TODOS", path="f", error=StudyError), error=StudyError, mend="")
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "line"),
+    [("a: 1\nb:\nc: 2", "b", 2), ("a: {b: ~}", "a › b", 1), ("a:\n  - 1\n  -\n", "a › 1", 3),
+     ("a: [x, null]", "a › 1", 1), ("x: 1\na:\n  b: [{c: }]\nd:", "a › b › 0 › c", 3), ("a: # nothing yet\n", "a", 1)],
+)  # fmt: skip
+def test_a_key_with_nothing_behind_it_is_refused_at_its_line(text: str, place: str, line: int) -> None:
+    document = parse_yaml(text.encode(), path="f", error=StudyError)
+    with pytest.raises(StudyError) as caught:
+        refuse_null(document, error=StudyError)
+    assert (caught.value.what, caught.value.where) == (f"{place}: nothing is stated", f"f:{line}")
+    assert "leave the key out" in caught.value.mend
+
+
+def test_null_that_means_something_is_none_of_these() -> None:
+    document = parse_yaml(b"a: 'null'\nb: {c: null}\nd: {}\ne: []\nf: ''", path="f", error=StudyError)
+    refuse_null(document, error=StudyError, means=lambda place: place[0] == "b")
+    with pytest.raises(StudyError, match="b › c: nothing"):
+        refuse_null(document, error=StudyError, means=lambda place: place == ("b",))
 
 
 # --- models ----------------------------------------------------------------------------------------

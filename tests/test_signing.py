@@ -20,14 +20,16 @@ from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # re-exported without __all__
 
-from privsynth.documents import canonical
+from privsynth.documents import canonical, plain
 from privsynth.errors import BundleError, KeyFileError, PrivsynthError, StorageError, UsageError
 from privsynth.signing import (
     MAX_ENVELOPE,
     SigningKey,
     Trust,
+    load_entry,
     load_key,
     load_trust,
+    merged_trust,
     new_key,
     parse_canonical,
     same_person,
@@ -234,6 +236,33 @@ def test_a_key_of_another_kind_is_not_trusted(tmp_path: Path) -> None:
     (tmp_path / "trust.json").write_text(json.dumps({"privsynth-trust": 1, "threshold": 1, "keys": [entry]}))
     with pytest.raises(KeyFileError, match="not an Ed25519 key"):
         load_trust(tmp_path / "trust.json")
+
+
+def test_trust_files_are_put_into_one(tmp_path: Path, kim: SigningKey, lee: SigningKey) -> None:
+    kims, lees = (key.public(name=name, roles=("release",)) for key, name in ((kim, "Kim"), (lee, "Lee")))
+    write_trust(tmp_path / "kim.json", Trust.of(kims))
+    entry = {"privsynth": 1, "command": "ledger checkpoint", "trust": plain(lee.public(name="Lee", roles=("ledger",)))}
+    (tmp_path / "lee.json").write_text(json.dumps(entry))
+    parts = [load_entry(tmp_path / name) for name in ("kim.json", "lee.json")]
+    both = merged_trust([*parts, Trust.of(kims, lees, threshold=2)])
+    assert [(key.name, key.roles) for key in both.keys] == [("Kim", ("release",)), ("Lee", ("ledger", "release"))]
+    assert both.threshold == 2 and merged_trust(parts).threshold == 1
+    write_trust(tmp_path / "both.json", both)
+    assert load_trust(tmp_path / "both.json") == both
+
+
+def test_what_cannot_be_put_into_one_is_refused(tmp_path: Path, kim: SigningKey, lee: SigningKey) -> None:
+    kims, lees = (key.public(name=name, roles=("release",)) for key, name in ((kim, "Kim"), (lee, "Lee")))
+    other = kim.public(name="Kim of the night", roles=("release",))
+    with pytest.raises(KeyFileError, match="two names or last days"):
+        merged_trust([Trust.of(kims), Trust.of(other)])
+    with pytest.raises(KeyFileError, match="would be fewer"):
+        merged_trust([Trust.of(kims, lees, threshold=2)], threshold=1)
+    with pytest.raises(KeyFileError, match="above the number"):
+        merged_trust([Trust.of(kims), Trust.of(lees)], threshold=3)
+    (tmp_path / "broken.json").write_text('{"privsynth": 1, "trust": {"keyid": "no"}}')
+    with pytest.raises(KeyFileError):
+        load_entry(tmp_path / "broken.json")
 
 
 def test_no_trust_file_is_a_question_of_integrity(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The command line: parse and print, nothing else.
 
 Exit codes: 0 allowed, 1 refused by policy or gate, 2 usage or bad file, 3 budget exhausted,
-4 integrity, 5 approval missing, 70 internal, 130 interrupted.
+4 integrity, 5 approval missing, 70 internal, 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from privsynth import __version__
-from privsynth.cli.bundles import keys_new, sign, verify
+from privsynth.cli.bundles import keys_new, keys_trust, sign, verify
 from privsynth.cli.consent import CONSENT
-from privsynth.cli.door import INTERRUPTED, end, flush, leave, let_go
+from privsynth.cli.door import INTERRUPTED, end, flush, heed, leave, let_go
 from privsynth.cli.drafts import data_check, init, schema_check
 from privsynth.cli.ledger import LEDGER_COMMANDS
 from privsynth.cli.meaning import explain_budget
@@ -80,7 +80,7 @@ _GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
     ),
     ("consent", "Consent: who agrees, who withdrew, and which fits held them. Inside only.", CONSENT),
     ("ledger", "The books: who bought what, and what is left.", LEDGER_COMMANDS),
-    ("keys", "Signing keys and trust.", {"new": keys_new, "receiving": keys_receiving}),
+    ("keys", "Signing keys and trust.", {"new": keys_new, "receiving": keys_receiving, "trust": keys_trust}),
 )
 
 
@@ -129,6 +129,7 @@ def main() -> None:
 
 def console() -> NoReturn:
     """The installed command: ``main`` in a process of its own, which then ends at once with its exit code."""
+    heed()
     try:
         main()
     except SystemExit as ended:

@@ -51,6 +51,43 @@ def keys_new(
     screen.say(f"trust: {pair.trust} (give it to verifiers by another way than the bundle)")
 
 
+def keys_trust(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE",
+            help="Trust files, and what `ledger checkpoint --json` and `ledger witness ... key --json` print.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The new trust file.")],
+    threshold: Annotated[
+        int | None, typer.Option(help="So many people must sign. Default: as many as any of the files asks for.")
+    ] = None,
+    json_: JSON = False,
+    quiet: QUIET = False,
+) -> None:
+    """Put several trust files into one, for whoever verifies.
+
+    Every key of theirs counts, for the roles that it has in any of them. Compare the key ids with their holders, by
+    another way than the one by which the files came.
+
+    Example:  privsynth keys trust kim.json brandt.json ledger.json --threshold 2 --out trust.json
+    """
+    from privsynth.signing import load_entry, merged_trust, write_trust
+
+    screen = Screen(json_, quiet)
+    trust = merged_trust((load_entry(file) for file in files), threshold=threshold)
+    write_trust(out, trust)
+    keys = [{"keyid": key.keyid, "name": key.name, "roles": list(key.roles)} for key in trust.keys]
+    screen.answer("keys trust", {"trust": str(out), "threshold": trust.threshold, "keys": keys})
+    last = ("" if key.expires is None else f"until {key.expires}" for key in trust.keys)
+    screen.table(
+        ("key", "whose", "for", ""),
+        [(key.keyid, key.name, ", ".join(key.roles), day) for key, day in zip(trust.keys, last, strict=True)],
+    )
+    screen.say(f"trust: {out}; {trust.threshold} of those who are here for `release` must sign one")
+
+
 def sign(
     add: Annotated[Path, typer.Option(metavar="RELEASE", help="The release's folder, signed by somebody else.")],
     key: Annotated[Path, typer.Option(metavar="KEY", help="Your own key, of role release.")],
@@ -145,7 +182,8 @@ def tell_verified(screen: Screen, found: Verified, *, command: str) -> None:
         f"{found.rows:,} synthetic rows for {found.recipient}, ε = {paid.epsilon:g}, δ = {paid.delta:g} per {paid.unit}"
     )
     if found.key is not None:
-        screen.say(f"for the holder of the key {found.key}")
+        clear = "" if command == "open" else "; it leaves sealed: if it was sent to you as this folder, tell its sender"
+        screen.say(f"for the holder of the key {found.key}{clear}")
     if found.witness is not None:
         screen.say(f"sold and approved in a ledger whose length {found.witness} has witnessed")
     for told in found.pictures:

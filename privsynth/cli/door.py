@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +19,25 @@ from privsynth.errors import ApprovalMissing, MissingExtra, PrivsynthError, Refu
 from privsynth.ledger.address import without_secrets
 
 INTERRUPTED = 130
+_ONE = 5.0
+"""Seconds within which signals are one: who closes a terminal or stops a service sends several."""
+
+
+def heed() -> None:
+    """Have SIGTERM and SIGHUP end this process as Ctrl-C does, so that what is half made is cleared away, and let none
+    of them into the clearing. What whoever started it has it ignore stays so, as after ``nohup``."""
+    last = -math.inf
+
+    def stop(*_: object) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > _ONE:
+            last = now
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, stop)
 
 
 def end(fault: BaseException, *, as_json: bool) -> NoReturn:

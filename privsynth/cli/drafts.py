@@ -112,7 +112,8 @@ def data_check(
 
     Where the schema has pictures, those that cannot be read too: DATA is then the table that names or holds them, or
     the folder that it lies in. What it prints tells of single records and must not be passed on. A run handles such
-    rows by rule (clip, null or drop) and never stops for them.
+    rows by rule (clip, null or drop) and never stops for them. Ids that end in .0, or hold characters that nobody sees,
+    are listed too and used as they are: another table may spell the same person otherwise.
 
     Example:  privsynth data check encounters.parquet --schema encounters.schema.yaml
     """

@@ -219,6 +219,10 @@ def ledger_witness(
     passphrase_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The key's passphrase, in the file's first line.")
     ] = None,
+    trust: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With `key`: a trust file with the ledger's key, for ever the only one."),
+    ] = None,
     json_: JSON = False,
     quiet: QUIET = False,
 ) -> None:
@@ -229,7 +233,8 @@ def ledger_witness(
 
     With --key and --name it signs each checkpoint that it takes (C2SP's tlog-cosignature), for one ledger only, and
     notes beside the key what it signed: it ends where its file holds less. The verb `key` prints what a policy names as
-    `witness key`, and with --json the entry for a trust file.
+    `witness key`, and with --json the entry for a trust file. With --trust it also notes, for ever, the ledger's key:
+    what that one has not signed is not taken from then on.
 
     Example:  privsynth ledger witness /srv/witness/hospital head main --key witness.key --name st-anna.example/witness
     """
@@ -244,6 +249,8 @@ def ledger_witness(
     if verb == "key":
         if keyed is None:
             raise UsageError("a witness without a key", where="witness", mend="give --key KEY and --name NAME")
+        if trust is not None:
+            keyed.pin(_trusted(trust))
         screen.answer("ledger witness", {"witness key": keyed.cosigner.line, "trust": plain(keyed.trusted)})
         screen.say(keyed.cosigner.line)
         return

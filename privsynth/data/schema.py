@@ -60,8 +60,10 @@ from privsynth.documents import (
     parse_yaml,
     plain,
     read_bytes,
+    refuse_null,
     refuse_todo,
 )
+from privsynth.documents.reading import Place
 from privsynth.errors import SchemaError
 
 __all__ = [
@@ -365,7 +367,14 @@ def _schema(document: Document, *, folder: Path) -> Schema:
     if isinstance(rules, list):
         mapped = [_with_map(document, folder, i, rule) for i, rule in enumerate(rules)]
         document = replace(document, data={**document.data, "determines": mapped})
-    return build(Schema, document, error=SchemaError, mends=_MENDS)
+    schema = build(Schema, document, error=SchemaError, mends=_MENDS)
+    refuse_null(document, error=SchemaError, means=_is_null)
+    return schema
+
+
+def _is_null(place: Place) -> bool:
+    """Whether null at this place of a schema is a value: one of a combination that never occurs."""
+    return place[:1] == ("never",) and len(place) == 3
 
 
 def _with_values(document: Document, folder: Path, name: str, column: dict[str, Any]) -> dict[str, Any]:

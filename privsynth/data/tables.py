@@ -30,6 +30,7 @@ from privsynth.data.records import Ballots, Records, numbered
 from privsynth.data.rules import Determines, Sum, listed, text_of
 from privsynth.data.schema import Boolean, Column, Integer, Real, Schema
 from privsynth.data.shelf import Shelf, table_of
+from privsynth.data.spelling import odd_ids
 from privsynth.documents import join
 from privsynth.errors import DataError, MissingExtra
 from privsynth.progress import SILENT, Progress
@@ -59,8 +60,8 @@ class Fault:
 
     Attributes:
         column: the column, or the text of the row rule.
-        rule: what is done: ``clip``, ``round down``, ``null``, ``drop``, ``computed`` (nothing: the row stays), or a
-            category.
+        rule: what is done: ``clip``, ``round down``, ``null``, ``drop``, ``computed`` (nothing: the row stays), a
+            category, or ``kept, ...`` of an id that may be a second spelling of one person's.
         rows: how many rows.
         first: the numbers (from 0) of the first ten of them.
     """
@@ -223,6 +224,7 @@ class _Faults:
 
     def __init__(self, rows: int) -> None:
         self.alive: Mask = np.ones(rows, dtype=np.bool_)
+        self.ids: Callable[[], dict[tuple[str, str], Mask]] = dict
         self._found: dict[tuple[str, str], Mask] = {}
 
     def note(self, column: str, rule: str, mask: Mask) -> None:
@@ -237,7 +239,8 @@ class _Faults:
     def listed(self) -> tuple[Fault, ...]:
         return tuple(
             Fault(column, rule, int(mask.sum()), tuple(int(i) for i in np.flatnonzero(mask)[:_LISTED]))
-            for (column, rule), mask in self._found.items()
+            for (column, rule), mask in (self._found | self.ids()).items()
+            if mask.any()
         )
 
     def counts(self) -> dict[tuple[str, str], int]:
@@ -259,6 +262,7 @@ def _subjects(stored: Stored, schema: Schema, faults: _Faults) -> npt.NDArray[np
     ids = np.empty(len(texts), dtype=object)
     ids[:] = [None if text is None else text.strip() or None for text in texts]
     faults.note(name, "drop", np.array([i is None for i in ids], dtype=np.bool_))
+    faults.ids = lambda: {(name, kind): mask for kind, mask in odd_ids(ids).items()}
     return ids
 
 

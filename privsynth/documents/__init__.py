@@ -16,6 +16,7 @@ from privsynth.documents.reading import (
     open_regular,
     parse_yaml,
     read_bytes,
+    refuse_null,
     refuse_todo,
     unseen,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "parse_yaml",
     "plain",
     "read_bytes",
+    "refuse_null",
     "refuse_todo",
     "sha256",
     "unseen",

@@ -16,7 +16,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -262,11 +262,35 @@ def _scalar(event: Any, line: int, refuse: Refuse) -> Any:
 
 def refuse_todo(document: Document, *, error: type[PrivsynthError], mend: str) -> None:
     """Raise ``error`` at the first value that ``privsynth init`` left as ``TODO …``."""
-    pending: list[tuple[Place, Any]] = [((), document.data)]
-    while pending:
-        place, value = pending.pop()
+    for place, value in _each(document):
         if isinstance(value, str) and re.match(r"TODO(?![A-Za-z0-9])", value):
             shown = " › ".join(map(str, place))
             raise error(f"{shown}: still says {value!r}", where=document.where(*place), mend=mend)
+
+
+def refuse_null(
+    document: Document, *, error: type[PrivsynthError], means: Callable[[Place], bool] = lambda place: False
+) -> None:
+    """Raise ``error`` at the first key or entry with nothing behind it (``key:``, ``~``, ``null``): whoever wrote it
+    meant some value, and a reader that takes it for a key left out would drop what the key is there for.
+
+    Args:
+        means: whether null says something at this place.
+    """
+    for place, value in _each(document):
+        if value is None and not means(place):
+            raise error(
+                f"{' › '.join(map(str, place))}: nothing is stated",
+                where=document.where(*place),
+                mend="write a value, or leave the key out",
+            )
+
+
+def _each(document: Document) -> Iterator[tuple[Place, Any]]:
+    """Every value of the file with its place, in the order of the file, mappings and lists before what is in them."""
+    pending: list[tuple[Place, Any]] = [((), document.data)]
+    while pending:
+        place, value = pending.pop()
+        yield place, value
         inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         pending += [((*place, key), part) for key, part in reversed(list(inner))]

@@ -63,10 +63,10 @@ def check_rows(train: Train, hold: Hold) -> None:
     """
     if not isinstance(train, Train):
         raise HoldError("a fit takes the training side of a split", mend="pass split.train")
-    if train.policy != hold.policy:
+    if train.policy != hold.ledger.policy.sha256:
         raise HoldError(
-            "the consent of these rows was read under another policy than the hold's",
-            mend="read, filter and split again under the hold's policy",
+            "the consent of these rows was read under another policy than the one that the ledger is open under",
+            mend="read, filter and split again under the policy in use",
         )
     if train.coins != hold.coins:
         raise HoldError("the split was drawn by another ledger", mend="split with the ledger that sold the hold")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from privsynth.errors import BudgetExhausted, LedgerError
 from privsynth.ledger.balance import Balance, Step
@@ -15,8 +15,14 @@ from privsynth.ledger.record import Bought, Over, bought_of
 from privsynth.privacy.events import decode
 from privsynth.privacy.filters import Filter, GdpFilter, RenyiFilter
 
+if TYPE_CHECKING:
+    from dp_accounting import DpEvent
+
 MOST_MORE = 1000
 """Further holds are counted up to so many."""
+
+_Charges = dict[str, tuple["DpEvent", float]]
+"""By hold what a line pays for it: an event, one value for all that were recorded alike, with its own delta."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,7 @@ def books(ledger: Ledger) -> Books:
         populations = {line.population: line for line in lines if line.over == "population"}
         fresh = {(line.population, line.over): balance.populations[line.population].fresh(line.over) for line in lines}
     sold = [bought_of(entry) for entry in entries if entry.kind == "reserve"]
+    charges = _charges(sold)
     open_ = {hold.id for hold in sold} - {entry.body["hold"] for entry in entries if entry.kind == "measured"}
     found = []
     for line in lines:
@@ -169,10 +176,10 @@ def books(ledger: Ledger) -> Books:
                 delta=line.delta,
                 spent=line.spent_share(),
                 left=max(0.0, min(1.0 - line.spent_share(), _room(passed[0].filter) / _room(start))),
-                held=_share(start, [b for b in mine if b.id in open_]),
-                by_source={s: _share(start, [b for b in mine if b.terms.source == s]) for s in _sources(mine)},
-                purchases=_history(start, mine),
-                more=_more([one.filter for one in passed], mine[-1]) if mine else None,
+                held=_share(start, [b for b in mine if b.id in open_], charges),
+                by_source={s: _share(start, [b for b in mine if b.terms.source == s], charges) for s in _sources(mine)},
+                purchases=_history(start, mine, charges),
+                more=_more([one.filter for one in passed], charges[mine[-1].id]) if mine else None,
             )
         )
     planned: dict[str, list[Bought]] = {}
@@ -198,20 +205,27 @@ def _sources(holds: Sequence[Bought]) -> list[str]:
     return list(dict.fromkeys(hold.terms.source for hold in holds))
 
 
-def _charged(start: Filter, hold: Bought) -> Filter:
-    return start.charge(decode(hold.event), delta=hold.prices.delta_own)
-
-
-def _share(start: Filter, holds: Sequence[Bought]) -> float:
+def _charges(holds: Sequence[Bought]) -> _Charges:
+    events: dict[str, DpEvent] = {}
+    own: dict[tuple[float, ...], float] = {}
+    out: _Charges = {}
     for hold in holds:
-        start = _charged(start, hold)
-    return start.spent_share() if holds else 0.0
+        recorded, p = str(hold.event), hold.prices
+        deltas = p.delta_noise, p.delta_open, p.delta_steps
+        event = events[recorded] = events.get(recorded) or decode(hold.event)
+        delta = own[deltas] = own.get(deltas) or p.delta_own
+        out[hold.id] = event, delta
+    return out
 
 
-def _history(start: Filter, holds: Sequence[Bought]) -> tuple[Purchase, ...]:
+def _share(start: Filter, holds: Sequence[Bought], charges: _Charges) -> float:
+    *_, after = start, *start.course([charges[hold.id] for hold in holds])
+    return after.spent_share() if holds else 0.0
+
+
+def _history(start: Filter, holds: Sequence[Bought], charges: _Charges) -> tuple[Purchase, ...]:
     out = []
-    for hold in holds:
-        start = _charged(start, hold)
+    for hold, after in zip(holds, start.course([charges[hold.id] for hold in holds]), strict=True):
         terms = hold.terms
         out.append(
             Purchase(
@@ -221,7 +235,7 @@ def _history(start: Filter, holds: Sequence[Bought]) -> tuple[Purchase, ...]:
                 purpose=terms.purpose,
                 epsilon=terms.epsilon,
                 delta=terms.delta,
-                spent=start.spent_share(),
+                spent=after.spent_share(),
             )
         )
     return tuple(out)
@@ -238,11 +252,10 @@ def _room(spent: Filter) -> float:
     raise LedgerError(f"a {spent.kind} filter is not known here", mend="use the version that made the ledger")
 
 
-def _more(spent: Sequence[Filter], last: Bought) -> int:
+def _more(spent: Sequence[Filter], last: tuple[DpEvent, float]) -> int:
     count = 0
     try:
-        while count <= MOST_MORE:
-            spent = [_charged(one, last) for one in spent]
+        for _ in zip(*(one.course([last] * (MOST_MORE + 1)) for one in spent), strict=True):
             count += 1
     except BudgetExhausted:
         pass

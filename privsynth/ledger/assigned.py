@@ -1,15 +1,17 @@
 """Who belongs to which population, once and for ever, where the policy keeps them apart (``new data``).
 
 Every subject of a split belongs to the population whose split met her first. Her id is the first 16 bytes of an HMAC
-under one key of the ledger. The ids that a split is the first to meet are one batch, sorted, kept beside the logs under
-its number; an entry ``assigned`` of the second log names population, hash and size. Both are durable before the split
-gives any row. What it says of one subject depends on no other, so adding or removing her moves nobody else, and her
-rows are in the splits of one population only (docs/proofs/disjoint.md). The second log is never published: nothing
-that leaves depends on who was met, or on whether somebody was.
+under one key of the ledger. The ids that a split is the first to meet are one batch, sorted, kept beside the logs
+under its number; an entry ``assigned`` of the second log names population, hash and size, of an empty batch too. Both
+are durable before the split gives any row. What it says of one subject depends on no other, so adding or removing her
+moves nobody else, and her rows are in the splits of one population only (docs/proofs/disjoint.md). The second log is
+never published: nothing that leaves depends on who was met, or on whether somebody was. Nor does its length, which a
+witness sees: each split adds one entry, and a nonce in it keeps its hash from being tried.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Set
 
 from privsynth.documents import sha256
@@ -37,18 +39,19 @@ def met(session: Session, population: str, ids: Set[bytes]) -> tuple[frozenset[b
 
 
 def assign(session: Session, population: str, ids: Set[bytes]) -> frozenset[bytes]:
-    """Assign those of ``ids`` who belong to no population yet to this one; all who belong to it now. Writes nothing
-    where there is nobody new.
+    """Assign those of ``ids`` who belong to no population yet to this one; all who belong to it now. It is one entry,
+    where there is nobody new too; more only of more than ``MOST_BYTES`` of new ids.
 
     Raises:
         LedgerError: a batch is missing or altered.
     """
     own, new = met(session, population, ids)
     ordered = sorted(new)
-    for start in range(0, len(ordered), _MOST):
+    for start in range(0, len(ordered) or 1, _MOST):
         data = b"".join(ordered[start : start + _MOST])
-        session.tx.put("assigned", str(len(session.gates().assigned)), data)
-        body = {"population": population, "sha256": sha256(data), "bytes": len(data)}
+        if data:
+            session.tx.put("assigned", str(len(session.gates().assigned)), data)
+        body = {"population": population, "sha256": sha256(data), "bytes": len(data), "nonce": secrets.token_hex(16)}
         session.append("assigned", body, log="attempts")
     return own | new
 

@@ -145,7 +145,7 @@ class Batch:
 @dataclass(frozen=True)
 class Gates:
     """What the second log says of gates: attempts are counted before anything is computed; and who was met first by
-    which population, batch by batch."""
+    which population, batch by batch, without the empty ones, of which nothing is kept."""
 
     ledger: str = ""
     attempts: Mapping[str, int] = field(default_factory=dict)
@@ -357,8 +357,9 @@ def fold_attempts(entries: Iterable[Entry], *, after: Gates | None = None) -> Ga
                     attempts[name] = gated[hold] = attempts.get(name, 0) + 1
                 case "refused" if hold in gated and hold not in refused:
                     refused[hold] = tuple(body["rules"])
-                case "assigned" if body["bytes"] > 0 and body["bytes"] % ID_BYTES == 0:
-                    assigned.append(Batch(str(body["population"]), str(body["sha256"]), int(body["bytes"])))
+                case "assigned" if body["bytes"] >= 0 and body["bytes"] % ID_BYTES == 0:
+                    batch = Batch(str(body["population"]), str(body["sha256"]), int(body["bytes"]))
+                    assigned += [batch] if batch.bytes else []
                 case _:
                     raise odd(entry)
     return Gates(ledger, attempts, gated, refused, tuple(assigned))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hmac
+import unicodedata
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from privsynth.errors import LedgerError
-from privsynth.ledger.assigned import assign, met
+from privsynth.ledger.assigned import assign
 from privsynth.ledger.audit import secret_of
 from privsynth.ledger.balance import ID_BYTES
 from privsynth.ledger.log import Session
@@ -36,10 +37,6 @@ class Book(Protocol):
 
     def writing(self, *, going_on: bool = False) -> AbstractContextManager[Session]:
         """Both logs, checked and held exclusively; durable, and witnessed, when the block ends."""
-        ...
-
-    def show(self) -> None:
-        """Let the witness know how long the ledger is."""
         ...
 
 
@@ -75,7 +72,11 @@ def coins_for_anybody(session: Session, policy: Policy, source: str) -> CoinKey:
 def coins_for(
     book: Book, source: str, subjects: npt.NDArray[np.object_] | None
 ) -> tuple[CoinKey, npt.NDArray[np.bool_] | None]:
-    """As :meth:`privsynth.ledger.ledger.Ledger.assign`."""
+    """As :meth:`privsynth.ledger.ledger.Ledger.assign`. One id is one person in whichever of the forms that Unicode
+    calls equal it is written.
+
+    All is done alike whether or not somebody is new, under a policy that was replaced too: one entry, one transaction.
+    """
     import numpy as np
 
     from privsynth.privacy.noise import keyed_ids
@@ -87,15 +88,10 @@ def coins_for(
         return coins, None
     if subjects is None:
         raise unknown_again(book.policy)
-    rows = subjects.tolist()
+    rows = [unicodedata.normalize("NFC", who) if isinstance(who, str) else who for who in subjects.tolist()]
     ids = keyed_ids(key, rows, size=ID_BYTES)
-    with book.reading() as session:
-        own, new = met(session, coins.population, frozenset(ids.values()))
-    if new:  # under a policy that was replaced too: what is refused does not tell whether somebody is new
-        with book.writing(going_on=True) as session:
-            own = assign(session, coins.population, frozenset(ids.values()))
-    else:
-        book.show()  # whoever assigned them may have died before the witness knew
+    with book.writing(going_on=True) as session:
+        own = assign(session, coins.population, frozenset(ids.values()))
     return coins, np.fromiter((ids[subject] in own for subject in rows), dtype=np.bool_, count=len(rows))
 
 

@@ -29,6 +29,8 @@ from privsynth.signing import WITNESS_ROLE, Cosigned, Cosigner, Trust
 FORMAT = 1
 CHECKPOINT, INCLUSION = "checkpoint.txt", "inclusion.json"
 SOLD, KINDS = ("reserve",), ("reserve", "approve")
+TERMS = ("source", "purpose", "recipient", "recipe", "epsilon", "delta", "unit", "contribution", "neighbours")
+OF_SCHEMA = ("schema", "person_rows")  # terms of a recipe that has one
 MODEL = "model.json"
 _MOST = 64 * 2**20
 _MEND = "get it again from its sender; if it is what they sent, ask them for their ledger's checkpoint"
@@ -165,18 +167,33 @@ def witnesses_of(trust: Trust, now: dt.datetime | None = None) -> tuple[Cosigner
 
 
 def is_of(receipt: Receipt, sold: Entry) -> bool:
-    """Whether a ``reserve`` entry is the sale that the receipt tells of: hold, terms, prices and policy."""
-    try:
-        body, terms = sold.body, sold.body["terms"]
-        told = [body[name] for name in ("hold", "population", "mu", "event", "policy")]
-        told += [terms[name] for name in ("source", "purpose", "recipient", "recipe", "epsilon", "delta")]
-    except (KeyError, TypeError):
-        return False
+    """Whether a ``reserve`` entry is the sale that the receipt tells of: hold, time, terms, prices, policy, and what
+    came before it. The population's cap and its declared size stand in another entry, and are not looked at here."""
     r = receipt
-    own = [r.hold, r.population, r.mu, r.event, r.policy]
-    if bool(body.get("apart", False)) != r.apart:
+    body = {
+        "hold": r.hold,
+        "population": r.population,
+        "mu": r.mu,
+        "mu fit": r.mu_fit,
+        "mu gate": r.mu_gate,
+        "event": r.event,
+        "policy": r.policy,
+        "first of population": r.first_of_population,
+        "chosen after report": r.chosen_after_report,
+        "apart": r.apart,
+    }
+    terms = {name: getattr(r, name) for name in TERMS}
+    try:
+        told, asked = {"apart": False, **sold.body}, dict(sold.body["terms"])
+        named = OF_SCHEMA if asked["schema"] else ()
+        return (
+            r.reserved == sold.time
+            and all(told[name] == value for name, value in body.items())
+            and all(asked[name] == value for name, value in terms.items())
+            and all(asked[name] == getattr(r, name) for name in named)
+        )
+    except (KeyError, TypeError, ValueError):
         return False
-    return told == [*own, r.source, r.purpose, r.recipient, r.recipe, r.epsilon, r.delta]
 
 
 # --- of a model ----------------------------------------------------------------------------------

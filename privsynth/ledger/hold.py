@@ -104,12 +104,15 @@ class Hold:
     def open_fit(self, *, recipe: str, source: str, purpose: str, recipient: str, benchmark: bool = False) -> None:
         """Record that the fit begins: durable before the first statistic of the rows is taken.
 
+        Where another policy is in use by now than the one that it was bought under, that must allow it too.
+
         Args:
             recipe, source, purpose, recipient: what is fitted, and of what origin the rows are.
             benchmark: the rows are those of ``Split.benchmark``; no gate will open for this hold.
 
         Raises:
             HoldError: bought for something else, opened before, expired, or a benchmark with a gate's share.
+            RequestDenied: the policy in use now does not allow it; nothing was opened.
         """
         with self._beginning() as (session, bought):
             steps.bought_for(
@@ -119,7 +122,9 @@ class Hold:
                 ("purpose", purpose, bought.terms.purpose),
                 ("recipient", recipient, bought.terms.recipient),
             )
-            steps.open_fit(session, bought, benchmark=benchmark)
+            denied = steps.open_fit(session, bought, self.ledger.policy, benchmark=benchmark)
+        if denied is not None:
+            raise denied
 
     def lease(self, through: int) -> int:
         """Lease the training steps up to ``through``, durably, before their samples and noise are drawn.

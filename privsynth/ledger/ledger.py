@@ -12,19 +12,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from privsynth.documents import join
 from privsynth.errors import PrivsynthError, RequestDenied, StorageError, UsageError
 from privsynth.ledger.audit import Checked, audit
-from privsynth.ledger.balance import Balance
+from privsynth.ledger.balance import Balance, Step
 from privsynth.ledger.checkpoint import Checkpoint
 from privsynth.ledger.coins import coins_for, coins_for_anybody, commitment_key_of
 from privsynth.ledger.entry import Clock, LogName, utc_now
 from privsynth.ledger.hold import Hold, hold_of
 from privsynth.ledger.log import LOGS, Session, Store, Transaction
 from privsynth.ledger.quote import PlanQuote, Quote, quote, quote_all
-from privsynth.ledger.record import Line
+from privsynth.ledger.record import Line, bought_of
 from privsynth.ledger.register import check_frozen, imagined, register
 from privsynth.ledger.sale import sell, sold_before
 from privsynth.ledger.seal import Seal
@@ -359,6 +360,15 @@ class Ledger:
         """Gate attempts of the population so far, for ever."""
         with self.reading() as session:
             return session.gates().attempts.get(population, 0)
+
+    def waiting(self, population: str, *, most: int) -> int:
+        """How many holds of the population wait to be used, counted up to ``most``: no fit begun, not expired, not
+        closed. O(log of all) for each hold of the ledger that waits."""
+        with self.reading() as session:
+            waits = [place for place, step in enumerate(session.balance().steps) if step == Step.SOLD]
+            sold = (bought_of(session.entry(place)) for place in waits)
+            valid = (one for one in sold if not one.expires or session.time <= one.expires)
+            return sum(1 for _ in islice((one for one in valid if one.population == population), most))
 
     def decided(self) -> tuple[Decided, ...]:
         """Every file of receipts of decisions of consent that a run noted, in order. Reads the whole second log."""

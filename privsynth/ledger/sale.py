@@ -21,7 +21,7 @@ from privsynth.ledger.pace import refusing
 from privsynth.ledger.quote import Weighed, due, moment_of, request_of, still_buys, weighed
 from privsynth.ledger.record import Bought, accountant_version, bought_of
 from privsynth.ledger.terms import Terms
-from privsynth.ledger.wish import Asked, of_item
+from privsynth.ledger.wish import Asked, of_item, some
 from privsynth.privacy.events import encode
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def sell(
         return before
     balance = session.balance()
     noted = [{"request": wish.request, "terms": wish.terms.to_json()} for wish in wishes]
-    asked = {**(noted[0] if plan is None else {"plan": plan, "items": noted}), "policy": policy.sha256}
+    items = [{"request": wish.request, "recipe": wish.terms.recipe} for wish in wishes]
+    asked = {**(noted[0] if plan is None else {"plan": plan, "items": items}), "policy": policy.sha256}
 
     denied = _denied(session, policy, wishes, plan)
     if denied is not None:
@@ -119,7 +120,7 @@ def sold_before(session: Session, wishes: Sequence[Asked], *, plan: bool) -> tup
     fresh = [wish.request for wish, one in zip(wishes, found, strict=True) if one is None]
     if fresh:
         raise HoldError(
-            f"of this plan {join([one.request for one in sold])} bought holds before, and {join(fresh)} did not: "
+            f"of this plan {some([one.request for one in sold])} bought holds before, and {some(fresh)} did not: "
             "nothing was sold",
             where=f"hold {sold[0].id}",
             mend="ask for the others alone, or for the very requests of the plan that was sold",
@@ -164,7 +165,7 @@ def _denied(session: Session, policy: Policy, wishes: Sequence[Asked], plan: str
     if others:
         first.what = f"the first of them: {first.what}"
         first.rules = tuple(dict.fromkeys(rule for denied in refusals.values() for rule in denied.rules))
-    first.what = f"{join([of_item(place, wishes) for place in refusals])}: {first.what}"
+    first.what = f"{some([of_item(place, wishes) for place in refusals])}: {first.what}"
     return first
 
 

@@ -102,8 +102,9 @@ def decide(session: Session, bought: Bought, sha256: str) -> None:
     session.append("decisions", note, log="attempts")
 
 
-def open_fit(session: Session, bought: Bought, *, benchmark: bool) -> None:
-    """Record that the fit begins, and whether nobody was held out of its rows."""
+def open_fit(session: Session, bought: Bought, policy: Policy, *, benchmark: bool) -> RequestDenied | None:
+    """Record that the fit begins, and whether nobody was held out of its rows; or note the refusal of a policy that
+    came into use since and return it, to be raised once durable."""
     step = session.balance().step(bought)
     _not_closed(bought, step)
     if Step.FITTED in step:
@@ -114,7 +115,12 @@ def open_fit(session: Session, bought: Bought, *, benchmark: bool) -> None:
             "pays for a gate, which no benchmark may pass",
             mend="reserve under a policy whose gate has share 0",
         )
+    if policy.sha256 != bought.policy and (denied := _denied(session, bought, policy)) is not None:
+        note = {"hold": bought.id, "population": bought.population, "policy": policy.sha256}
+        session.append("denied", {**note, "step": "fit", "rules": list(denied.rules)}, log="attempts")
+        return denied
     session.append("fit", {**_of(bought), **({"benchmark": True} if benchmark else {})})
+    return None
 
 
 def deposit(session: Session, bought: Bought, transcript: bytes) -> None:

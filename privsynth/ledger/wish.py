@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MOST = 1000
 """The most holds of a plan."""
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,16 @@ def check_plan(wishes: Sequence[Wish]) -> None:
     twice = sorted({str(request) for request in requests if requests.count(request) > 1})
     if twice:
         raise UsageError(
-            f"several holds of the plan have one request id: {join(twice)}",
+            f"several holds of the plan have one request id: {some(twice)}",
             where="plan",
             mend="give each an id of its own (in a study file: `request: q1-2027`)",
         )
+
+
+def some(parts: Sequence[str]) -> str:
+    """``a, b and c``; of more than these ``a, b, c and 997 more``: a plan may have many items."""
+    more = [f"{len(parts) - _NAMED} more"] if len(parts) > _NAMED else []
+    return join([*parts[:_NAMED], *more])
 
 
 def of_item(place: int, wishes: Sequence[Asked]) -> str:

@@ -13,6 +13,7 @@ name that key: then no other witness will do.
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from base64 import b64decode, b64encode
@@ -25,16 +26,18 @@ from urllib.parse import urlsplit
 
 from privsynth.errors import IntegrityError, LedgerError, StorageError, UsageError
 from privsynth.ledger.address import shown, unprintable
-from privsynth.ledger.checkpoint import Checkpoint
+from privsynth.ledger.checkpoint import Checkpoint, introducing
 from privsynth.ledger.entry import LogName
 from privsynth.ledger.log import LOGS, Session
 from privsynth.ledger.merkle import extends
 from privsynth.policy.ledger_asks import COSIGNED
 from privsynth.signing import Cosigner
+from privsynth.signing.note import note_lines
 
 TIMEOUT = 30.0  # seconds
 MOST = 64 * 1024
 _TRIES = 50
+_SIZE = re.compile(r"0|[1-9][0-9]{0,15}")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 WRITTEN = "what was written stays written: ask again, with the same request id, when the witness answers"
 
@@ -108,11 +111,12 @@ def _shown(
     for _ in range(_TRIES):
         with reading() as session:
             old, note, proof = _step(session, log, seen)
+            asked = note if seen is not None else introducing(note, session.public)
             _still_there(session, log, least)
         if seen is not None and old == Checkpoint.parse(note).size and (cosigner is None or _has(cosigner, seen)):
             return note if cosigner is None else note + _line(cosigner, seen)
         try:
-            said = witness.accept(log, note, old=old, proof=proof)
+            said = witness.accept(log, asked, old=old, proof=proof)
         except LedgerError:
             before, seen = seen, witness.head(log)
             if _text(seen) == _text(before):
@@ -246,9 +250,10 @@ def understood_question(text: str) -> tuple[str, int, tuple[bytes, ...]]:
     word, _, size = first.partition(" ")
     try:
         proof = tuple(b64decode(step, validate=True) for step in steps)
-    except ValueError:
+        note_lines(note, where="witness")
+    except (ValueError, IntegrityError):
         proof = (b"",)
-    if word != "old" or not gap or not size.isdecimal() or any(len(step) != 32 for step in proof):
+    if word != "old" or not gap or not _SIZE.fullmatch(size) or any(len(step) != 32 for step in proof):
         raise UsageError("not a question to a witness", where="witness", mend="old SIZE, proof, blank line, checkpoint")
     return note, int(size), proof
 

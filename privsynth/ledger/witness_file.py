@@ -64,6 +64,15 @@ class FileWitness:
         with self._opened(log, os.O_RDONLY) as file:
             return self._newest(log, file).held
 
+    def since(self, log: LogName, note: str) -> str:
+        """The end of the chain that goes on from the checkpoint ``note``, whatever the lines before it say; ``note``
+        itself where no line extends it. All lines are read."""
+        with self._opened(log, os.O_RDONLY) as file:
+            held: str | None = note
+            for line in file:
+                held = _stepped(held, line) if line.endswith(b"\n") else held
+            return held or note
+
     def accept(self, log: LogName, note: str, *, old: int, proof: Sequence[bytes]) -> str:
         """See :meth:`Witness.accept`: a file has no key, and signs nothing."""
         with self._opened(log, os.O_RDWR | os.O_APPEND) as file:

@@ -40,7 +40,7 @@ def check_places(study: Study) -> None:
         )
     if os.path.lexists(study.out):
         raise StorageError(
-            f"the release {'file' if study.seals else 'folder'} exists",
+            f"the release {'folder' if study.out.is_dir() else 'file'} exists",
             where=str(study.out),
             mend="name a new `out:`, or move the old one",
         )

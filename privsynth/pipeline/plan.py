@@ -99,6 +99,8 @@ class StudyPlan:
             None without such a rule.
         paid: what this very study bought before; a run pays nothing then.
         attempts: at the gate, used up by this population so far; inside only.
+        waiting: gate attempts that others need first: holds of the population that were sold and wait, and items of the
+            plan before it.
         out_of_reach: the limit of the utility rule that not even a perfect model could be shown to keep.
         attribute_out_of_reach: the same of the rule about an attribute of pictures.
         missing: the files that a run would read and that are not there, as errors: told, and no reason to refuse,
@@ -115,6 +117,7 @@ class StudyPlan:
     out_of_reach: str | None = None
     attribute_out_of_reach: str | None = None
     attempts: int = 0
+    waiting: int = 0
     missing: tuple[UsageError, ...] = ()
 
     @property
@@ -158,12 +161,17 @@ class StudyPlan:
             )
         if (late := slowest(self.quote.paces)) is not None:
             raise late.refusal()
-        if self.attempts >= self.policy.gate.max_attempts:
+        most = self.policy.gate.max_attempts
+        if self.attempts + self.waiting >= most:
+            why, mend = "", "no more releases of this population can be approved under this policy"
+            if self.attempts < most:
+                why = ", or needed by holds that wait and by items before this one"
+                mend = "plan fewer releases, or use first what was bought: more could not be approved under this policy"
             raise ReleaseRefused(
-                f"all {self.policy.gate.max_attempts} gate attempts of the population are used up, for ever",
+                f"all {most} gate attempts of the population are used up, for ever{why}",
                 rules=["PS-GATE-ATT"],
                 where=self.policy.where("gate", "max attempts"),
-                mend="no more releases of this population can be approved under this policy",
+                mend=mend,
             )
         if self.false_refusal is not None and self.false_refusal > MAX_FALSE_REFUSAL:
             rows = self.policy.gate.membership is not None

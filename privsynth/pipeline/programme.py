@@ -76,18 +76,22 @@ def plan_together(studies: Sequence[Study], *, actor: str) -> Programme:
     first, wishes = _one_book(studies), [_wish(study) for study in studies]
     sold: tuple[Hold, ...] = ()
     attempts: Counter[str] = Counter()
+    waiting: Counter[str] = Counter()
     if first.ledger.exists(first.policy):
         ledger = first.ledger.look(first.policy, actor=actor)
         sold, quote = ledger.sold_all(wishes), ledger.quote_all(wishes)
-        attempts.update({name: ledger.attempts(name) for name in set(map(_population, studies))})
+        names, most = set(map(_population, studies)), first.policy.gate.max_attempts
+        attempts.update({name: ledger.attempts(name) for name in names})
+        waiting.update({name: ledger.waiting(name, most=most) for name in names})
     else:
         quote = quote_all_unopened(wishes, first.policy, actor=actor)
     if sold:
         return Programme(tuple(studies), tuple(plan_study(study, actor=actor) for study in studies), quote, sold)
     items = []
     for study, quoted in zip(studies, quote.items, strict=True):
-        items.append(replace(weigh_study(study, quoted), attempts=attempts[_population(study)]))
-        attempts[_population(study)] += 1  # each of them needs one at the gate
+        name = _population(study)
+        items.append(replace(weigh_study(study, quoted), attempts=attempts[name], waiting=waiting[name]))
+        waiting[name] += 1  # each of them needs one at the gate
     return Programme(tuple(studies), tuple(items), quote)
 
 

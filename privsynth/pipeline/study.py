@@ -19,7 +19,8 @@ from privsynth.data.codec import Codec
 from privsynth.data.guidance import MOST_GUIDANCE, check_guidance
 from privsynth.data.records import Draw, Model, Train
 from privsynth.data.schema import Schema, load_schema
-from privsynth.documents import Document, Strict, build, identity, load_yaml, refuse_todo
+from privsynth.documents import Document, Strict, build, identity, load_yaml, refuse_null, refuse_todo
+from privsynth.documents.reading import Place
 from privsynth.errors import BudgetError, ConditionError, SchemaError, StudyError
 from privsynth.generators.marginals.public import PublicRows, read_public
 from privsynth.generators.ranks import ALONE, Ranks
@@ -208,8 +209,10 @@ class Study:
         return self.sealed_to is not None and needed_signatures(self.policy) == 1
 
     def leaves_at(self, out: Path) -> Path:
-        """``out``, or the sealed file in its place: ``release/`` becomes ``release.age``."""
-        return out.with_name(f"{out.name}{SUFFIX}") if self.seals and out.name and out.suffix != SUFFIX else out
+        """``out``, or the sealed file in its place: ``release/`` becomes ``release.age``. A folder that is there is
+        none in whose place one could lie; it is told as taken."""
+        kept = not self.seals or out.suffix == SUFFIX or out.name in ("", "..") or out.is_dir()
+        return out if kept else out.with_name(f"{out.name}{SUFFIX}")
 
     @property
     def key(self) -> Path:
@@ -360,6 +363,7 @@ def load_study(path: str | Path) -> Study:
     document = load_yaml(path, error=StudyError, kind="study")
     refuse_todo(document, error=StudyError, mend="decide it and write it out; docs/study.md explains each key")
     file = build(StudyFile, document, error=StudyError, mends=_MENDS)
+    refuse_null(document, error=StudyError, means=_is_null)
     folder = Path(path).resolve().parent
     schema = load_schema(folder / file.schema_)
     policy = load_policy(folder / file.policy)
@@ -369,6 +373,11 @@ def load_study(path: str | Path) -> Study:
     study.balance()
     study.guidance()
     return study
+
+
+def _is_null(place: Place) -> bool:
+    """Whether null at this place of a study is a value: under ``where``, rows in which a column is null."""
+    return "where" in place[:-1]
 
 
 def _public(file: StudyFile, schema: Schema, folder: Path, document: Document) -> PublicRows | None:

@@ -313,6 +313,8 @@ def _public(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
 
 def _biometric(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:
     yield from _holds(loose, biometric=True)
+    rule = loose.file.images
+    yield MarkedAsk(marks=() if rule is None else rule.mark_synthetic or (), term=False)
 
 
 def _marked(tight: Policy, loose: Policy, path: Parts) -> Iterator[Ask]:

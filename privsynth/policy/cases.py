@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from privsynth.documents import build, load_yaml, parse_yaml
+from privsynth.documents import build, load_yaml, parse_yaml, refuse_null
 from privsynth.errors import PolicyError
 from privsynth.policy.asks import Ask, HoldAsk, answer
 from privsynth.policy.document import Policy
@@ -54,6 +54,7 @@ def load_ask(path: str | Path) -> Ask:
         PolicyError: not such a file, with file:line and the mend.
     """
     document = load_yaml(path, error=PolicyError, kind="policy request")
+    refuse_null(document, error=PolicyError)
     file = build(RequestFile, document, error=PolicyError, mends={KEY: f"the first line of the file is `{KEY}: 1`"})
     if file.kinds != 1:
         mend = f"one of {', '.join(Question.model_fields)}"

@@ -104,7 +104,15 @@ def _minors(file: PolicyFile) -> Faults:
 
 
 def _names(file: PolicyFile) -> Faults:
+    seen: dict[str, str] = {}
     for recipient, rule in file.recipients.items():
+        if rule.key is not None and seen.setdefault(rule.key, recipient) != recipient:
+            yield Fault(
+                ("recipients", recipient, "key"),
+                f"the key of {seen[rule.key]} too: each could open what leaves for the other",
+                "each recipient makes its own: `privsynth keys receiving`",
+                beside=("recipients", seen[rule.key], "key"),
+            )
         for i, purpose in enumerate(rule.purposes):
             if purpose not in file.purposes:
                 yield Fault(
@@ -296,6 +304,10 @@ def _approval(file: PolicyFile) -> Faults:
 def _images(file: PolicyFile) -> Faults:
     place, rule = ("images", "biometric use"), file.images
     said = None if rule is None else rule.biometric_use
+    if rule is not None and said is None and rule.mark_synthetic is None:
+        yield Fault(
+            ("images",), "it asks for nothing", "write `biometric use`, `mark synthetic` or both, or leave it out"
+        )
     for name, source in file.sources.items():
         if "biometric" in (source.categories or ()) and said is None:
             yield Fault(

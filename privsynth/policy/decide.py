@@ -123,14 +123,21 @@ def _region(policy: Policy, use: Use) -> RuleVerdict:
 
 
 def _biometric(policy: Policy, use: Use) -> RuleVerdict:
-    purpose = policy.purposes.get(use.purpose)
-    meant = use.biometric or (purpose is not None and purpose.biometric is True)
+    """A declaration, not a finding: whether the policy says so of the purpose, or whoever asks says so of the use."""
+    purpose, rule = policy.purposes.get(use.purpose), policy.file.images
+    declared = purpose is not None and purpose.biometric is True
+    meant = use.biometric or declared
+    who = f"the policy says that purpose {use.purpose!r}" if declared else "whoever asks says that the use"
+    silent = rule is None or rule.biometric_use is None
     return RuleVerdict(
         "PS-IMG-001",
         not (meant and policy.forbids_biometrics),
-        f"a use that is {'' if meant else 'not '}for telling who somebody is or which group a face belongs to",
+        f"{who} is for telling who somebody is, or which group a face belongs to"
+        if meant
+        else f"neither the policy says of purpose {use.purpose!r}, nor whoever asks, that it is biometric",
         policy.where("images", "biometric use"),
-        "biometric use is " + ("forbidden" if policy.forbids_biometrics else "allowed"),
+        "biometric use is "
+        + ("not stated, so it is forbidden" if silent else "forbidden" if policy.forbids_biometrics else "allowed"),
         "ask for another use, or have the policy's owner say `images: {biometric use: allowed}`",
     )
 

@@ -100,7 +100,8 @@ class Members:
 
 @dataclass(frozen=True)
 class Ladder:
-    """Words from the tightest to the loosest; ``absent`` is what silence means (None: no limit)."""
+    """Words from the tightest to the loosest; ``absent`` is what silence means (None: no limit). Where the word says
+    more than the silence that means it, ``ABSENT`` is a rung by itself."""
 
     rungs: tuple[Any, ...]
     absent: Any = None
@@ -111,11 +112,12 @@ class Ladder:
         return "same" if old == new else "tighter" if new < old else "looser"
 
     def steps(self, value: Any, names: Sequence[str], /) -> Iterator[Any]:
-        """The next rung."""
-        yield from self.rungs[self._rung(value) + 1 :][:1]
+        """The next rung, and behind silence the next word."""
+        looser = self.rungs[self._rung(value) + 1 :]
+        yield from looser[: 2 if looser[:1] == (ABSENT,) else 1]
 
     def _rung(self, value: Any) -> int:
-        if value is ABSENT:
+        if value is ABSENT and ABSENT not in self.rungs:
             return len(self.rungs) if self.absent is None else self.rungs.index(self.absent)
         return self.rungs.index(value)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from privsynth.policy.directions import SUPERSET, Ladder
+from privsynth.policy.directions import ABSENT, SUPERSET, Ladder
 from privsynth.policy.words import Part, each_once
 
 Mark = Literal["iptc", "c2pa"]
@@ -19,10 +19,11 @@ Mark = Literal["iptc", "c2pa"]
 
 
 class Images(Part):
-    """Of pictures. ``biometric use`` that is not stated is forbidden; ``mark synthetic``: what each picture carries."""
+    """Of pictures. ``biometric use`` that is not stated is forbidden too, but only where it is stated does each picture
+    say so; ``mark synthetic``: what each picture carries."""
 
     biometric_use: Annotated[
-        Literal["forbidden", "allowed"] | None, Ladder(("forbidden", "allowed"), absent="forbidden")
+        Literal["forbidden", "allowed"] | None, Ladder(("forbidden", ABSENT, "allowed"), absent="forbidden")
     ] = None
     mark_synthetic: Annotated[
         tuple[Mark, ...] | None, pydantic.Field(min_length=1), pydantic.AfterValidator(each_once), SUPERSET

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import pydantic
 
-from privsynth.documents import Document, build, load_yaml
+from privsynth.documents import Document, build, load_yaml, refuse_null
 from privsynth.documents.reading import Place
 from privsynth.errors import PolicyError
 from privsynth.policy.directions import ABSENT, OWN, Keyed
@@ -37,8 +37,8 @@ def resolved(document: Document) -> Document:
     """The values of a policy file with those that it inherits, each with its own file and line.
 
     Raises:
-        PolicyError: a parent that is not there, not the pinned one, outside the folder, in a circle or too far; or a
-            leaf that is looser than its parent's.
+        PolicyError: a parent that is not there, not the pinned one, outside the folder, in a circle or too far; a
+            leaf that is looser than its parent's; or, in any of the files, a key with no value behind it.
     """
     folder = Path(document.path).parent.resolve()
     return _resolved(document, folder, (Path(document.path).resolve(),))[0]
@@ -48,12 +48,14 @@ def partial_of(document: Document) -> pydantic.BaseModel:
     """A file read as a base: every key that it states has the right form; none is demanded.
 
     Raises:
-        PolicyError: a key that is not known, or a value of the wrong form.
+        PolicyError: a key that is not known, a value of the wrong form, or none behind a key.
     """
+    refuse_null(document, error=PolicyError)
     return build(_partial(PolicyFile), document, error=PolicyError, mends=MENDS)
 
 
 def _resolved(document: Document, folder: Path, seen: tuple[Path, ...]) -> tuple[Document, _Barred | None]:
+    refuse_null(document, error=PolicyError)
     if "extends" not in document.data:
         return document, _barred(document)
     path = _parent(document, folder, seen)
@@ -166,29 +168,33 @@ _GENERIC: Mapping[Any, Any] = {Mapping: Mapping, tuple: tuple}  # whose paramete
 
 
 @cache
-def _partial(model: type[pydantic.BaseModel]) -> type[pydantic.BaseModel]:
-    """``model`` with every field optional, its sections too, and no default but None."""
+def _partial(model: type[pydantic.BaseModel], by: str = "") -> type[pydantic.BaseModel]:
+    """``model`` with every field optional, its sections too, and no default but None; but for the field ``by``, which
+    tells the parts of a list apart."""
     found: dict[str, Any] = {}
     for name, info in model.model_fields.items():
-        inner = _loosened(info.annotation)
+        if name == by:
+            found[name] = (Annotated[(info.annotation, *info.metadata)], pydantic.Field(alias=str(info.alias or name)))
+            continue
+        inner = _loosened(info.annotation, next((m.by for m in info.metadata if isinstance(m, Keyed)), ""))
         annotation: Any = Annotated[(inner | None, *info.metadata)] if info.metadata else inner | None
         found[name] = (annotation, pydantic.Field(default=None, alias=str(info.alias or name)))
     return pydantic.create_model(f"Partial{model.__name__}", __base__=Part, **found)
 
 
-def _loosened(annotation: Any) -> Any:
-    """An annotation with the models in it made partial; a mapping's and a list's too."""
+def _loosened(annotation: Any, by: str = "") -> Any:
+    """An annotation with the models in it made partial; a mapping's and a list's too, told apart by ``by``."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if isinstance(annotation, type) and issubclass(annotation, Part):
         return _partial(annotation)
     if origin is Annotated:
-        return Annotated[(_loosened(inner[0]), *inner[1:])]
+        return Annotated[(_loosened(inner[0], by), *inner[1:])]
     if origin in (Union, UnionType):
-        return Union[tuple(_loosened(part) for part in inner)]  # noqa: UP007 - of parts that are known at run time only
+        return Union[tuple(_loosened(part, by) for part in inner)]  # noqa: UP007 - of parts that are known at run time only
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
         return _GENERIC[Mapping][inner[0], _loosened(inner[1])]
-    if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis and section_of(inner[0]) is not None:
-        return _GENERIC[tuple][_loosened(inner[0]), ...]
+    if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis and (part := section_of(inner[0])) is not None:
+        return _GENERIC[tuple][_partial(part, by), ...]
     return annotation
 
 

@@ -115,7 +115,7 @@ def _dismiss(data: dict[str, Any]) -> None:
 
 
 def _written(data: Mapping[str, Any], leaf: Leaf, value: Any) -> Iterator[dict[str, Any]]:
-    """The file's values with the leaf's replaced; a new name gets a copy of each entry beside it."""
+    """The file's values with the leaf's replaced; a new name gets a copy of each entry beside it, without its key."""
     if leaf.path[-1] != NAMES:
         yield _put(data, leaf, value.isoformat() if isinstance(value, dt.date) else value)
         if value == []:
@@ -124,7 +124,7 @@ def _written(data: Mapping[str, Any], leaf: Leaf, value: Any) -> Iterator[dict[s
     held: dict[str, Any] = dict(_at(data, leaf))
     for name in value:
         for entry in held.values() if name not in held else ():
-            yield _put(data, leaf, {**held, name: entry})
+            yield _put(data, leaf, {**held, name: {key: part for key, part in entry.items() if key != "key"}})
 
 
 def _at(data: Any, leaf: Leaf) -> Any:

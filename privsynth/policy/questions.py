@@ -212,13 +212,14 @@ class KeepForm(Part):
 
 
 class MarkedForm(Part):
-    """By which marks each picture of a release says that it is synthetic."""
+    """By which marks each picture of a release says that it is synthetic, and whether each carries the term of use."""
 
     marks: tuple[Mark, ...] = ()
+    term: bool = True
 
     def ask(self) -> MarkedAsk:
         """The question."""
-        return MarkedAsk(marks=self.marks)
+        return MarkedAsk(marks=self.marks, term=self.term)
 
 
 class OpenForm(Part):

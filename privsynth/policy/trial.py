@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from privsynth.documents import Document, build, load_yaml
+from privsynth.documents import Document, build, load_yaml, refuse_null
 from privsynth.errors import PolicyError
 from privsynth.policy.asks import answer
 from privsynth.policy.document import Policy
@@ -108,6 +108,7 @@ def load_trial(path: str | Path) -> Trial:
         PolicyError: not such a file, with file:line and the mend.
     """
     document = load_yaml(path, error=PolicyError, kind="policy test")
+    refuse_null(document, error=PolicyError)
     request, cases = document.data.get("request", {}), document.data.get("cases")
     if isinstance(request, dict) and isinstance(cases, dict):
         kinds = set(Question.model_fields) - {"hold"}

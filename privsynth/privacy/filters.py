@@ -11,7 +11,7 @@ Premise: the next event is a function of charged outputs, public facts and indep
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache, reduce
@@ -47,6 +47,11 @@ class Filter(Protocol):
 
     def charge(self, event: DpEvent, *, delta: float = 0.0) -> Filter:
         """The filter after ``event``; BudgetExhausted, and nothing changed, if it does not fit."""
+        ...
+
+    def course(self, charges: Sequence[tuple[DpEvent, float]]) -> Iterator[Filter]:
+        """The filter after each of these in turn, an event with its own delta, as :meth:`charge` has it; but each value
+        is priced once. BudgetExhausted at the first that does not fit."""
         ...
 
     def spent_share(self) -> float:
@@ -108,14 +113,20 @@ class GdpFilter:
 
     def admits(self, event: DpEvent, *, delta: float = 0.0) -> bool:
         """See :meth:`Filter.admits`."""
-        return self._after(event, delta)._within()
+        return self._after(_gdp_cost(event), delta)._within()
 
     def charge(self, event: DpEvent, *, delta: float = 0.0) -> GdpFilter:
         """See :meth:`Filter.charge`."""
-        after = self._after(event, delta)
-        if not after._within():
-            raise _exhausted(self.epsilon, self.delta)
-        return after
+        return next(self.course([(event, delta)]))
+
+    def course(self, charges: Sequence[tuple[DpEvent, float]]) -> Iterator[GdpFilter]:
+        """See :meth:`Filter.course`."""
+        costs, now = _priced([event for event, _ in charges], _gdp_cost), self
+        for cost, (_, delta) in zip(costs, charges, strict=True):
+            now = now._after(cost, delta)
+            if not now._within():
+                raise _exhausted(self.epsilon, self.delta)
+            yield now
 
     def spent_share(self) -> float:
         """See :meth:`Filter.spent_share`."""
@@ -138,12 +149,13 @@ class GdpFilter:
         """See :meth:`Filter.to_json`."""
         return {"kind": self.kind, "epsilon": self.epsilon, "delta": self.delta, "delta_a": self.delta_a}
 
-    def _after(self, event: DpEvent, delta: float) -> GdpFilter:
-        return replace(self._plus(_gdp_cost(event)), spent_delta=self.spent_delta + _own_delta(delta))
+    def _after(self, cost: int, delta: float) -> GdpFilter:
+        return self._plus(cost, _own_delta(delta))
 
-    def _plus(self, cost: int) -> GdpFilter:
-        """After events that together cost so many 2^-256."""
-        return replace(self, spent=self.spent + Fraction(cost, GDP_GRID))
+    def _plus(self, cost: int, delta: Fraction = Fraction(0)) -> GdpFilter:
+        """After events that together cost so many 2^-256, with their own deltas."""
+        spent, spent_delta = self.spent + Fraction(cost, GDP_GRID), self.spent_delta + delta
+        return replace(self, spent=spent, spent_delta=spent_delta)
 
     def _within(self) -> bool:
         return self.spent <= self.cap and self.spent_delta <= Fraction(self.delta_a)
@@ -194,14 +206,20 @@ class RenyiFilter:
 
     def admits(self, event: DpEvent, *, delta: float = 0.0) -> bool:
         """See :meth:`Filter.admits`."""
-        return self._after(event, delta)._within()
+        return self._after(self._cost(event), delta)._within()
 
     def charge(self, event: DpEvent, *, delta: float = 0.0) -> RenyiFilter:
         """See :meth:`Filter.charge`."""
-        after = self._after(event, delta)
-        if not after._within():
-            raise _exhausted(self.epsilon, self.delta)
-        return after
+        return next(self.course([(event, delta)]))
+
+    def course(self, charges: Sequence[tuple[DpEvent, float]]) -> Iterator[RenyiFilter]:
+        """See :meth:`Filter.course`."""
+        costs, now = _priced([event for event, _ in charges], self._cost), self
+        for cost, (_, delta) in zip(costs, charges, strict=True):
+            now = now._after(cost, delta)
+            if not now._within():
+                raise _exhausted(self.epsilon, self.delta)
+            yield now
 
     def spent_share(self) -> float:
         """See :meth:`Filter.spent_share`; of the order that has most left."""
@@ -230,8 +248,8 @@ class RenyiFilter:
         frozen = {"kind": self.kind, "epsilon": self.epsilon, "delta": self.delta, "delta_a": self.delta_a}
         return {**frozen, "orders": list(self.orders)}
 
-    def _after(self, event: DpEvent, delta: float) -> RenyiFilter:
-        return replace(self._plus([self._cost(event)]), spent_delta=self.spent_delta + _own_delta(delta))
+    def _after(self, cost: tuple[float, ...], delta: float) -> RenyiFilter:
+        return replace(self._plus([cost]), spent_delta=self.spent_delta + _own_delta(delta))
 
     def _cost(self, event: DpEvent) -> tuple[float, ...]:
         return tuple(rdp(event, order=order) for order in self.orders)

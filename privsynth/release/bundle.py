@@ -188,8 +188,7 @@ class Release:
             "predicate": predicate.to_json(),
         }
         envelope = sign_envelope(PAYLOAD_TYPE, canonical(statement), key)
-        whole = {**files, MANIFEST: manifest.to_bytes(), STATEMENT: envelope}
-        return SignedRelease(whole, key=predicate.key, people=predicate.people or 1)
+        return SignedRelease({**files, MANIFEST: manifest.to_bytes(), STATEMENT: envelope})
 
     def _tables(self) -> dict[str, bytes]:
         """The transcript's files by their paths in the bundle."""

@@ -30,6 +30,10 @@ _ENDS = "-----END CERTIFICATE-----"
 _MEND = "a PEM file: the certificate that signs, then its issuer's (docs/guide-pictures.md)"
 _OLD = "signingCredential.expired"
 _KEPT = {"claimSignature.validated", "assertion.dataHash.match"}
+_SIGNATURE = b"\x00\x00\x00\x28jumdc2cs\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71\x03c2pa.signature\x00"
+"""How a manifest's box of its signature begins."""
+_RAW = 64
+"""Bytes of an ES256 signature."""
 _DOT = b"\x89PNG\r\n\x1a\n" + b"".join(
     struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     for kind, body in (
@@ -56,13 +60,18 @@ class Chain:
 
     Attributes:
         pem: all of them, and nothing else.
-        leaf: the first, which signs, as DER.
+        ders: the same, as DER, in order.
         root: the last, as PEM.
     """
 
     pem: bytes = field(repr=False)
-    leaf: bytes = field(repr=False)
+    ders: tuple[bytes, ...] = field(repr=False)
     root: str = field(repr=False)
+
+    @property
+    def leaf(self) -> bytes:
+        """The first, which signs, as DER."""
+        return self.ders[0]
 
     @property
     def fingerprint(self) -> str:
@@ -79,9 +88,9 @@ class Chain:
         parts = [part.strip() + f"\n{_ENDS}\n" for part in pem.decode("ascii").split(_ENDS)]
         if len(parts) < 3 or parts.pop() != f"\n{_ENDS}\n":
             raise ValueError("not two certificates or more")
-        ders = [ssl.PEM_cert_to_DER_cert(part) for part in parts]
+        ders = tuple(ssl.PEM_cert_to_DER_cert(part) for part in parts)
         plain = [ssl.DER_cert_to_PEM_cert(der) for der in ders]
-        return cls("".join(plain).encode(), ders[0], plain[-1])
+        return cls("".join(plain).encode(), ders, plain[-1])
 
 
 @dataclass(frozen=True)
@@ -180,8 +189,8 @@ def library() -> Any:
 
 
 def reader(chain: Chain) -> Callable[[bytes, str], None] | None:
-    """What refuses a PNG file (given with its name) whose manifest is not one of ours by this certificate; None without
-    c2pa-python. Reads offline.
+    """What refuses a PNG file (given with its name) whose manifest is not one of ours, signed by this certificate; None
+    without c2pa-python. Reads offline. Where the manifest lies is checked elsewhere (``release/png.py``).
 
     The returned function raises BundleError.
     """
@@ -195,7 +204,7 @@ def reader(chain: Chain) -> Callable[[bytes, str], None] | None:
     def check(raw: bytes, where: str) -> None:
         try:
             said = json.loads(c2pa.Reader("image/png", io.BytesIO(raw), context=context).json())
-            fits = _fits(said)
+            fits = _fits(said) and _signed_by(chain, raw)
         except (c2pa.C2paError, ValueError, KeyError, TypeError, IndexError, AttributeError):
             fits = False
         if not fits:
@@ -216,3 +225,44 @@ def _fits(said: Any) -> bool:
         and passed >= _KEPT
         and (not failed or (_OLD in failed and failed <= {_OLD, "signingCredential.untrusted"}))
     )
+
+
+def _signed_by(chain: Chain, raw: bytes) -> bool:
+    """Whether the signature of a PNG file's manifest, which is read elsewhere, is by these certificates: it begins with
+    them, byte for byte as ours do, and nothing is in the room that it leaves.
+
+    Raises:
+        ValueError: it is built in another way.
+    """
+    body = raw[41 : 41 + int.from_bytes(raw[33:37], "big")]
+    [store] = _boxes(body)
+    [_, manifest] = _boxes(store)
+    [_, _, _, signature] = _boxes(manifest)
+    [_, cose] = _boxes(signature)
+    protected = b"\xa2\x01\x26\x18\x21" + _cbor(4, len(chain.ders)) + b"".join(map(_bytes, chain.ders))
+    before, after = b"\xd2\x84" + _bytes(protected) + b"\xa1\x63pad", b"\xf6" + _cbor(2, _RAW)
+    room = bytes(len(cose) - len(before) - len(_cbor(2, 256)) - len(after) - _RAW)
+    return signature.startswith(_SIGNATURE) and cose[:-_RAW] == before + _bytes(room) + after
+
+
+def _boxes(raw: bytes) -> list[bytes]:
+    """What the boxes of JUMBF (ISO 19566-5) hold that fill ``raw``."""
+    found = []
+    while raw:
+        size = int.from_bytes(raw[:4], "big")
+        if not 8 <= size <= len(raw):
+            raise ValueError("no box")
+        found.append(raw[8:size])
+        raw = raw[size:]
+    return found
+
+
+def _cbor(kind: int, count: int) -> bytes:
+    """The head of an item in CBOR (RFC 8949): of bytes (2) or of an array (4)."""
+    if count < 24:
+        return bytes([kind << 5 | count])
+    return bytes([kind << 5 | 24, count]) if count < 256 else bytes([kind << 5 | 25]) + count.to_bytes(2, "big")
+
+
+def _bytes(raw: bytes) -> bytes:
+    return _cbor(2, len(raw)) + raw

@@ -91,8 +91,9 @@ def gate(model: Model, split: Split, *, hold: Hold, policy: Policy, progress: Pr
     Raises:
         ReleaseRefused: a rule refused (ids and limits, no figures), or no rule was evaluated, or the
             population's attempts are used up.
-        HoldError: the hold is not this model's, was gated before, or the split is of another
-            population, source, purpose or recipient.
+        HoldError: the hold is not this model's, was gated before, or the split is of another population, source,
+            purpose or recipient.
+        RequestDenied: the policy in use now does not allow the hold, whatever allowed it when it was bought.
         SeededNoise: the model was fitted with test noise.
         PolicyError: a rule names what the schema cannot answer.
     """
@@ -168,9 +169,9 @@ def _check_split(split: Split, hold: Hold) -> None:
             "the split is Split.benchmark's, which holds nobody out", mend="split with granted.split(ledger)"
         )
     for side in (split.train, split.holdout):
-        if (side.coins, side.policy, side.contribution) != (hold.coins, hold.policy, hold.contribution):
+        if (side.coins, side.policy, side.contribution) != (hold.coins, hold.ledger.policy.sha256, hold.contribution):
             raise HoldError(
-                "the split is not of the hold's ledger, policy and contribution bound",
+                "the split is not of the hold's ledger, of its policy in use and of the contribution bound",
                 mend="read, filter and split again with the ledger that sold the hold",
             )
 

@@ -16,12 +16,22 @@ from privsynth.documents import read_bytes
 from privsynth.errors import BundleError
 from privsynth.privacy.events import Receipt
 from privsynth.privacy.meaning import Bound, Known, curve_of, curve_of_cap
-from privsynth.release.statement import FAMILY, MANY_PEOPLE, OUTSIDERS, exact, up
+from privsynth.release.statement import (
+    FAMILY,
+    MANY_PEOPLE,
+    OUTSIDERS,
+    attacker_words,
+    chosen_words,
+    earlier,
+    exact,
+    odds_words,
+    up,
+)
 
 if TYPE_CHECKING:
     from privsynth.policy.document import Policy, Source
 
-_SEES = "nobody who sees this release"
+_EARLIER = "all earlier outputs"  # of a population that is not named
 VALUE = 2  # subjects that change where one person's values change: one leaves, one comes
 HEADS = ("attacked", "μ", "ε at this δ", "insiders found, of 100", "a 1-in-2 guess becomes, of 100")
 BOUND_ONLY = (
@@ -32,8 +42,8 @@ LIMITS = (
     "The bound is on presence; a changed value of somebody who is known to be in the data, and a family, have the "
     "figures of their own lines.",
     "The release can teach things about groups that somebody belongs to, whether or not they are in the data.",
-    "What it tells that a release was made or published at all, where somebody decided that from other outputs, is "
-    "bounded by the population's cap alone.",
+    "Taken alone, a release is bounded by the population's cap. Only the model of a recipe that was committed before "
+    f"the population's first hold has its own bound alone. {chosen_words()}",
     "Other institutions that hold data on the same people and share no ledger with this one add to these figures.",
 )
 
@@ -48,7 +58,7 @@ class Explained:
         mu: in Gaussian differential privacy; None where only (ε, δ) is known.
         known: the curve, or the bound.
         unit: who is protected.
-        who: nobody of whom odds can move, in words.
+        after: what whoever moves odds holds already, in words; empty: this is all that was ever released.
         subjects: declared; None where they are not told.
         families: how many subjects each further line takes together.
     """
@@ -59,7 +69,7 @@ class Explained:
     mu: float | None
     known: Known
     unit: str = "person"
-    who: str = _SEES
+    after: str = _EARLIER
     subjects: int | None = None
     families: tuple[int, ...] = FAMILY
 
@@ -89,16 +99,8 @@ class Explained:
     def sentences(self) -> tuple[str, str]:
         """The odds, and the best attacker."""
         factor, caught = self.known.factor, self.known.caught(OUTSIDERS)
-        odds = (
-            f"Whether or not a given {self.unit} is in the data, {self.who}, whatever else they know, can change "
-            f"their odds that it is by more than a factor {up(factor)}: a 1-in-2 guess becomes at most "
-            f"{up(100 * factor / (1 + factor))} in 100; except with probability {up(self.known.surprise)}."
-        )
-        attacker = (
-            f"The best possible attacker who may be wrong about 1 in 100 outsiders recognises at most "
-            f"{up(100 * caught)} in 100 insiders (1 in 100 is guessing)."
-        )
-        return odds, attacker
+        odds = odds_words(self.unit, factor=factor, surprise=self.known.surprise, after=self.after)
+        return odds, attacker_words(caught, after=self.after)
 
     def beside(self) -> str:
         """n·δ in words; empty where the number of subjects is not told."""
@@ -164,7 +166,7 @@ def explain_release(folder: Path, *, family: int | None = None) -> Explained:
         release, unit = told["release"], told["unit"]
         epsilon, delta, mu = (float(release[key]) for key in ("epsilon", "delta", "mu"))
         name, subjects = str(told["population"]["name"]), int(unit["subjects declared"])
-        first, who = bool(release["committed before the first hold"]), str(unit["unit"])
+        who = str(unit["unit"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise BundleError(
             "not a privacy statement of this version", where=str(path), mend="name the folder of a release"
@@ -176,7 +178,7 @@ def explain_release(folder: Path, *, family: int | None = None) -> Explained:
         mu=mu,
         known=curve_of(mu, epsilon=epsilon, delta=delta),
         unit=who,
-        who=_SEES if first else _holder(name),
+        after=earlier(name),
         subjects=subjects,
         families=_families(family),
     )
@@ -192,7 +194,7 @@ def explain_receipt(receipt: Receipt, *, family: int | None = None) -> Explained
         mu=r.mu,
         known=curve_of(r.mu, epsilon=r.epsilon, delta=r.delta),
         unit=r.unit,
-        who=_SEES if r.first_of_population else _holder(r.population),
+        after=earlier(r.population),
         subjects=r.subjects or None,
         families=_families(family),
     )
@@ -224,7 +226,7 @@ def _limits(policy: Policy, population: str, subjects: int, unit: str, families:
                 mu=None if curve is None else curve.mu,
                 known=Bound(cap.epsilon, cap.delta) if curve is None else curve,
                 unit=unit,
-                who="nobody who sees everything that was ever released",
+                after="",
                 subjects=subjects,
                 families=families,
             )
@@ -233,7 +235,7 @@ def _limits(policy: Policy, population: str, subjects: int, unit: str, families:
     one = explain(limit.max_epsilon, min(limit.max_delta, below))
     title = f"The dearest single release of {population}: ε = {exact(one.epsilon)}, δ = {exact(one.delta)}"
     out.append(
-        Explained(title, one.epsilon, one.delta, one.mu, one.known, unit, _holder(population), subjects, families),
+        Explained(title, one.epsilon, one.delta, one.mu, one.known, unit, earlier(population), subjects, families),
     )
     return out
 
@@ -247,11 +249,6 @@ def cells(part: Explained) -> list[tuple[str, ...]]:
         mu = "" if row["mu"] is None else up(row["mu"])
         out.append((row["of"], mu, at, up(100 * row["insiders recognised"]), up(100 * row["even guess becomes"])))
     return out
-
-
-def _holder(population: str) -> str:
-    """Of whom a release's own bound is true where its recipe may carry earlier answers."""
-    return f"nobody who already holds all earlier releases of {population} and now sees this one"
 
 
 def _families(family: int | None) -> tuple[int, ...]:

@@ -67,7 +67,8 @@ def _draw(axes: Axes, part: Explained) -> None:
         xlabel="wrong about outsiders (share of them taken for insiders)",
         ylabel="right about insiders (share of them recognised)",
     )
-    axes.set_title(f"The best possible attacker\n{part.title}", fontsize=10)
+    told = ", by what this one adds to all earlier outputs" if part.after else ""
+    axes.set_title(f"The best possible attacker{told}\n{part.title}", fontsize=10)
     axes.grid(visible=True, color="#dddddd", linewidth=0.6)
     axes.legend(loc="upper left", fontsize=8)
 

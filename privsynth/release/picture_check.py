@@ -86,9 +86,11 @@ def _chain(root: Path, signed: dict[str, str], predicate: Predicate, policy: Any
 
 
 def _check_term(root: Path, policy: Any, *, pictures: bool) -> None:
-    """Refuse a privacy statement that is silent about a term of the policy, or tells one that is none of it."""
+    """Refuse a privacy statement that is none, is silent about a term of the policy, or tells another."""
     where = root / PRIVACY
     told = parse_canonical(read_file(where, limit=MOST_STATEMENT), where=str(where))
-    said = told.get("term") if isinstance(told, dict) else None
+    if not isinstance(told, dict):
+        raise BundleError("no privacy statement", where=str(where), mend="ask its sender")
+    said = told.get("term")
     if said != ({"sentence": TERM} if pictures and forbids_biometrics(policy) else None):
         raise BundleError("not the term of use that its policy sets", where=str(where), mend="ask its sender")

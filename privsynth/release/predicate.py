@@ -10,8 +10,10 @@ import pydantic
 from privsynth.data.guidance import MOST_GUIDANCE
 from privsynth.documents import Strict, plain
 from privsynth.errors import BundleError, ModelError
+from privsynth.policy.images import Mark
+from privsynth.policy.words import AgeKey, SomePeople
 from privsynth.privacy.events import Receipt
-from privsynth.signing import AGE_KEY
+from privsynth.signing import AGE_KEY, parse_canonical, shaped
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -29,6 +31,53 @@ _HEX = r"^[0-9a-f]{64}$"
 _RECEIPT = pydantic.TypeAdapter(Receipt)
 
 Hex = Annotated[str, pydantic.Field(pattern=_HEX)]
+
+
+class _Told(Strict):
+    """A section of the policy that a release ships, of which its verifier reads these keys; null is none of them."""
+
+    model_config = pydantic.ConfigDict(extra="ignore")
+
+
+class _Recipient(_Told):
+    key: AgeKey = pydantic.Field(default="", validate_default=False)
+
+
+class _Images(_Told):
+    biometric_use: Literal["forbidden", "allowed"] = "allowed"
+    mark_synthetic: Annotated[tuple[Mark, ...], pydantic.Field(min_length=1)] = ("iptc",)
+
+
+class _Leaving(_Told):
+    transcript: Literal["withheld", "published"]
+
+
+class _SignedBy(_Told):
+    people: SomePeople
+
+
+class _Approval(_Told):
+    release: _SignedBy = _SignedBy(people=2)
+
+
+class _Shipped(_Told):
+    recipients: Mapping[str, _Recipient] = {}
+    images: _Images = _Images()
+    release: _Leaving = _Leaving(transcript="withheld")
+    approval: _Approval = _Approval()
+
+
+def shipped_policy(raw: bytes, *, where: str) -> dict[str, Any]:
+    """The resolved policy that a release ships, as JSON values. What is read of it has the form of a policy, so that
+    nothing it demands is passed over because it is written in another way.
+
+    Raises:
+        BundleError: no policy, or a section of another form.
+    """
+    policy = parse_canonical(raw, where=where)
+    shaped(_Shipped, policy, error=BundleError, where=where, mend="ask its sender, or upgrade privsynth")
+    told: dict[str, Any] = policy
+    return told
 
 
 def publishes_transcript(policy: Any) -> bool:

@@ -1,7 +1,7 @@
 """Releases that leave only encrypted: one file that the recipient alone can open, and what she finds in it.
 
 The bundle is signed first and then sealed (age) to the key that stands in its signed statement. Whoever opens it can
-seal it anew to somebody else; so a receiver accepts only what was sealed to the key that its sender signed. Form:
+seal it anew to somebody else; so a receiver accepts only what its sender signed for a key of the receiver's own. Form:
 docs/sealed.md.
 """
 
@@ -11,8 +11,8 @@ import datetime as dt
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -23,9 +23,9 @@ from privsynth.release.manifest import checked_chunks
 from privsynth.release.parcel import Unpacked, packed
 from privsynth.release.predicate import STATEMENT
 from privsynth.release.verify import Verified, verify
-from privsynth.signing import check_age, load_identity
-from privsynth.signing.age import decrypt, encrypt
-from privsynth.signing.files import sync
+from privsynth.signing import check_age, load_identity, load_trust
+from privsynth.signing.age import Identity, decrypt, encrypt
+from privsynth.signing.files import place_folder, room, sync
 
 SUFFIX = ".age"
 
@@ -75,25 +75,20 @@ def write_sealed(stream: Iterable[bytes], target: Path, *, key: str) -> None:
     """Write ``stream`` encrypted to ``key`` as a new file of mode 0644. Nothing of it lies on a disk in the clear.
 
     Raises:
-        StorageError: the file exists or cannot be written; then nothing is left. As of
-            :func:`privsynth.signing.age.encrypt`.
+        StorageError: the file exists or cannot be written, and nothing is left; or as of
+            :func:`privsynth.signing.files.room`. As of :func:`privsynth.signing.age.encrypt`.
     """
     _refuse_taken(target)
-    partial = _beside(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-            encrypt(stream, file, key=key)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        _put(partial, target)
-        sync(target.parent)
+        with room(target), _removed(target) as partial:
+            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+                encrypt(stream, file, key=key)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            _put(partial, target)
     except OSError as fault:
         raise _unwritten(target, fault) from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def open_sealed(
@@ -121,44 +116,46 @@ def open_sealed(
             written. UsageError: no such file. MissingExtra: pyrage is not installed.
     """
     own, target, where = load_identity(identity), Path(out), str(path)
+    trusted = target.parent / "trust.json" if trust is None else Path(trust)
+    load_trust(trusted)
     _refuse_taken(target)
-    partial = _beside(target)
     try:
-        with _source(Path(path)) as source:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial.mkdir(mode=0o700)
-            unpacked = Unpacked(partial, where=where)
-            try:
-                decrypt(source, unpacked, own, where=where)
-                unpacked.end()
-            finally:
-                unpacked.close()
-        found = _verified(partial, where, trust=trust, recipient=recipient, recalls=recalls, now=now)
-        if found.key not in own.keys:
-            told = "no key" if found.key is None else f"the key {found.key}, which is not yours"
-            raise BundleError(
-                f"it was sealed to you by someone who is not its sender: its signed statement names {told}",
-                where=where,
-                mend="tell its sender that others hold it; ask them for your own release",
-            )
-        for inner in (*(p for p in partial.rglob("*") if p.is_dir()), partial):
-            sync(inner)
-        _refuse_taken(target)
-        partial.rename(target)
-        sync(target.parent)
+        with _source(Path(path)) as source, room(target), _removed(target) as partial:
+            _unpack(source, partial, own, where=where)
+            found = _verified(partial, where, trust=trusted, recipient=recipient, recalls=recalls, now=now)
+            if found.key not in own.keys:
+                told = "no key" if found.key is None else f"the key {found.key}, which is not yours"
+                raise BundleError(
+                    f"it was sealed to you by someone who is not its sender: its signed statement names {told}",
+                    where=where,
+                    mend="tell its sender that others hold it; ask them for your own release",
+                )
+            for inner in (*(p for p in partial.rglob("*") if p.is_dir()), partial):
+                sync(inner)
+            _refuse_taken(target)
+            place_folder(partial, target)
     except OSError as fault:
         raise _unwritten(target, fault) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     tables = None if found.transcript is None else target / found.transcript.relative_to(partial)
     return replace(found, folder=target, transcript=tables)
+
+
+def _unpack(source: BinaryIO, partial: Path, own: Identity, *, where: str) -> None:
+    """Decrypt into the new folder ``partial``."""
+    partial.mkdir(mode=0o700)
+    unpacked = Unpacked(partial, where=where)
+    try:
+        decrypt(source, unpacked, own, where=where)
+        unpacked.end()
+    finally:
+        unpacked.close()
 
 
 def _verified(
     partial: Path,
     where: str,
     *,
-    trust: str | Path | None,
+    trust: Path,
     recipient: str | None,
     recalls: str | Path | None,
     now: dt.datetime | None,
@@ -179,8 +176,16 @@ def _source(path: Path) -> BinaryIO:
         raise UsageError(f"the file cannot be read ({why})", where=str(path), mend="check the path") from None
 
 
-def _beside(target: Path) -> Path:
-    return target.parent / f".{target.name}.{secrets.token_hex(8)}.partial"
+@contextmanager
+def _removed(target: Path) -> Iterator[Path]:
+    """A new name beside ``target``; what is there in the end is removed."""
+    partial = target.parent / f".{target.name}.{secrets.token_hex(8)}.partial"
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _refuse_taken(target: Path) -> None:

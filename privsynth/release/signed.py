@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 import shutil
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from privsynth.errors import ApprovalMissing, RequestDenied, StorageError, UsageError
 from privsynth.release.parcel import of_memory, packed
+from privsynth.release.predicate import STATEMENT
 from privsynth.release.sealed import write_sealed
-from privsynth.signing.files import sync
+from privsynth.signing.files import place_folder, room, sync
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -22,22 +27,38 @@ class SignedRelease:
 
     Attributes:
         files: path in the bundle → contents.
-        key: of its recipient, to which it leaves sealed; None where the policy names none.
-        people: how many must sign it, whoever has signed it now included.
     """
 
     files: Mapping[str, bytes] = field(repr=False)
-    key: str | None = None
-    people: int = 1
 
     def __repr__(self) -> str:
         return f"SignedRelease({len(self.files)} files)"
+
+    @property
+    def key(self) -> str | None:
+        """Of its recipient, to which it leaves sealed; None where its signed statement names none."""
+        key: str | None = self._signed.get("key")
+        return key
+
+    @property
+    def people(self) -> int:
+        """How many must sign it, whoever has signed it now included."""
+        return self._signed.get("people") or 1
+
+    @cached_property
+    def _signed(self) -> dict[str, Any]:
+        """What its statement says; nothing where it has none."""
+        if (raw := self.files.get(STATEMENT)) is None:
+            return {}
+        said: dict[str, Any] = json.loads(b64decode(json.loads(raw)["payload"]))["predicate"]
+        return said
 
     def write(self, folder: str | Path) -> Path:
         """Write the bundle as a new folder, whole or not at all.
 
         It is written beside its place under another name, brought to the disk, and then renamed. One that is to leave
-        sealed is written so only where others have yet to sign it: the folder is theirs, and stays inside.
+        sealed is written so only where others have yet to sign it: the folder is theirs alone (mode 0700), and stays
+        inside.
 
         Raises:
             RequestDenied: it leaves sealed (PS-REC-004).
@@ -58,17 +79,17 @@ class SignedRelease:
                 mend="name a new folder, or move the old one away",
             )
         partial = target.parent / f".{target.name}.{secrets.token_hex(8)}.partial"
-        whole = False
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial.mkdir()
-            for path, data in self.files.items():
-                _write(partial / path, data)
-            for part in (*(p for p in partial.rglob("*") if p.is_dir()), partial):
-                sync(part)
-            partial.rename(target)
-            whole = True
-            sync(target.parent)
+            with room(target):
+                try:
+                    partial.mkdir(mode=0o777 if self.key is None else 0o700)
+                    for path, data in self.files.items():
+                        _write(partial / path, data)
+                    for part in (*(p for p in partial.rglob("*") if p.is_dir()), partial):
+                        sync(part)
+                    place_folder(partial, target)
+                finally:
+                    shutil.rmtree(partial, ignore_errors=True)
         except OSError as fault:
             full = fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             raise StorageError(
@@ -76,9 +97,6 @@ class SignedRelease:
                 where=str(target),
                 mend="make room on the disk" if full else "choose a folder that you may write",
             ) from None
-        finally:
-            if not whole:
-                shutil.rmtree(partial, ignore_errors=True)
         return target
 
     def seal(self, path: str | Path) -> Path:

@@ -20,6 +20,7 @@ FORMAT = 2
 OUTSIDERS = 0.01  # the false positive rate at which the best attacker is stated
 FAMILY = (2, 4)  # sizes for which r·μ is worked out
 MANY_PEOPLE = 0.001  # n·δ above which the statement warns
+_ALL = "everything that was ever released"
 
 
 def privacy_statement(receipt: Receipt, *, pictures: Sequence[str] = (), term: str | None = None) -> dict[str, Any]:
@@ -139,17 +140,63 @@ def _together(r: Receipt, subjects: int, *, mu: float | None = None) -> dict[str
     return {"mu": whole, "epsilon": epsilon_of(whole, delta=left), "delta": delta}
 
 
+# --- words that others use too --------------------------------------------------------------------
+
+
+def earlier(population: str) -> str:
+    """What the bound of one release is counted from."""
+    return f"all earlier outputs of {population}"
+
+
+def odds_words(unit: str, *, factor: float, surprise: float, after: str) -> str:
+    """How far odds move, and of whom.
+
+    Args:
+        unit: who is protected.
+        factor: at most so far.
+        surprise: except with this probability.
+        after: as :func:`earlier` has it, whoever moves them holds already; empty: of all that was ever released.
+    """
+    who, by = (f"nobody who already holds {after}", "this one") if after else ("nobody", _ALL)
+    return (
+        f"Whoever else is in the data, {who} can by {by} change their odds that a given {unit} is in it, too, by more "
+        f"than a factor {up(factor)}: what was a 1-in-2 guess becomes at most {up(100 * factor / (1 + factor))} in "
+        f"100; except with probability {up(surprise)}."
+    )
+
+
+def attacker_words(caught: float, *, after: str) -> str:
+    """How many insiders the best attacker recognises; ``after`` as of :func:`odds_words`."""
+    return (
+        f"By {f'what this one adds to {after}' if after else _ALL}, the best possible attacker who may be wrong about "
+        f"1 in 100 outsiders recognises at most {up(100 * caught)} in 100 insiders (1 in 100 is guessing)."
+    )
+
+
+def chosen_words(population: str = "") -> str:
+    """What the bound of one model alone leaves to the cap."""
+    of = f" of {population}" if population else ""
+    return (
+        f"What somebody chose from other outputs{of} (whether, when and how it is made, drawn and published), and what "
+        "the ledger's evidence beside it tells of other holds: only the cap bounds that."
+    )
+
+
 # --- the sentences ------------------------------------------------------------------------------
 
 
 def _population(r: Receipt) -> str:
     apart = (
-        f" Nobody counts in two populations of this ledger: what it releases of others than {r.population} adds "
-        "nothing about somebody who counts here, as far as one id means one person in all its sources."
+        " Nobody counts in two populations of this ledger, as far as one id means one person in all its sources. The "
+        "data without somebody are those without anything about them in any source of this ledger: counted so, what it "
+        f"releases of others than {r.population} adds nothing about somebody who counts here. Whether somebody who "
+        "stands in other populations' files too stands in this one's is bounded by the caps of all these populations "
+        "together."
     )
     return (
         f"Everything ever released from population {r.population}, taken together: "
         f"(ε = {exact(r.cap_epsilon)}, δ = {exact(r.cap_delta)}). This is the cap of the ledger's {r.filter} filter. "
+        "It counts all outputs: releases, models, verdicts of the gate. "
         "It holds however later releases are chosen after earlier ones were seen, and nothing refills it."
     ) + (apart if r.apart else "")
 
@@ -157,15 +204,15 @@ def _population(r: Receipt) -> str:
 def _release(r: Receipt) -> str:
     bound = f"(ε = {exact(r.epsilon)}, δ = {exact(r.delta)})"
     alone = (
-        f"Its recipe was: taken alone, too, it is bounded by {bound}, unless somebody decided from other outputs of "
-        f"{r.population} whether it is made or published; then by the cap."
+        f"Its recipe was committed before the first hold of {r.population}. So its model taken alone, which is made "
+        f"of its own data, coins and noise, is bounded by {bound}, too. {chosen_words(r.population)}"
         if r.first_of_population
-        else "Its recipe was not: taken alone, its bound is the cap."
+        else "Taken alone it is bounded by the cap: its recipe was not committed before the first hold of "
+        f"{r.population}."
     )
     return (
-        f"To someone who already holds all earlier releases of {r.population}, this one adds at most {bound}, "
-        "the gate's tests included. Taken alone it is bounded by the cap, unless its recipe was committed before the "
-        f"first hold of {r.population}. {alone}"
+        f"To someone who already holds {earlier(r.population)} (releases, models, verdicts), this one adds at most "
+        f"{bound}: its model, the gate's tests and every release of that model together. {alone}"
     )
 
 
@@ -186,38 +233,23 @@ def _pictures(r: Receipt) -> str:
 
 
 def _odds(r: Receipt, exceeds: float, people: float) -> str:
-    who = "nobody who sees this release, whatever else they know," if r.first_of_population else _holder(r)
     warning = " That is more than 0.001: read it as too large." if people > MANY_PEOPLE else ""
     return (
-        f"Whether or not a given {r.unit} is in the data, {who} can change their odds that it is by more than a factor "
-        f"{up(math.exp(r.epsilon))}: a 1-in-2 guess becomes at most {up(100 / (1 + math.exp(-r.epsilon)))} in 100; "
-        f"except with probability {up(exceeds)}. (From the privacy curve at ε = {exact(r.epsilon)}. Beside it: "
+        f"{odds_words(r.unit, factor=math.exp(r.epsilon), surprise=exceeds, after=earlier(r.population))} "
+        f"(From the privacy curve at ε = {exact(r.epsilon)}. Beside it: "
         f"n·δ = {up(people)} for the {r.subjects:,} subjects declared.{warning})"
     )
 
 
 def _attacker(r: Receipt, caught: float) -> str:
-    who = (
-        "The" if r.first_of_population else f"Among those who already hold all earlier releases of {r.population}, the"
-    )
-    return (
-        f"{who} best possible attacker who may be wrong about 1 in 100 outsiders recognises at most "
-        f"{up(100 * caught)} in 100 insiders (1 in 100 is guessing)."
-    )
-
-
-def _holder(r: Receipt) -> str:
-    """Of whom a release's own bound is true when its recipe may carry earlier answers."""
-    return (
-        f"nobody who already holds all earlier releases of {r.population} and now sees this one, whatever else they "
-        "know,"
-    )
+    return attacker_words(caught, after=earlier(r.population))
 
 
 def _value(r: Receipt, value: Mapping[str, Mapping[str, float]]) -> str:
     whole, counts = value["any mechanism"], value["one row, counts"]
     return (
-        f"The bound is on presence. For a changed value of one {r.unit} known to be in the data, μ = {up(r.mu)} "
+        f"To someone who already holds {earlier(r.population)}, what this one adds is bounded as to presence. For a "
+        f"changed value of one {r.unit} whom they know to be in the data, μ = {up(r.mu)} "
         f"becomes 2μ = {up(whole['mu'])}, that is {_at(r, whole)} "
         f"(√2·μ = {up(counts['mu'])}, {_at(r, counts)}, for counts to which it adds one row)."
     )
@@ -226,16 +258,16 @@ def _value(r: Receipt, value: Mapping[str, Mapping[str, float]]) -> str:
 def _family(r: Receipt, family: Mapping[str, Mapping[str, float]]) -> str:
     sizes = ", ".join(f"{_at(r, at)} for r = {n}" for n, at in family.items())
     return (
-        "For r subjects taken together, such as the members of a family or several ids of one person, μ becomes r·μ: "
-        f"{sizes}."
+        f"To someone who already holds {earlier(r.population)}, and knows that r subjects are all in the data or none, "
+        f"such as the members of a family or several ids of one person, this one adds r·μ in place of μ: {sizes}."
     )
 
 
 def _person(r: Receipt, person: Mapping[str, float]) -> str:
     return (
-        f"The unit is the {r.unit}, not the person: nothing ties a person's rows together. A person with r rows has "
-        f"r·μ; the schema declares r ≤ {r.person_rows}, which gives μ = {up(person['mu'])} and "
-        f"{_at(r, person)}."
+        f"The unit is the {r.unit}, not the person: nothing ties a person's rows together. About a person with r rows "
+        f"this one adds r·μ to {earlier(r.population)}; the schema declares r ≤ {r.person_rows}, which gives "
+        f"μ = {up(person['mu'])} and {_at(r, person)}."
     )
 
 
@@ -247,17 +279,25 @@ def _at(r: Receipt, figures: Mapping[str, float]) -> str:
 
 def _not_covered(r: Receipt) -> list[str]:
     chosen = ["Recipe chosen after unpaid figures; the cap excludes that choice."] if r.chosen_after_report else []
-    appears = "Whether and when this release is made or published, where somebody decided that from other outputs of "
+    others = (
+        "By this cap alone, whether somebody who stands in another population's file too stands in this one's: the "
+        "caps of all these populations together bound that."
+        if r.apart
+        else "Other populations of this ledger, where they hold data on the same people: their releases add to these "
+        "bounds."
+    )
     return [
         *chosen,
-        *([f"{appears}{r.population}: what that tells only the cap bounds."] if r.first_of_population else []),
+        *([chosen_words(r.population)] if r.first_of_population else []),
         "Recipients may collude. Budgets per recipient are limits of the policy, not guarantees: what several "
         f"recipients hold together is bounded by the cap of {r.population} alone.",
+        others,
         "Other institutions that hold data on the same people and share no ledger with this one: their releases add "
         "to these bounds.",
         "What the release teaches about groups that you belong to, whether or not you are in it.",
         "How long computations took. The secure noise is drawn in time that depends on the noise, not on the records.",
-        "Whoever can read the records themselves, and what the schema and the policy declare public.",
+        "Whoever can read the records, or unpaid figures of them, and what they decide by these; what the schema and "
+        "the policy declare public.",
     ]
 
 

@@ -8,10 +8,10 @@ What must hold, in this order; the first that does not is a :class:`BundleError`
 3. An in-toto Statement v1 with a predicate that this version knows; a receipt for its recipient.
    Where a list of recalls is given, it is signed by them too, current, and does not recall this release.
 4. manifest.json as signed, canonical, with safe names; the statement's subjects are its files and itself.
-5. The folder holds these files and no other, no link, no empty folder.
+5. The folder holds these files and no other, no link, no empty folder; each is of those that a release has.
 6. Every file has its size and SHA-256, read in pieces.
-7. The policy and schema shipped are those that the predicate names; the recipient is the one asked for, and its key is
-   the one that this policy names for it.
+7. The policy and schema shipped are those that the predicate names, the policy in the form of one; the recipient is the
+   one asked for, and its key is the one that this policy names for it.
 8. A transcript is there if and only if that policy publishes it, says that it was gated, and names the predicate's
    model and receipt and that receipt's recipe.
 9. Where the schema has columns of pictures, the statement tells of each, pictures.png is there, and each column's zip
@@ -19,7 +19,8 @@ What must hold, in this order; the first that does not is a :class:`BundleError`
    is a PNG file of the size and mode that are told, with its two marks as synthetic, and nothing else in it; so is
    pictures.png, of a size that such a sheet may have. Where that policy forbids biometric use, each of them and
    privacy.json say so. Where the statement names a certificate, which it must if that policy asks for it, c2pa.pem
-   begins with it, and each has a C2PA manifest that holds it; with c2pa-python the manifests are read and must hold.
+   begins with it, and each has a C2PA manifest too, which holds it; with c2pa-python the manifests are read, must hold,
+   and must be signed by it.
 10. Where checkpoint.txt and inclusion.json are, or the trust file names a key of role ``ledger``, which they must then
    be signed by: the hold of the receipt was sold and approved in the log under that checkpoint, at these prices. Where
    the trust file names keys of role ``witness``, one of them must have cosigned that checkpoint.
@@ -34,6 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from privsynth.data.album import SHEET
 from privsynth.documents import identity, join, plain, sha256
 from privsynth.errors import BundleError, LedgerError, UsageError
 from privsynth.ledger.evidence import CHECKPOINT, INCLUSION, Evidence, check_evidence, is_of, witnesses_of
@@ -42,7 +44,10 @@ from privsynth.release.manifest import MAX_MANIFEST, Entry, Manifest, check_file
 from privsynth.release.manifest import NAME as MANIFEST
 from privsynth.release.picture_check import check_pictures
 from privsynth.release.predicate import (
+    CHAIN,
+    CSV,
     LISTING,
+    PARQUET,
     PAYLOAD_TYPE,
     POLICY,
     PREDICATE_TYPE,
@@ -56,6 +61,7 @@ from privsynth.release.predicate import (
     people_needed,
     publishes_transcript,
     sealed_to,
+    shipped_policy,
 )
 from privsynth.release.recalls import check_recalled, load_recalls
 from privsynth.signing import MAX_ENVELOPE, Trust, load_trust, parse_canonical, shaped, verify_envelope
@@ -64,6 +70,8 @@ LEDGER_ROLE = "ledger"
 MAX_EVIDENCE = 4 * 2**20
 MAX_POLICY, MAX_LISTING = 16 * 2**20, 256 * 2**20
 REQUIRED = {"card.json", "card.md", POLICY, PRIVACY, "privacy.md", SCHEMA}
+KNOWN = REQUIRED | {PARQUET, CSV, LISTING, TABLES, CHECKPOINT, INCLUSION, CHAIN, SHEET}
+"""Every file of a release, but for those of its columns of pictures."""
 _AGAIN = "get the bundle again from its sender"
 
 
@@ -195,6 +203,9 @@ def checked(
     manifest = _manifest(root, signed)
     inside = set(walk(root))
     listed = {entry.path for entry in manifest.files}
+    if unknown := sorted(listed - KNOWN - {name for name in listed if name.endswith(".zip")}):
+        mend = "ask its sender, or upgrade privsynth"
+        raise BundleError(f"a file that no release holds: {unknown[0]!a}", where=str(root), mend=mend)
     if strange := sorted(inside - listed - {MANIFEST, STATEMENT}):
         raise BundleError(f"a file that was not signed: {strange[0]!a}", where=str(root), mend=_AGAIN)
     if missing := sorted((listed | REQUIRED) - inside):
@@ -204,7 +215,7 @@ def checked(
     for name, digest in ((POLICY, predicate.policy), (SCHEMA, predicate.schema_)):
         if signed[name] != digest:
             raise BundleError("not the one that the statement names", where=str(root / name), mend="ask its sender")
-    policy = parse_canonical(read_file(root / POLICY, limit=MAX_POLICY), where=str(root / POLICY))
+    policy = shipped_policy(read_file(root / POLICY, limit=MAX_POLICY), where=str(root / POLICY))
     if predicate.key != sealed_to(policy, predicate.recipient):
         raise BundleError(
             "its statement and its policy name different keys for its recipient",

@@ -15,7 +15,17 @@ from privsynth.signing.keys import SigningKey, load_key, new_key
 from privsynth.signing.note import check_signature, note_key_id, open_note, sign_note
 from privsynth.signing.people import person_key, same_person
 from privsynth.signing.personal import MOST_STATEMENTS, Heard, Personal, hear, keep, say
-from privsynth.signing.trust import KEY_LINE, MAX_PEOPLE, WITNESS_ROLE, Trust, TrustedKey, load_trust, write_trust
+from privsynth.signing.trust import (
+    KEY_LINE,
+    MAX_PEOPLE,
+    WITNESS_ROLE,
+    Trust,
+    TrustedKey,
+    load_entry,
+    load_trust,
+    merged_trust,
+    write_trust,
+)
 
 __all__ = [
     "AGE_KEY",
@@ -41,9 +51,11 @@ __all__ = [
     "cosign",
     "hear",
     "keep",
+    "load_entry",
     "load_identity",
     "load_key",
     "load_trust",
+    "merged_trust",
     "new_identity",
     "new_key",
     "note_key_id",

@@ -7,6 +7,7 @@ the age tool itself, so either side may use that tool. Post-quantum keys, plugin
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -24,7 +25,13 @@ AGE_KEY = r"age1[02-9ac-hj-np-z]{58}"
 MAX_HEADER = 64 * 1024
 """Bytes within which the header of a file must end."""
 
-_PREFIX, _INTRO, _END = "age", b"age-encryption.org/v1\n", b"\n--- "
+_PREFIX = "age"
+_HEADER = re.compile(
+    rb"age-encryption\.org/v1\n"
+    rb"(?:-> [!-~]+(?: [!-~]+)*\n(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{0,63}\n)+"
+    rb"--- [A-Za-z0-9+/]{43}\n"
+)
+"""A whole header; of one that does not end pyrage would hold all that follows."""
 _LETTERS = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _CODE = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _CHECK, _SPARE = 6, 4  # letters of the checksum; bits that 52 letters hold beyond 32 bytes
@@ -134,9 +141,9 @@ def load_identity(path: str | Path) -> Identity:
     except (OSError, ValueError) as fault:
         mend = "check the path; `privsynth keys receiving` makes one"
         raise KeyFileError(f"the identity file cannot be read ({reason(fault)})", where=where, mend=mend) from None
-    if mode != KEY_MODE:
+    if mode not in (KEY_MODE, 0o400):
         raise KeyFileError(
-            f"the identity file has mode {mode:04o}; only {KEY_MODE:04o} keeps it to its owner",
+            f"the identity file has mode {mode:04o}; {KEY_MODE:04o} or 0400 keeps it to its owner",
             where=where,
             mend=f"chmod 600 {path}",
         )
@@ -189,7 +196,7 @@ def decrypt(source: BinaryIO, target: Target, identity: Identity, *, where: str)
 
     again = "get the file again from its sender; it must be sealed to your key"
     head = source.read(MAX_HEADER)
-    if not head.startswith(_INTRO) or _END not in head:
+    if not _HEADER.match(head):
         raise BundleError("not a sealed release: it does not begin as a binary age file", where=where, mend=again)
     source.seek(0)
     watched, sink = _Watched(source), _Watched(target)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,6 +70,53 @@ def write_new(path: Path, data: bytes, *, mode: int) -> None:
         if not whole:
             with suppress(OSError):
                 path.unlink()
+
+
+@contextmanager
+def room(target: Path) -> Iterator[None]:
+    """Room for a new ``target``: its folder, made where it is missing, and opened before anything is written there, so
+    that where no name could be brought to the disk nothing is. Where ``target`` does not come to be, no folder is left.
+
+    Raises:
+        OSError: there is none.
+        StorageError: ``target`` is there, whole, but its name may not have come to the disk.
+    """
+    made = [folder for folder in target.parents if not folder.exists()]
+    handle = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        yield
+        try:
+            os.fsync(handle)
+        except OSError as fault:
+            raise StorageError(
+                f"it is there, and whole, but a power cut could take it away ({fault.strerror})",
+                where=str(target),
+                mend="look at the disk, and copy it to another",
+            ) from None
+    finally:
+        if handle is not None:
+            os.close(handle)
+        if not os.path.lexists(target):
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
+
+
+def place_folder(partial: Path, target: Path) -> None:
+    """Give a whole folder its name, never over another, an empty one included.
+
+    Raises:
+        OSError: it is taken, or cannot be given.
+    """
+    target.mkdir(mode=0o700)
+    try:
+        partial.rename(target)
+    except BaseException:
+        with suppress(OSError):
+            target.rmdir()
+        raise
 
 
 def sync(folder: Path) -> None:

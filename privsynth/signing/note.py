@@ -70,7 +70,7 @@ def note_lines(note: str, *, where: str = "note") -> tuple[str, tuple[NoteLine, 
     """
     text, gap, lines = note.rpartition("\n\n")
     found = list(_LINE.finditer(lines))
-    if len(note) > MAX_NOTE or not gap or "\n\n" in text or "".join(m.group() for m in found) != lines:
+    if len(note) > MAX_NOTE or not gap or "\n\n" in f"{text}\n" or "".join(m.group() for m in found) != lines:
         raise _unsigned(where)
     return text + "\n", tuple(NoteLine(m[1], _bytes(m[2], where=where), m.group()) for m in found)
 

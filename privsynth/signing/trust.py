@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -136,20 +137,53 @@ def load_trust(path: str | Path) -> Trust:
         BundleError: there is none, so nothing can be verified.
         KeyFileError: it does not say something loadable.
     """
-    try:
-        raw, _ = read_small(Path(path), limit=MAX_BYTES)
-    except (OSError, ValueError) as fault:
-        raise BundleError(
-            f"no trust file can be read ({reason(fault)}), so no signature can be trusted",
-            where=str(path),
-            mend="get trust.json from the sender by another way than the bundle, and name it with --trust",
-        ) from None
-    try:
-        data = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct)
-    except (ValueError, RecursionError) as fault:
-        what = str(fault) if isinstance(fault, _Duplicate) else "not JSON in UTF-8"
-        raise KeyFileError(what, where=str(path), mend=_MEND) from None
-    return shaped(Trust, data, error=KeyFileError, where=str(path), mend=_MEND)
+    return shaped(Trust, _read(path), error=KeyFileError, where=str(path), mend=_MEND)
+
+
+def load_entry(path: str | Path) -> Trust:
+    """As :func:`load_trust`; also what `ledger checkpoint --json` and `ledger witness ... key --json` print, whose
+    ``trust`` is one key.
+
+    Raises:
+        BundleError, KeyFileError: as :func:`load_trust`.
+    """
+    data = _read(path)
+    entry = data.get("trust") if isinstance(data, dict) and "privsynth" in data else None
+    if entry is None:
+        return shaped(Trust, data, error=KeyFileError, where=str(path), mend=_MEND)
+    return Trust.of(shaped(TrustedKey, entry, error=KeyFileError, where=str(path), mend=_MEND))
+
+
+def merged_trust(parts: Iterable[Trust], *, threshold: int | None = None) -> Trust:
+    """One trust in the keys of all, each key once, in order; of one that stands in several, all its roles.
+
+    Args:
+        threshold: how many people; at least as many as each part asks for, and by default the most of them.
+
+    Raises:
+        KeyFileError: a key stands under two names or last days; a lower threshold, or one that can never be met.
+    """
+    keys: dict[str, TrustedKey] = {}
+    least = 1
+    for part in parts:
+        least = max(least, part.threshold)
+        for key in part.keys:
+            before = keys.get(key.keyid, key)
+            if (before.name, before.expires) != (key.name, key.expires):
+                raise KeyFileError(
+                    f"the key {key.keyid[:16]} stands under two names or last days",
+                    where="trust",
+                    mend="ask its holder which is right, and leave the other file out",
+                )
+            keys[key.keyid] = key.model_copy(update={"roles": tuple(dict.fromkeys((*before.roles, *key.roles)))})
+    if threshold is not None and threshold < least:
+        raise KeyFileError(
+            f"one of the files asks for {least} people, and {threshold} would be fewer",
+            where="threshold",
+            mend=f"{least} or more",
+        )
+    value = {"privsynth-trust": FORMAT, "threshold": threshold or least, "keys": [plain(key) for key in keys.values()]}
+    return shaped(Trust, value, error=KeyFileError, where="trust", mend="fewer people, or more files")
 
 
 def write_trust(path: str | Path, trust: Trust) -> None:
@@ -161,6 +195,22 @@ def write_trust(path: str | Path, trust: Trust) -> None:
     value = {"privsynth-trust": FORMAT, "threshold": trust.threshold, "keys": [plain(key) for key in trust.keys]}
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_new(Path(path), text.encode(), mode=0o644)
+
+
+def _read(path: str | Path) -> Any:
+    try:
+        raw, _ = read_small(Path(path), limit=MAX_BYTES)
+    except (OSError, ValueError) as fault:
+        raise BundleError(
+            f"no trust file can be read ({reason(fault)}), so no signature can be trusted",
+            where=str(path),
+            mend="get trust.json from the sender by another way than the bundle, and name it with --trust",
+        ) from None
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as fault:
+        what = str(fault) if isinstance(fault, _Duplicate) else "not JSON in UTF-8"
+        raise KeyFileError(what, where=str(path), mend=_MEND) from None
 
 
 class _Duplicate(ValueError):

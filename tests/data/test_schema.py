@@ -193,6 +193,21 @@ def test_a_bad_column(column: str, what: str, mend: str) -> None:
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "line"),
+    [
+        ("  c: {kind: integer, min: 0, max: 9, bins: }\n", "columns › c › bins", 6),
+        ("  c: {kind: real, min: 0, max: 9, decimals: ~}\n", "columns › c › decimals", 6),
+        ("  c: {kind: categorical, open: true, other: null}\n", "columns › c › other", 6),
+        ("public from:\n", "public from", 6),
+    ],
+)
+def test_a_key_with_nothing_behind_it_is_no_key_left_out(text: str, place: str, line: int) -> None:
+    with pytest.raises(SchemaError, match=f"{place}: nothing is stated") as caught:
+        parse_schema(f"{HEAD}{text}", path="s.yaml")
+    assert caught.value.where == f"s.yaml:{line}"
+
+
 ROWS = """\
   n: {kind: integer, min: 0, max: 9, nullable: true}
   m: {kind: integer, min: 20, max: 29}

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -18,8 +18,10 @@ from time import monotonic, sleep
 import numpy as np
 import pytest
 
+from privsynth.data.records import CoinKey
 from privsynth.errors import HoldError, PrivsynthError
 from privsynth.ledger import assigned, coins, postgres, postgres_tables, seal, sqlite
+from privsynth.ledger.balance import Batch
 from privsynth.ledger.entry import Clock, Entry
 from privsynth.ledger.layout import LAYOUT
 from privsynth.ledger.ledger import Ledger
@@ -278,18 +280,19 @@ def late_lock() -> None:
 
 def stale_look() -> None:
     """Who is new is taken as it was seen before the writer had the ledger to itself, when all had looked."""
-    meeting, genuine, seen = Path(sys.argv[3]).with_name("looks"), assigned.met, dict[str, frozenset[bytes]]()
+    meeting, batches, coins_of = Path(sys.argv[3]).with_name("looks"), assigned.batches, coins.coins_of
+    seen: list[tuple[Batch, list[bytes]]] = []
     meeting.mkdir()
 
-    def met(session: Session, population: str, ids: Set[bytes]) -> tuple[frozenset[bytes], frozenset[bytes]]:
-        own, seen["new"] = genuine(session, population, ids)
+    def looks(session: Session, policy: Policy, source: str) -> CoinKey:
+        seen[:] = [(batch, list(held)) for batch, held in batches(session)]
         (meeting / str(os.getpid())).touch()
         while len(list(meeting.iterdir())) < PROCESSES:
             sleep(0.001)
-        return own, seen["new"]
+        return coins_of(session, policy, source)
 
-    PLANTED.setattr(coins, "met", met)
-    PLANTED.setattr(assigned, "met", lambda session, population, ids: (frozenset(ids) - seen["new"], seen["new"]))
+    PLANTED.setattr(coins, "coins_of", looks)
+    PLANTED.setattr(assigned, "batches", lambda session: iter(seen))
 
 
 FAULTS: dict[str, Callable[[], None]] = {

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dp_accounting import DpEvent
 
 from privsynth.errors import BudgetExhausted, StorageError
 from privsynth.ledger.accounts import Books, accounts, books
 from privsynth.ledger.ledger import Ledger
+from privsynth.ledger.store import Wish
 from privsynth.pipeline.books import budget_page, write_budget_page
+from privsynth.privacy import filters
+from privsynth.privacy.accountant import mu_squared
 from tests.ledger.world import USE, Hands, fit, opened, policy, recipe, second_source
 
 
@@ -127,3 +132,21 @@ def test_the_page_is_one_file_without_scripts_and_says_what_the_figures_say(ledg
     with pytest.raises(StorageError):
         write_budget_page(place, found, policy="p")
     assert place.read_text() == "my notes"
+
+
+def test_each_price_is_computed_once_however_many_holds_have_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for each sum that is shown, not for each hold: history, what is held, by source, and what the rest buys."""
+    wishes = [Wish(recipe(0.01 * (1 + n % 2)), **USE, request=f"r{n}") for n in range(40)]
+    ledger.reserve_all(wishes)
+    priced: list[object] = []
+
+    def counted(event: DpEvent) -> Fraction:
+        priced.append(event)
+        return mu_squared(event)
+
+    monkeypatch.setattr(filters, "mu_squared", counted)
+    found = accounts(ledger)
+    assert [len(account.purchases) for account in found] == [40, 0, 40]
+    assert len(priced) <= 2 * (3 * 2 + 2)

@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privsynth.documents import sha256
-from privsynth.errors import ApprovalMissing, BudgetExhausted, HoldError, LedgerError, RequestDenied
+from privsynth.errors import ApprovalMissing, BudgetExhausted, HoldError, LedgerError, RequestDenied, StorageError
 from privsynth.ledger import care, state
 from privsynth.ledger.assigned import assign
 from privsynth.ledger.balance import fold
 from privsynth.ledger.checkpoint import Checkpoint
 from privsynth.ledger.entry import follow
 from privsynth.ledger.ledger import Ledger
-from privsynth.ledger.log import Session
+from privsynth.ledger.log import LOGS, Session
 from privsynth.ledger.record import ID_KEY
 from privsynth.ledger.sql import SqlTransaction
 from privsynth.ledger.sqlite import in_memory
@@ -152,8 +152,8 @@ def test_whoever_came_first_keeps_her_for_ever_in_both_directions(both: Ledger, 
     assert kept(again, FIRST, "abcd") == set("abd")
     assert kept(again, SECOND, "abcd") == {"c"}
     assert kept(again, SECOND, "") == set()
-    assert kinds(again, "attempts") == ["genesis", "assigned", "assigned", "assigned"]
-    assert (again.verify().attempts, again.verify().populations) == (4, 2)
+    assert kinds(again, "attempts") == ["genesis", *["assigned"] * 5], "one for each split"
+    assert (again.verify().attempts, again.verify().populations) == (6, 2)
     for _ in range(20):
         again.reserve(recipe(0.01), **USE)  # a state that was made anew
     assert kept(opened_at(url, key, apart()), SECOND, "abcd") == {"c"}
@@ -167,17 +167,50 @@ def test_what_is_stored_is_one_batch_of_keyed_ids(both: Ledger) -> None:
         register = session.main[1].body
     assert secret is not None and len(secret) == 32 and register["ids"] == sha256(secret)
     assert data == b"".join(sorted(keyed_ids(secret, ["ann", "zoe"], size=16).values()))
-    assert entry.body == {"population": "patients", "sha256": sha256(data), "bytes": 32}
+    told = {"population": "patients", "sha256": sha256(data), "bytes": 32, "nonce": entry.body["nonce"]}
+    assert entry.body == told and len(entry.body["nonce"]) == 32
 
 
-def test_nobody_new_writes_nothing(both: Ledger) -> None:
+def test_a_split_that_meets_nobody_new_is_an_entry_that_cannot_be_told_by_trying(both: Ledger) -> None:
+    """A witness knows of each entry its hash and all of an empty one but the time: so two of one moment differ."""
     kept(both, FIRST, "ab")
+    assert (kept(both, FIRST, "b"), kept(both, SECOND, "ab"), kept(both, SECOND, "")) == ({"b"}, set(), set())
     with both.reading() as session:
-        before = session.tx.cell("head")
-    assert kept(both, FIRST, "b") == {"b"}
-    assert kept(both, SECOND, "ab") == set()
-    with both.reading() as session:
-        assert session.tx.cell("head") == before
+        _, first, *empty = session.attempts
+        assert session.tx.names("assigned") == {"0"} and len(session.gates().assigned) == 1
+    assert {entry.kind for entry in empty} == {first.kind} and len(empty) == 3
+    assert {(entry.body["bytes"], entry.body["sha256"]) for entry in empty} == {(0, sha256(b""))}
+    assert len({entry.body["nonce"] for entry in (first, *empty)}) == 4
+    assert both.verify().attempts == 5
+
+
+def test_neither_a_witness_nor_a_refusal_tells_whether_somebody_was_new(tmp_path: Path) -> None:
+    """What the witness is shown grows alike; a clock that is wrong refuses alike; so does a witness that is gone."""
+    told = []
+    for name, others in (("nobody", ("", "", "")), ("somebody", "xyz")):
+        folder, clock = tmp_path / name, Hands()
+        folder.mkdir()
+        witness = files_of(folder)
+        ledger = opened(folder, apart(), clock=clock, witness=witness)
+        kept(ledger, FIRST, "ab")
+        kept(ledger, SECOND, "ab" + others[0])
+        sizes = [Checkpoint.parse(witness.head(log) or "").size for log in LOGS]
+        clock.move(minutes=-10)
+        with pytest.raises(LedgerError, match="clock") as late:
+            kept(ledger, FIRST, "ab" + others[1])
+        clock.move(minutes=10)
+        witness.path.unlink()
+        with pytest.raises(StorageError, match="witness") as gone:
+            kept(ledger, FIRST, "ab" + others[2])
+        told.append((sizes, late.value.what, late.value.where, gone.value.what))
+    assert told[0] == told[1]
+
+
+def test_a_person_is_one_in_whichever_form_unicode_writes_her(both: Ledger) -> None:
+    """Composed or decomposed letters; her coins are those of the text that her file holds."""
+    assert kept(both, FIRST, ["Mu\u0308ller", "\u212b"]) == {"Mu\u0308ller", "\u212b"}
+    assert kept(both, SECOND, ["M\u00fcller", "A\u030a", "Muller"]) == {"Muller"}
+    assert kept(both, FIRST, ["M\u00fcller", "Mu\u0308ller"]) == {"M\u00fcller", "Mu\u0308ller"}
 
 
 def test_nothing_that_leaves_depends_on_who_was_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +267,19 @@ def test_a_receipt_says_so_and_the_sale_agrees(tmp_path: Path) -> None:
         with hold.ledger.reading() as session:
             sold = next(entry for entry in session.main if entry.kind == "reserve")
         assert is_of(receipt, sold)
-        assert not is_of(replace(receipt, apart=not receipt.apart), sold)
+        other: dict[str, Any]
+        for other in (
+            {"apart": not receipt.apart},
+            {"first_of_population": False},
+            {"chosen_after_report": True},
+            {"mu_fit": 0.01},
+            {"mu_gate": 0.01},
+            {"unit": "row"},
+            {"contribution": 1},
+            {"neighbours": "replace"},
+            {"reserved": "2020-01-01T00:00:00.000000+00:00"},
+        ):
+            assert not is_of(replace(receipt, **other), sold), other
 
 
 # --- frozen ----------------------------------------------------------------------------------------
@@ -329,6 +374,7 @@ def test_copies_carry_who_was_met(tmp_path: Path, form: str) -> None:
     witness = files_of(tmp_path)
     ledger = opened(tmp_path, apart(), witness=witness)
     kept(ledger, FIRST, "ab")
+    kept(ledger, SECOND, "a")  # of whom nothing is kept but the entry
     copy = copied(ledger, tmp_path / "copy", form)
     (tmp_path / "l.db").unlink()
     at = f"sqlite:///{tmp_path / 'l.db'}"
@@ -410,7 +456,7 @@ def test_kill_9_while_somebody_is_assigned_is_no_harm(both: Ledger, url: str, ke
 
 
 def test_the_witness_knows_before_anybody_who_was_met_gets_rows(tmp_path: Path) -> None:
-    """Who assigned them died before the witness knew: the next split, which writes nothing, tells it."""
+    """Who assigned them died before the witness knew: the next split tells it."""
     witness = files_of(tmp_path)
     ledger = opened(tmp_path, apart(), witness=witness)
     child = os.fork()
@@ -422,7 +468,7 @@ def test_the_witness_knows_before_anybody_who_was_met_gets_rows(tmp_path: Path) 
     held = [Checkpoint.parse(witness.head("attempts") or "").size]
     assert kept(ledger, FIRST, "ab") == set("ab")
     held.append(Checkpoint.parse(witness.head("attempts") or "").size)
-    assert held == [1, 2]
+    assert held == [1, 3]
 
 
 def test_a_policy_that_was_replaced_meanwhile_tells_nobody_whether_somebody_is_new(tmp_path: Path) -> None:

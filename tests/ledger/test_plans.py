@@ -25,7 +25,20 @@ from privsynth.ledger.terms import terms_of
 from privsynth.pipeline.books import budget_page
 from privsynth.privacy.accountant import Prices
 from tests.ledger.anywhere import PROCESSES, contest, opened_at
-from tests.ledger.world import ANALYST, NOON, USE, Hands, Recipe, fit, kinds, opened, paid, policy, recipe
+from tests.ledger.world import (
+    ANALYST,
+    NOON,
+    USE,
+    Hands,
+    Recipe,
+    fit,
+    kinds,
+    opened,
+    paid,
+    policy,
+    recipe,
+    second_source,
+)
 
 YEAR = ("q1", "q2", "q3", "q4")
 
@@ -100,6 +113,18 @@ def test_each_hold_of_a_plan_takes_its_own_steps(ledger: Ledger, clock: Hands) -
     ledger.verify()
 
 
+def test_what_waits_is_what_may_still_be_fitted(tmp_path: Path, clock: Hands) -> None:
+    ledger = opened(tmp_path, policy(second_source("staff", "staff")), clock=clock)
+    one, *_ = ledger.reserve_all(year(0.1))
+    ledger.reserve(recipe(0.1), **USE, valid_for=timedelta(days=1))
+    ledger.reserve(recipe(0.1, source="ehr/staff"), **USE)
+    assert [ledger.waiting("patients", most=most) for most in (0, 3, 9)] == [0, 3, 5]
+    fit(one)
+    clock.move(days=2)
+    assert (ledger.waiting("patients", most=9), ledger.waiting("staff", most=9)) == (3, 1)
+    assert ledger.waiting("nobody", most=9) == 0
+
+
 # --- refused -------------------------------------------------------------------------------------
 
 
@@ -112,7 +137,9 @@ def test_what_the_budget_cannot_pay_whole_is_not_sold_at_all(ledger: Ledger) -> 
     with ledger.reading() as session:
         noted = session.attempts[-1]
     assert (noted.kind, noted.body["plan"]) == ("exhausted", "2027")
-    assert [item["request"] for item in noted.body["items"]] == ["a", "b", "c"]
+    assert noted.body["items"] == [
+        {"request": one.request, "recipe": one.asked(ledger.policy, actor=ANALYST).terms.recipe} for one in wishes
+    ]
     assert noted.body["lines"] == [{"over": "recipient", "name": "university"}]
     offered = float(told.mend.rpartition(" ")[2])
     assert len(ledger.reserve_all([*wishes[:2], wish("c", offered)])) == 3
@@ -128,6 +155,21 @@ def test_the_policy_decides_every_item(ledger: Ledger) -> None:
     assert (noted.kind, noted.body["plan"], noted.body["rules"]) == ("denied", "2027", list(told.rules))
     only = left_as_it_was(ledger, lambda: ledger.reserve_all([wish("a"), wish("b", 3.5)]), RequestDenied)
     assert only.what.startswith("item 2 of 2 (request 'b'): denied by PS-BUD-001")
+
+
+def test_a_long_plan_is_refused_in_few_words(ledger: Ledger) -> None:
+    """In the message and in the second log, which keeps it for ever."""
+    dear = [wish(f"r{n}", 3.5) for n in range(100)]
+    told = left_as_it_was(ledger, lambda: ledger.reserve_all(dear), RequestDenied)
+    assert "item 3 of 100 (request 'r2') and 97 more: the first of them: denied by PS-BUD-001" in told.what
+    with ledger.reading() as session:
+        assert len(session.attempts[-1].leaf) < 15_000
+    ledger.reserve_all([wish(f"s{n}", 0.01) for n in range(5)])
+    told = left_as_it_was(ledger, lambda: ledger.reserve_all([wish(f"s{n}", 0.01) for n in range(10)]), HoldError)
+    assert "s0, s1, s2 and 2 more bought holds before, and s5, s6, s7 and 2 more did not" in told.what
+    twice = [wish(f"t{n // 2}") for n in range(10)]
+    told = left_as_it_was(ledger, lambda: ledger.reserve_all(twice), UsageError)
+    assert told.what.endswith("one request id: t0, t1, t2 and 2 more")
 
 
 def test_an_item_that_could_not_be_fitted_is_named(ledger: Ledger) -> None:
@@ -180,7 +222,7 @@ def test_what_was_not_sold_as_this_plan_is_refused(ledger: Ledger) -> None:
     ledger.reserve(recipe(0.5), **USE, request="alone")
     ledger.reserve(recipe(0.5), **USE, request="lonely")
     for wishes, words in (
-        ([*year(), wish("q5")], "q1, q2, q3 and q4 bought holds before, and q5 did not"),
+        ([*year(), wish("q5")], "q1, q2, q3 and 1 more bought holds before, and q5 did not"),
         (year()[:3], "not as this plan"),
         ([*year(), wish("alone")], "not as this plan"),
         ([wish("alone"), wish("lonely")], "not as this plan"),

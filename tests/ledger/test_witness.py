@@ -660,10 +660,17 @@ def test_addresses(tmp_path: Path) -> None:
 
 def test_a_question_is_understood() -> None:
     proof = (bytes(32), b"x" * 32)
-    assert understood_question(question("note\n\n— sig\n", old=7, proof=proof)) == ("note\n\n— sig\n", 7, proof)
-    for text in ("", "old 7\n", "old x\n\nnote", "new 7\n\nnote", "old 7\nAAAA\n\nnote", "old 7\n*\n\nnote"):
+    note = "note\n\n— sig AAAA\n"
+    assert understood_question(question(note, old=7, proof=proof)) == (note, 7, proof)
+    for size in ("x", "07", "-7", "+7", "7_0", "\u0663", "9" * 17, "9" * 5000, ""):
+        with pytest.raises(UsageError, match="not a question"):
+            understood_question(f"old {size}\n\n{note}")
+    for text in ("", "old 7\n", f"new 7\n\n{note}", f"old 7\nAAAA\n\n{note}", f"old 7\n*\n\n{note}", "old 7\n\nnote"):
         with pytest.raises(UsageError, match="not a question"):
             understood_question(text)
+    for odd in ("note\n", "note\n\nhello\n", note + "\0", note + "— x AAAA\n" * 9000):
+        with pytest.raises(UsageError, match="not a question"):
+            understood_question(f"old 7\n\n{odd}")
 
 
 def test_the_command_line_answers_as_a_witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

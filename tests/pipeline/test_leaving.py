@@ -51,6 +51,18 @@ def test_a_run_seals_what_it_makes(desk: Desk) -> None:
     assert desk.bought()["reserve"] == 1
 
 
+def test_what_is_a_folder_is_no_name_of_a_sealed_file(desk: Desk) -> None:
+    """Else ``.`` and ``..`` would be files beside the folders that they mean."""
+    keyed(desk)
+    study = desk.load()
+    for out in (".", "..", "nowhere/..", desk.folder, desk.folder / ".."):
+        assert study.leaves_at(Path(out)) == Path(out)
+    assert study.leaves_at(desk.folder / "new") == desk.folder / "new.age"
+    desk.edit("study.yaml", ("out: release/", "out: ."))
+    said = desk.run("--json")
+    assert said.code == 2 and "the release folder exists" in said.json["what"]
+
+
 def test_where_two_sign_the_folder_is_for_them(desk: Desk) -> None:
     key = keyed(desk)
     desk.edit("policy.yaml", ("\nroles:\n", "\napproval: {release: {people: 2}}\nroles:\n"))

@@ -73,13 +73,29 @@ def test_altered_evidence_is_refused(finished: Desk, name: str) -> None:
         load_model(path.parent)
 
 
-def test_a_receipt_of_another_sale_is_refused(finished: Desk) -> None:
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"epsilon": 1.5},
+        {"first_of_population": False},
+        {"chosen_after_report": True},
+        {"schema": ""},
+        {"person_rows": 9},
+    ],
+    ids=lambda edited: next(iter(edited)),
+)
+def test_a_receipt_of_another_sale_is_refused(finished: Desk, edited: dict[str, Any]) -> None:
     folder = finished.folder / "model"
     head = json.loads((folder / "model.json").read_bytes())
-    changed: dict[str, Any] = {**head, "receipt": {**head["receipt"], "epsilon": 1.5}}
+    assert not head["receipt"].items() >= edited.items()
+    changed: dict[str, Any] = {**head, "receipt": {**head["receipt"], **edited}}
     (folder / "model.json").write_bytes(canonical(changed))
-    with pytest.raises(ModelError, match="another hold than the receipt's"):
-        load_model(folder)
+    with pytest.raises(LedgerError, match="another hold than the receipt's"):
+        check_model_folder(folder)
+    assert cli("ledger", "check", folder).code == 4
+    if "schema" not in edited:  # which is refused before
+        with pytest.raises(ModelError, match="another hold than the receipt's"):
+            load_model(folder)
 
 
 def test_a_folder_of_before_there_was_evidence_loads(finished: Desk) -> None:

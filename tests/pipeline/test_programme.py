@@ -62,7 +62,7 @@ def test_studies_are_bought_together_and_each_run_finds_its_hold(desk: Desk) -> 
     assert done["hold"] == bought(sold)[1]
     assert desk.bought() == ONCE | {"reserve": 3}
     statement = (desk.folder / "r2" / "privacy.md").read_text("utf-8")
-    assert "Its recipe was: taken alone, too, it is bounded by (ε = 3, δ = 1e-08), unless" in statement
+    assert "coins and noise, is bounded by (ε = 3, δ = 1e-08), too. What somebody chose from other" in statement
     books = cli("budget", desk.folder / "policy.yaml", "--ledger", f"sqlite:///{desk.folder}/ledger.db")
     row = next(line for line in books.out.splitlines() if line.startswith("2027"))
     assert row.split()[-3:] == ["3", "1", "2"]
@@ -92,6 +92,11 @@ def test_a_plan_is_refused_where_its_gates_could_not_all_be_asked(desk: Desk) ->
     assert said.code == 1 and f"item 3 of 3 ({studies[2]}): all 2 gate attempts" in said.err
     assert desk.bought()["reserve"] == 0
     assert cli("ledger", "reserve", *studies[:2]).code == 0
+    for asked in (["plan"], ["ledger", "reserve"]):  # of a second plan none could be asked
+        more = cli(*asked, studies[2], *year(desk, 4)[3:])
+        assert more.code == 1 and f"item 1 of 2 ({studies[2]}): all 2 gate attempts" in more.err
+        assert "needed by holds that wait" in more.err and "plan fewer" in more.err
+    assert desk.bought()["reserve"] == 2
 
 
 def test_the_pace_is_asked_of_all_of_them(desk: Desk) -> None:

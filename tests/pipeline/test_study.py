@@ -59,6 +59,32 @@ def test_the_evidence_of_consent_is_said(desk: Desk, written: str, kind: str) ->
     assert (study.consent_given.get("exported") is not None) == ("exported" in written)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("consent: {register: consent.csv}", "consent:", "consent"),
+        ("{register: consent.csv}", "{register: consent.csv, decisions: }", "consent › decisions"),
+        ("model: model/", "model: ~", "model"),
+        ("sign: {key: release.key}", "sign: {key: release.key, c2pa: }", "sign › c2pa"),
+        ("sign: {key: release.key}", "sign: {key: release.key, passphrase file: null}", "sign › passphrase file"),
+    ],
+)
+def test_a_key_with_nothing_behind_it_is_no_key_left_out(desk: Desk, old: str, new: str, place: str) -> None:
+    desk.edit("study.yaml", (old, new))
+    with pytest.raises(StudyError, match=f"{place}: nothing is stated") as caught:
+        desk.load()
+    assert ".yaml:" in caught.value.where
+
+
+def test_rows_without_a_value_can_be_asked_for(desk: Desk) -> None:
+    """The one null of a study that is a value: refused here because the column is never null."""
+    text = (desk.folder / "study.yaml").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("sample:"))
+    desk.edit("study.yaml", (line, "sample: {rows: 10, where: {sex: null}}"))
+    with pytest.raises(ConditionError, match="sex"):
+        desk.load()
+
+
 def test_what_a_person_attests_is_said(desk: Desk) -> None:
     desk.edit("study.yaml", ("{register: consent.csv}", '{register: consent.csv, attest: {"GS:DE": A. Kim}}'))
     assert desk.load().consent_given["attest"] == {"GS:DE": "A. Kim"}

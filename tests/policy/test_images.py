@@ -13,9 +13,13 @@ from privsynth.errors import PolicyError
 from privsynth.policy.asks import answer
 from privsynth.policy.compare import compare
 from privsynth.policy.decide import decide, decide_use
+from privsynth.policy.directions import ABSENT
 from privsynth.policy.document import Policy, load_policy
 from privsynth.policy.image_asks import MarkedAsk
+from privsynth.policy.mutants import loosen
 from privsynth.policy.nearest import nearest
+from privsynth.policy.request import Request
+from privsynth.policy.trial import load_trial
 from tests.policy.conftest import alone
 from tests.policy.test_decide import GOOD
 
@@ -70,6 +74,23 @@ def test_the_purpose_speaks_for_the_request(edited: Edit) -> None:
     request = replace(GOOD, purpose="watching")
     assert "PS-IMG-001" not in [v.id for v in decide(policy, request).refusing]
     assert "PS-IMG-001" in [v.id for v in decide(tight, request).refusing]
+
+
+def test_it_is_told_who_said_so(edited: Edit) -> None:
+    """A declaration, never a finding: where nobody declared anything, that is what is told."""
+    policy = edited((WHO, MEANT), with_images(ALLOWED))
+
+    def told(request: Request) -> tuple[str, str]:
+        [verdict] = [v for v in decide(policy, request).verdicts if v.id == "PS-IMG-001"]
+        return verdict.what, verdict.limit
+
+    silent, limit = told(GOOD)
+    assert silent == "neither the policy says of purpose 'medical-research', nor whoever asks, that it is biometric"
+    assert limit == "biometric use is allowed"
+    assert told(replace(GOOD, biometric=True))[0].startswith("whoever asks says that the use is for telling who")
+    assert told(replace(GOOD, purpose="watching"))[0].startswith("the policy says that purpose 'watching' is for")
+    [verdict] = [v for v in decide(edited(), GOOD).verdicts if v.id == "PS-IMG-001"]
+    assert verdict.allowed and verdict.limit == "biometric use is not stated, so it is forbidden"
 
 
 def test_the_nearest_request_is_for_something_else(edited: Edit) -> None:
@@ -153,6 +174,35 @@ def test_a_purpose_stays_what_it_is(edited: Edit) -> None:
     assert (change.leaf.path, change.order) == (("purposes", "watching", "biometric"), "looser")
     [change] = compare(after, before)
     assert change.order == "tighter"
+
+
+def test_a_term_that_is_taken_away_is_no_smaller_change(edited: Edit, tmp_path: Path, policies: Path) -> None:
+    """Silence forbids it too, but then no picture says so: that is between the two words."""
+    told, silent, allowed = edited(with_images(FORBIDDEN)), edited(), edited(with_images(ALLOWED))
+    [change] = compare(told, silent)
+    assert (change.order, change.before, change.after) == ("looser", "forbidden", ABSENT) and change.loosens
+    assert change.witness is not None and change.witness.ask == MarkedAsk(term=False)
+    assert [v.id for v in change.witness.denied] == ["PS-IMG-003"] and change.witness.allowed
+    assert [c.order for c in compare(silent, allowed)] == ["looser"]
+    assert [c.order for c in compare(silent, told)] == [c.order for c in compare(allowed, silent)] == ["tighter"]
+    assert child(tmp_path, policies, above=FORBIDDEN, edits=()).file.images is not None
+    with pytest.raises(PolicyError, match="allowed is looser than the parent's silence"):
+        child(tmp_path, policies, above="images: {mark synthetic: [iptc]}\n", edits=(with_images(ALLOWED),))
+
+
+def test_whoever_takes_the_term_away_is_seen(policies: Path) -> None:
+    trial = load_trial(policies / "imaging.test.yaml")
+    found = [m for m in loosen(load_policy(trial.policy), trial).mutants if m.leaf.path == ("images", "biometric use")]
+    assert [(m.value, m.shown) for m in found] == [(ABSENT, True)] and found[0].red == (
+        "x-rays without the term of use",
+    )
+
+
+@pytest.mark.parametrize(("section", "term", "allowed"), [("", False, True), (FORBIDDEN, False, False),
+                         (FORBIDDEN, True, True), (ALLOWED, False, True)])  # fmt: skip
+def test_the_term_that_is_asked_for(section: str, term: bool, allowed: bool, edited: Edit) -> None:
+    decision = answer(MarkedAsk(term=term), edited(with_images(section)))
+    assert [v.id for v in decision.refusing] == ([] if allowed else ["PS-IMG-003"])
 
 
 def test_a_looser_word_is_shown_by_a_request_that_flips(edited: Edit) -> None:

@@ -130,6 +130,12 @@ def test_a_line_of_the_budget_that_only_the_parent_has_holds(family: Write) -> N
     assert line is not None and line.epsilon == 2.0
 
 
+@pytest.mark.parametrize("at", ["base", "child"])
+def test_a_line_that_does_not_say_over_what_is_refused(family: Write, at: str) -> None:
+    error = refused(family(**{at: [("over: population, ", "")]}))
+    assert "'over' is missing" in error.what and f"{at}.yaml:" in error.where
+
+
 def test_a_changed_parent_is_refused_until_it_is_pinned_anew(family: Write) -> None:
     path = family()
     base = path.with_name("base.yaml")

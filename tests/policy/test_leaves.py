@@ -106,6 +106,7 @@ def test_a_leaf_that_nothing_asks_about_is_told() -> None:
 # --- directions ------------------------------------------------------------------------------------
 
 WORDS = Ladder(("strict", "mild", "loose"), absent="mild")
+SAID = Ladder(("strict", ABSENT, "loose"), absent="strict")
 VALUES: dict[str, tuple[Direction, st.SearchStrategy[Any]]] = {
     "lower": (LOWER, st.integers(1, 9) | st.floats(0.125, 8)),
     "higher": (HIGHER, st.integers(1, 9)),
@@ -113,6 +114,7 @@ VALUES: dict[str, tuple[Direction, st.SearchStrategy[Any]]] = {
     "subset": (SUBSET, st.lists(st.sampled_from("abc"), unique=True)),
     "superset": (SUPERSET, st.lists(st.sampled_from("abc"), unique=True)),
     "ladder": (WORDS, st.sampled_from(WORDS.rungs)),
+    "said": (SAID, st.sampled_from(["strict", "loose"])),
     "flag": (FLAG, st.booleans()),
     "choice": (Choice("none"), st.sampled_from(["register", "columns", "none"])),
     "within": (Within(), st.sampled_from(["1h", "24h", "1d", "25h", "2d"])),

@@ -12,7 +12,7 @@ from privsynth.policy.cases import case_of, flow, load_ask
 from privsynth.policy.compare import compare
 from privsynth.policy.directions import ABSENT
 from privsynth.policy.document import Policy, load_policy
-from privsynth.policy.leaves import leaves
+from privsynth.policy.leaves import NAMES, leaves
 from privsynth.policy.mutants import loosen
 from privsynth.policy.prose import sentence
 from privsynth.policy.recipient_asks import LeaveAsk
@@ -97,6 +97,30 @@ def test_left_out_it_turns_a_test_red_and_is_shown(tmp_path: Path, policies_text
     trial = load_trial(tmp_path / "p.test.yaml")
     [mutant] = [m for m in loosen(load_policy(trial.policy), trial).mutants if m.leaf.path == PATH]
     assert (mutant.value, mutant.red, mutant.shown) == (ABSENT, ("in the clear",), True)
+
+
+def test_two_recipients_have_two_keys(edited: Edit) -> None:
+    """Both lines are named; a new name that a mutant adds has no key."""
+    other = (
+        f"  {NAME}: {{purposes",
+        f'  insurer: {{purposes: [medical-research], key: "{KEY}"}}\n  {NAME}: {{purposes',
+    )
+    with pytest.raises(PolicyError, match=r"the key of insurer too.* at policy\.yaml:(\d+)") as caught:
+        edited(other, with_key(KEY))
+    beside, here = (int(said.rpartition(":")[2]) for said in (caught.value.what, caught.value.where))
+    assert here == beside + 1 and "keys receiving" in caught.value.mend
+    assert list(edited(other, with_key(OTHER)).recipients) == ["insurer", NAME]
+
+
+def test_the_names_of_recipients_who_all_have_keys_are_loosened(tmp_path: Path, policies_text: str) -> None:
+    (tmp_path / "p.yaml").write_text(policies_text.replace(*with_key(KEY)))
+    head = (Path(__file__).parents[2] / "policies" / "healthcare.test.yaml").read_text().partition("cases:")[0]
+    (tmp_path / "p.test.yaml").write_text(
+        head.replace("healthcare.yaml", "p.yaml") + "cases:\n  one: {expect: allow}\n"
+    )
+    trial = load_trial(tmp_path / "p.test.yaml")
+    [mutant] = [m for m in loosen(load_policy(trial.policy), trial).mutants if m.leaf.path == ("recipients", NAMES)]
+    assert mutant.shown
 
 
 def test_the_question_is_written_and_read(tmp_path: Path) -> None:

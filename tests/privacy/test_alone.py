@@ -1,4 +1,5 @@
-"""What a reader of one release alone can learn, by exact integration: of two Gaussian holds, μ = 1 and then μ = 0.1.
+"""What a reader of one release can learn, alone or beside earlier ones, by exact integration: of two Gaussian holds,
+μ = 1 and then μ = 0.1.
 
 See docs/proofs/filters.md, *One release alone*. The reader's *view* is a measure on the line (what release 2 shows) and
 on a point (that it did not appear); the subject is in the data or not.
@@ -70,6 +71,29 @@ def test_a_committed_recipe_tells_what_it_was_priced_for(chance: float) -> None:
     assert delta(EPSILON, p, q) == pytest.approx(chance * gaussian(OWN), rel=1e-2)
 
 
+@pytest.mark.parametrize("carries", [False, True])
+def test_what_it_adds_to_all_earlier_outputs(carries: bool) -> None:
+    """Of somebody who knows what the other hold shows, whatever was chosen by it: at each such answer its own price."""
+    for answer in (-1.0, 0.4, 0.6, 3.0):
+        p, q = (normal(OWN * present) for present in (0.0, 1.0))
+        handed = [np.append(own * (answer > 0.5 or carries), float(answer <= 0.5 and not carries)) for own in (p, q)]
+        assert delta(0.0, *handed) <= (2 * NormalDist().cdf(OWN / 2) - 1) * (1 + 1e-3)
+        assert delta(EPSILON, *handed) <= gaussian(OWN) * 1.01
+
+
+@pytest.mark.parametrize("first", [0.02, 0.06, 0.09])
+def test_what_it_adds_in_two_steps_with_another_hold_between(first: float) -> None:
+    """Fit, then another hold whose size the fit's answer chooses, then the gate: what its own two steps add, along the
+    path of somebody who holds everything, is the price of both together: whatever was between changes neither law."""
+    second = math.sqrt(OWN**2 - first**2)
+    answers = normal(first)
+    seen = 0.0
+    for y, mass in zip(Y[::20], answers[::20] * 20, strict=True):
+        left = EPSILON - first * (y - first / 2)  # of ε after the fit; given all since, the gate is of one price
+        seen += mass * gaussian(second, left)
+    assert seen == pytest.approx(gaussian(OWN), rel=1e-2)
+
+
 def test_a_recipe_chosen_after_another_output_carries_it() -> None:
     p, q = views(lambda _: 1.0, carries=True)
     assert delta(0.0, p, q) > 2 * NormalDist().cdf(OTHER / 2) - 1.001 > 0.38
@@ -80,6 +104,11 @@ def test_a_choice_to_publish_carries_what_it_was_made_from() -> None:
     p, q = views(lambda y: float(y > 0.5))
     assert delta(0.0, p, q) > 0.38
     assert gaussian(OWN) < delta(EPSILON, p, q) < gaussian(math.hypot(OTHER, OWN))
+    rare = NormalDist().inv_cdf(0.99)
+    outsiders, insiders = (1 - view[0][-1] for view in views(lambda y: float(y > rare)))
+    assert outsiders == pytest.approx(0.01, rel=1e-2)
+    assert insiders == pytest.approx(0.0925, rel=1e-2), "recognised by its appearance alone"
+    assert NormalDist().cdf(NormalDist().inv_cdf(0.01) + OWN) < 0.0131, "by the model"
 
 
 def test_to_look_only_at_what_appeared_is_no_remedy_where_both_decide() -> None:

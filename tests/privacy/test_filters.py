@@ -261,6 +261,22 @@ def test_renyi_never_exceeds_its_cap_in_any_order(charges: list[tuple[Any, float
         random.shuffle(charges)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_course_is_one_charge_after_another(kind: Literal["gdp", "rdp"]) -> None:
+    start = make_filter(kind, epsilon=3.0, delta=1e-6)
+    one, other = gaussian(9.0), gaussian(5.0)
+    charges = [(one if n % 3 else other, 1e-10 * (n % 2)) for n in range(60)]
+    now: Filter = start
+    course = start.course(charges)
+    with pytest.raises(BudgetExhausted):
+        for event, delta in charges:
+            now = now.charge(event, delta=delta)
+            assert next(course) == now
+    with pytest.raises(BudgetExhausted):
+        next(course)
+    assert now != start and list(start.course([])) == []
+
+
 def test_the_order_of_charges_does_not_change_a_gdp_sum() -> None:
     events = [gaussian(7.3), laplace(31.7), gaussian(11.1)]
     sums = {

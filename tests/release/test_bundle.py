@@ -280,6 +280,8 @@ class Stopped(Mapping[str, bytes]):
     def __getitem__(self, path: str) -> bytes:
         if path == "b":
             raise KeyboardInterrupt
+        if path != "a":
+            raise KeyError(path)
         return b"x"
 
     def __iter__(self) -> Iterator[str]:

@@ -19,12 +19,12 @@ from privsynth.documents import identity, sha256
 from privsynth.errors import BundleError, KeyFileError, MissingExtra, ReleaseRefused
 from privsynth.release import c2pa_mark
 from privsynth.release.bundle import Release
-from privsynth.release.c2pa_mark import Chain, Credential
+from privsynth.release.c2pa_mark import Chain, Credential, reader
 from privsynth.release.png import MOST_MANIFEST, TERM, TYPE, Worn, check_png, most_bytes
 from privsynth.release.verify import verify
 from privsynth.signing import write_trust
 from tests.pipes import not_waiting, pipe
-from tests.release.certificates import Pair, certified, der, key_file, pem
+from tests.release.certificates import OPEN, PEM, PKCS8, Pair, certified, der, key_file, pem
 from tests.release.test_pictures import ZIPS, member, release
 from tests.release.test_png import chunk
 
@@ -180,6 +180,9 @@ SPOILT: dict[str, Callable[[bytes, bytes], bytes]] = {
 READ: dict[str, Callable[[bytes, bytes], bytes]] = {
     "a bit of its signature": lambda raw, leaf: _other_body(raw, lambda b: b[:-40] + bytes([b[-40] ^ 1]) + b[-39:]),
     "the name alone": lambda raw, leaf: _other_body(raw, lambda body: leaf),
+    "bytes in its room": lambda raw, leaf: _other_body(
+        raw, lambda b: b[: b.index(b"\xa1\x63pad") + 9] + b"row 17" + b[b.index(b"\xa1\x63pad") + 15 :]
+    ),
     "of another picture": lambda raw, leaf: (
         raw[: raw.index(b"IDAT") - 4] + chunk(b"IDAT", zlib.compress(bytes(4 * 7))) + chunk(b"IEND", b"")
     ),
@@ -236,6 +239,21 @@ def test_an_expired_certificate_signs_nothing_and_what_it_signed_holds(credentia
     ):
         found = {"activeManifest": {"success": passed, "failure": [{"code": code} for code in codes]}}
         assert c2pa_mark._fits({**said, "validation_results": found}) is fits
+
+
+def test_a_manifest_that_another_certificate_signed_is_refused(
+    credential: Credential, root: Pair, leaf: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the named one stands in its chain, and a reader has nothing more to say than that it is old."""
+    monkeypatch.setattr(c2pa_mark, "_fits", lambda said: True)
+    read, dot = reader(credential.chain), c2pa_mark._DOT
+    assert read is not None
+    read(credential.marker()(dot), "p.png")
+    other = certified("else", root)
+    for chain in (pem(other, root), pem(other, leaf, root), pem(other, leaf), pem(other, root, leaf)):
+        marked = Credential(Chain.of(chain), other[1].private_bytes(PEM, PKCS8, OPEN), "else.key").marker()(dot)
+        with pytest.raises(BundleError, match="manifest does not hold"):
+            read(marked, "p.png")
 
 
 # --- certificates and keys -------------------------------------------------------------------------

@@ -21,9 +21,9 @@ from privsynth.data.tables import read_table
 from privsynth.errors import HoldError, PolicyError, PrivsynthError, ReleaseRefused, RequestDenied, SeededNoise
 from privsynth.generators.base import check_rows
 from privsynth.generators.marginals import MarginalModel
-from privsynth.ledger.store import Hold, Status
+from privsynth.ledger.store import Hold, Ledger, Status, open_ledger
 from privsynth.policy.consent import filter_consent
-from privsynth.policy.document import parse_policy
+from privsynth.policy.document import Policy, parse_policy
 from privsynth.privacy.accountant import mu_squared, share_out
 from privsynth.privacy.budget import Budget
 from privsynth.privacy.events import Provenance
@@ -32,7 +32,7 @@ from privsynth.progress import SILENT
 from privsynth.release.claims import Claims, Finding
 from privsynth.release.gate import Approved, approved, check_rules, gate
 from privsynth.release.rules import Bench, evaluate, utility_out_of_reach
-from tests.world import POLICY, PURPOSE, RECIPIENT, SCHEMA, World, build, rows
+from tests.world import ACTOR, POLICY, PURPOSE, RECIPIENT, SCHEMA, World, build, rows
 
 
 @pytest.fixture
@@ -348,6 +348,42 @@ def test_a_model_that_hardly_draws_a_row_the_schema_allows_is_refused_by_that(fi
         gate(Barren(model, pd.DataFrame()), world.split, hold=hold, policy=world.policy)
     assert refused.value.rules == ("PS-GATE-SCH",)
     assert world.ledger.status(hold.id) is Status.REFUSED
+
+
+def test_a_hold_goes_on_under_the_policy_in_use_if_that_allows_it(tmp_path: Path) -> None:
+    """Bought under one, fitted under the next, gated under the third: each must allow it, and each reads consent."""
+    world = build(tmp_path, policy=POLICY)
+    hold, late = world.hold(), world.hold()
+    policies = {
+        new: parse_policy(POLICY.replace(old, new).encode(), path="policy.yaml")
+        for old, new in (
+            ('version: "1"', 'version: "2"'),
+            ('version: "1"', 'version: "3"'),
+            ("max epsilon: 10.0", "max epsilon: 0.5"),
+        )
+    }
+
+    def under(policy: Policy) -> tuple[Ledger, Split]:
+        ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", policy, actor=ACTOR)
+        sides: Any = {name: replace(getattr(world.split, name), policy=policy.sha256) for name in ("train", "holdout")}
+        return ledger, replace(world.split, **sides)
+
+    second, third, tighter = policies.values()
+    ledger, split = under(second)
+    with pytest.raises(HoldError, match="another policy"):
+        world.recipe.fit(world.split.train, ledger.hold(hold.id))
+    model = world.recipe.fit(split.train, ledger.hold(hold.id))
+    ledger, split = under(tighter)
+    with pytest.raises(RequestDenied) as caught:
+        world.recipe.fit(split.train, ledger.hold(late.id))
+    assert caught.value.rules == ("PS-BUD-001",) and ledger.status(late.id) == "reserved"
+    with pytest.raises(RequestDenied):
+        gate(model, split, hold=ledger.hold(hold.id), policy=tighter)
+    assert ledger.attempts("lab-people") == 0
+    ledger, split = under(third)
+    passed = gate(model, split, hold=ledger.hold(hold.id), policy=third)
+    assert passed.policy is third and passed.claims.findings
+    world.recipe.fit(split.train, ledger.hold(late.id))
 
 
 def test_an_approval_stands_under_the_policy_that_gave_it(fitted: Fitted) -> None:

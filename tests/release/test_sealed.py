@@ -6,7 +6,9 @@ import io
 import os
 import random
 import shutil
+import signal
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -33,9 +35,12 @@ from privsynth.release.manifest import CHUNK, MAX_FILE_BYTES
 from privsynth.release.parcel import BLOCK, Unpacked, head, of_memory, packed
 from privsynth.release.predicate import STATEMENT
 from privsynth.release.sealed import open_sealed, seal, write_sealed
+from privsynth.release.signed import SignedRelease
 from privsynth.release.verify import checked, verify
 from privsynth.signing import Trust, age, load_identity, load_key, new_identity, new_key, write_trust
+from privsynth.signing.age import MAX_HEADER
 from tests.desk import Said, cli
+from tests.pipes import not_waiting, pipe
 from tests.release.conftest import POLICY
 
 pyrage = pytest.importorskip("pyrage", reason="pyrage is not installed: pip install 'privsynth[age]'")
@@ -146,6 +151,7 @@ def test_a_folder_is_sealed_as_its_bytes_in_memory_are(
     with pytest.raises(ApprovalMissing, match="1 of 2 people"):
         release.seal(place / "release.age")
     folder = release.write(place / "inside" / "release")
+    assert folder.stat().st_mode & 0o777 == 0o700
     with pytest.raises(BundleError, match="1 of the 2 people"):
         seal(folder, place / "release.age", trust=place / "trust.json", now=NOW)
     trust = ("--trust", place / "trust.json")
@@ -195,6 +201,8 @@ def test_large_files_are_sealed_in_pieces(tmp_path: Path, keys: dict[str, Path])
 
 def test_it_is_written_only_sealed(world: Any, keys: dict[str, Path], tmp_path: Path) -> None:
     release = signed_under(world, naming(public(keys["own"])))
+    with pytest.raises(RequestDenied, match="PS-REC-004"):  # whoever makes it: what was signed says so
+        SignedRelease(release.files).write(tmp_path / "release")
     with pytest.raises(RequestDenied, match="PS-REC-004") as caught:
         release.write(tmp_path / "release")
     assert '.seal("release.age")' in caught.value.mend and caught.value.exit_code == 1
@@ -256,6 +264,9 @@ def test_statement_and_policy_name_one_key(
 def test_another_identity_does_not_open_it(made: Path, place: Path, keys: dict[str, Path]) -> None:
     fault = refused(made, place, keys["third"], says="another key")
     assert public(keys["third"]) in fault.mend
+    with pytest.raises(BundleError):  # nor are the folders left that it would have lain in
+        open_sealed(made, place / "a" / "b" / "opened", identity=keys["third"], trust=place / "trust.json", now=NOW)
+    assert not (place / "a").exists()
     both = place / "both"
     both.touch(0o600)
     both.write_text(f"# two\n\n{keys['third'].read_text()}{keys['own'].read_text()}")
@@ -289,6 +300,16 @@ def test_it_is_verified_as_a_folder_is(world: Any, made: Path, place: Path, keys
     refused(made, place, keys["own"], KeyFileError, trust=place / "empty.json")
 
 
+def test_a_trust_file_is_read_before_anything_is_decrypted(
+    made: Path, place: Path, keys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealed, "decrypt", None)
+    with not_waiting():
+        refused(made, place, keys["own"], says="no trust file can be read", trust=pipe(place / "pipe"))
+    (place / "trust.json").unlink()
+    assert refused(made, place, keys["own"], says="no trust file can be read").exit_code == 4
+
+
 # --- bytes ------------------------------------------------------------------------------------------
 
 
@@ -315,6 +336,28 @@ def test_a_file_that_was_cut_or_grew_is_found(made: Path, place: Path, keys: dic
 
 def test_a_header_without_end_is_not_read(place: Path, keys: dict[str, Path]) -> None:
     (place / "x.age").write_bytes(b"age-encryption.org/v1\n" + (b"-> X25519 " + b"A" * 43 + b"\n\n") * 5000)
+    refused(place / "x.age", place, keys["own"], says="does not begin")
+
+
+GOOD = b"-> X25519 " + b"A" * 43 + b"\n" + b"A" * 43 + b"\n"
+MAC = b"--- " + b"A" * 43 + b"\n"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        GOOD + b"--- ",
+        GOOD + MAC[:-1] + b"A",
+        GOOD + b"--- \n" + MAC,
+        GOOD + b"A" * 64 + b"\n" + MAC,
+        GOOD + b"-> \n" + MAC,
+        GOOD[:-1] + b"\0\n" + MAC,
+        MAC,
+    ],
+)
+def test_a_header_that_is_not_whole_is_not_read(lines: bytes, place: Path, keys: dict[str, Path]) -> None:
+    """age would hold all that follows, to look for its end there."""
+    (place / "x.age").write_bytes(b"age-encryption.org/v1\n" + lines + bytes(MAX_HEADER))
     refused(place / "x.age", place, keys["own"], says="does not begin")
 
 
@@ -473,6 +516,65 @@ def test_what_came_meanwhile_stays(world: Any, place: Path, keys: dict[str, Path
     assert {path.name for path in place.iterdir()} == {"trust.json", "x.age"}
 
 
+def test_an_empty_folder_that_came_meanwhile_stays(
+    world: Any, made: Path, place: Path, keys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(dict[str, bytes]):
+        def items(self) -> Any:
+            (place / "release").mkdir()
+            return super().items()
+
+    with pytest.raises(StorageError, match="nothing was left behind"):
+        SignedRelease(Late(signed_under(world, POLICY).files)).write(place / "release")
+    check = sealed._refuse_taken
+
+    def checked(target: Path) -> None:
+        check(target)
+        if any(".partial" in path.name for path in place.iterdir()):
+            target.mkdir()
+
+    monkeypatch.setattr(sealed, "_refuse_taken", checked)
+    with pytest.raises(StorageError, match="nothing was left behind"):
+        opened(made, place, keys["own"])
+    left = {path.name: [*path.iterdir()] for path in place.iterdir() if path.is_dir()}
+    assert left == {"release": [], "opened": []}
+
+
+@pytest.mark.parametrize("act", ["write", "seal", "open"])
+@pytest.mark.parametrize("fault", ["folder", "name"])
+def test_what_is_said_to_be_left_is_left(
+    act: str, fault: str, world: Any, made: Path, place: Path, keys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a folder that nobody may list nothing is known to come to the disk: it is told before anything is written.
+    Where only the name is not brought to the disk, that is told, for the whole is there."""
+    clear, keyed, target = signed_under(world, POLICY), signed_under(world, naming(public(keys["own"]))), place / "x"
+    open_, fsync = os.open, os.fsync
+
+    def denied(path: Any, *args: Any, **more: Any) -> int:
+        if Path(path) == place and fault == "folder":
+            raise PermissionError(13, "Permission denied")
+        return open_(path, *args, **more)
+
+    def broken(handle: int) -> None:
+        if target.exists() and fault == "name":
+            raise OSError(5, "Input/output error")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "open", denied)
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(StorageError) as caught:
+        if act == "open":
+            open_sealed(made, target, identity=keys["own"], trust=place / "trust.json", now=NOW)
+        elif act == "seal":
+            keyed.seal(target)
+        else:
+            clear.write(target)
+    whole = "it is there, and whole" in caught.value.what
+    assert ("nothing was left behind" in caught.value.what) is (not whole) is (not target.exists())
+    assert whole is (fault == "name")
+    assert {path.name for path in place.iterdir()} == {"trust.json", *(["x"] if whole else [])}
+
+
 def test_a_file_system_without_links(world: Any, place: Path, monkeypatch: pytest.MonkeyPatch, keys: Any) -> None:
     def none(*_: Any, **__: Any) -> None:
         raise OSError(1, "Operation not permitted")
@@ -510,7 +612,6 @@ def test_a_fault_in_the_middle_leaves_nothing(
 
     with pytest.raises(expected):
         write_sealed(stream(), place / "x.age", key=public(keys["own"]))
-    (place / "new").rmdir()
     assert sorted(place.rglob("*")) == before
     (place / "file").touch()
     with pytest.raises(StorageError):
@@ -563,6 +664,8 @@ def test_what_is_no_identity_is_told_without_its_text(tmp_path: Path, text: str)
 
 def test_an_identity_that_others_read_is_not_used(tmp_path: Path, keys: dict[str, Path]) -> None:
     shutil.copy(keys["own"], tmp_path / "a.key")
+    (tmp_path / "a.key").chmod(0o400)
+    assert load_identity(tmp_path / "a.key").keys == (public(keys["own"]),)
     (tmp_path / "a.key").chmod(0o640)
     with pytest.raises(KeyFileError, match="mode 0640"):
         load_identity(tmp_path / "a.key")
@@ -612,7 +715,51 @@ def test_the_command_line(world: Any, place: Path, keys: dict[str, Path]) -> Non
     assert f"the key {made['public']}" in run(out="again").out
     shown = cli("verify", path, "--trust", place / "trust.json")
     assert shown.code == 4 and "privsynth open" in shown.err
-    assert cli("verify", place / "opened").code == 0
+    shown = cli("verify", place / "opened")
+    assert shown.code == 0 and "if it was sent to you as this folder" in shown.out
+    assert "if it was sent to you as this folder" not in run(out="third").out
     assert cli("seal", place / "opened", "--out", place / "release.age").code == 2
     assert cli("seal", place / "trust.json", "--out", place / "y.age").code == 4
     assert load_key(world.key_path).keyid not in said["signers"]
+
+
+SIGNALLED = """
+import os, signal, sys
+from privsynth.cli import console
+from privsynth.release import sealed
+
+verify, remove, names = sealed.verify, sealed.shutil.rmtree, sys.argv.pop().split()
+
+def late(*args, **more):
+    print(len(list(args[0].rglob("table.csv"))), "in the clear", file=sys.stderr)
+    os.kill(os.getpid(), signal.Signals[names[0]])
+    return verify(*args, **more)
+
+def removed(*args, **more):
+    os.kill(os.getpid(), signal.Signals[names[-1]])
+    remove(*args, **more)
+
+sealed.verify, sealed.shutil.rmtree = late, removed
+console()
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "code"), [("SIGTERM SIGHUP", 130), ("SIGHUP SIGINT", 130), ("SIGHUP SIGHUP", 0)], ids=str
+)
+def test_a_signal_leaves_nothing_in_the_clear(
+    names: str, code: int, made: Path, place: Path, keys: dict[str, Path]
+) -> None:
+    """The first comes when all is unpacked, the second when it is being removed; after `nohup` neither does."""
+
+    def begin() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL if code else signal.SIG_IGN)
+
+    asked = ["open", made, "--identity", keys["own"], "--out", place / "opened", "--trust", place / "trust.json"]
+    command = [sys.executable, "-c", SIGNALLED, *map(str, asked), names]
+    said = subprocess.run(command, preexec_fn=begin, capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == code, said.stderr
+    assert said.stderr.startswith("1 in the clear\n")
+    assert ("privsynth: interrupted." in said.stderr) is (code == 130)
+    assert {path.name for path in place.iterdir()} == {"trust.json", *(["opened"] if code == 0 else [])}

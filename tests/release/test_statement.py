@@ -95,22 +95,26 @@ def test_the_sentences(receipt: Receipt) -> None:
     text = statement_markdown(privacy_statement(receipt))
     for sentence in (
         "Everything ever released from population st-anna-patients, taken together: (ε = 6, δ = 2e-08).",
-        "To someone who already holds all earlier releases of st-anna-patients, this one adds at most "
-        "(ε = 1, δ = 1e-06), the gate's tests included.",
-        "Taken alone it is bounded by the cap, unless its recipe was committed before the first hold of "
-        "st-anna-patients. Its recipe was not: taken alone, its bound is the cap.",
-        "nobody who already holds all earlier releases of st-anna-patients and now sees this one, whatever else they "
-        "know, can change their odds that it is by more than a factor 2.72: a 1-in-2 guess becomes at most 73.2 in "
-        "100; except with probability 7.13e-5.",
+        "It counts all outputs: releases, models, verdicts of the gate.",
+        "To someone who already holds all earlier outputs of st-anna-patients (releases, models, verdicts), this one "
+        "adds at most (ε = 1, δ = 1e-06): its model, the gate's tests and every release of that model together.",
+        "Taken alone it is bounded by the cap: its recipe was not committed before the first hold of st-anna-patients.",
+        "Whoever else is in the data, nobody who already holds all earlier outputs of st-anna-patients can by this one "
+        "change their odds that a given person-year is in it, too, by more than a factor 2.72: what was a 1-in-2 guess "
+        "becomes at most 73.2 in 100; except with probability 7.13e-5.",
         "n·δ = 0.02 for the 20,000 subjects declared. That is more than 0.001: read it as too large.",
-        "who may be wrong about 1 in 100 outsiders recognises at most 1.84 in 100 insiders",
-        "For a changed value of one person-year known to be in the data, μ = 0.237 becomes 2μ = "
+        "By what this one adds to all earlier outputs of st-anna-patients, the best possible attacker who may be wrong "
+        "about 1 in 100 outsiders recognises at most 1.84 in 100 insiders",
+        "For a changed value of one person-year whom they know to be in the data, μ = 0.237 becomes 2μ = "
         "0.474, that is ε = 2.13",
-        "A person with r rows has r·μ; the schema declares r ≤ 5",
+        "About a person with r rows this one adds r·μ to all earlier outputs of st-anna-patients; the schema declares "
+        "r ≤ 5",
         "Recipients may collude.",
+        "Other populations of this ledger, where they hold data on the same people",
         "Other institutions that hold data on the same people and share no ledger",
         "What the release teaches about groups",
         "How long computations took.",
+        "Whoever can read the records, or unpaid figures of them, and what they decide by these;",
     ):
         assert sentence in text
     assert "Recipe chosen after unpaid figures" not in text
@@ -118,21 +122,25 @@ def test_the_sentences(receipt: Receipt) -> None:
 
 def test_a_first_release_speaks_for_itself(receipt: Receipt) -> None:
     text = statement_markdown(privacy_statement(replace(receipt, first_of_population=True)))
-    assert (
-        "Its recipe was: taken alone, too, it is bounded by (ε = 1, δ = 1e-06), unless somebody decided from other "
-        "outputs of st-anna-patients whether it is made or published; then by the cap." in text
+    left = (
+        "What somebody chose from other outputs of st-anna-patients (whether, when and how it is made, drawn and "
+        "published), and what the ledger's evidence beside it tells of other holds: only the cap bounds that."
     )
-    assert "- Whether and when this release is made or published, where somebody decided that from other" in text
-    assert "nobody who sees this release, whatever else they know, can change" in text
-    assert "Among those who already hold" not in text
+    assert (
+        "Its recipe was committed before the first hold of st-anna-patients. So its model taken alone, which is made "
+        f"of its own data, coins and noise, is bounded by (ε = 1, δ = 1e-06), too. {left}\n" in text
+    )
+    assert f"- {left}\n" in text
 
 
-def test_a_later_release_says_nothing_of_who_sees_it_alone(receipt: Receipt) -> None:
-    """A recipe chosen after hold 1 can carry hold 1's answer: its own bound is true only of who holds hold 1's."""
-    s = privacy_statement(receipt)
-    assert "made or published" not in statement_markdown(s), "who holds all earlier outputs knows what was decided"
-    for part in ("odds", "attacker"):
-        assert "hold" in s[part]["sentence"] and "all earlier releases" in s[part]["sentence"]
+@pytest.mark.parametrize("first", [True, False])
+def test_its_own_bound_is_said_of_who_holds_all_earlier_outputs(receipt: Receipt, first: bool) -> None:
+    """Of others it is not true, committed or not: what was chosen after other answers, and how, can carry them."""
+    s = privacy_statement(replace(receipt, first_of_population=first))
+    assert ("drawn and published" in statement_markdown(s)) is first, "who holds all of them knows what was decided"
+    for part in ("release", "odds", "attacker", "value", "family", "person"):
+        assert "all earlier outputs of st-anna-patients" in s[part]["sentence"]
+    assert "whatever else" not in statement_markdown(s)
 
 
 def test_a_recipe_chosen_after_a_report_says_so(receipt: Receipt) -> None:
@@ -144,8 +152,16 @@ def test_of_populations_kept_apart_it_says_that_nobody_counts_in_two(receipt: Re
     before, apart = privacy_statement(receipt), privacy_statement(replace(receipt, apart=True))
     said = apart["population"].pop("sentence").removeprefix(before["population"].pop("sentence"))
     assert said == (
-        f" Nobody counts in two populations of this ledger: what it releases of others than {receipt.population} adds "
-        "nothing about somebody who counts here, as far as one id means one person in all its sources."
+        " Nobody counts in two populations of this ledger, as far as one id means one person in all its sources. The "
+        "data without somebody are those without anything about them in any source of this ledger: counted so, what it "
+        f"releases of others than {receipt.population} adds nothing about somebody who counts here. Whether somebody "
+        "who stands in other populations' files too stands in this one's is bounded by the caps of all these "
+        "populations together."
+    )
+    [line] = set(apart.pop("not covered")) - set(before.pop("not covered"))
+    assert line == (
+        "By this cap alone, whether somebody who stands in another population's file too stands in this one's: the "
+        "caps of all these populations together bound that."
     )
     assert apart == before
 

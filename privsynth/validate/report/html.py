@@ -74,9 +74,9 @@ def _guarantee(report: Report) -> str:
         (
             f"ε = {paid.epsilon:g}, δ = {paid.delta:g} for the whole release; µ = {paid.mu_fit:.4g} for the fit",
             f"unit: {paid.unit}, {paid.neighbours}, at most {paid.contribution} rows each{many}",
-            f"so no attack on the rows has an AUC above {auc_bound(paid.mu_fit):.3f} or an advantage above "
-            f"{advantage_bound(paid.mu_fit):.3f}",
-            f"wrong about 1 in 100 outsiders, the best possible attacker recognises at most "
+            f"so what the fit adds to all earlier outputs gives no attack an AUC above {auc_bound(paid.mu_fit):.3f} or "
+            f"an advantage above {advantage_bound(paid.mu_fit):.3f}",
+            f"wrong about 1 in 100 outsiders, the best possible attacker recognises by it at most "
             f"{100 * tpr_bound(0.01, mu=paid.mu_fit):.1f} in 100 insiders",
             f"source {paid.source}, population {paid.population}; for {paid.purpose}, to {paid.recipient}; "
             f"noise {paid.noise}",
