@@ -84,7 +84,7 @@ def begun(
     """What a fit of this hold that was cut off had bought, and its checkpoints; None where none was begun.
 
     What ``open_fit`` asked before the fit was cut off is asked again of what it would go on with. Of the rows
-    themselves: :func:`privsynth.generators.base.check_rows` has asked for the hold's policy, coins and contribution, so
+    themselves: :func:`privsynth.generators.base.check_rows` has asked for policy, coins and contribution, so
     nobody who is held out is among them. That they are those of the first process is not checked, for nothing of them
     is kept that could tell: rows that were read anew may differ. It costs no subject more, for what was bought of hers
     before and each step since are priced one by one, whatever others are there. Steps of two plans would have no price:

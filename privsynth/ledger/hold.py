@@ -136,11 +136,11 @@ class Hold:
             The first step that may run: the highest leased before, plus one. Above ``through``: none was leased.
 
         Raises:
-            HoldError: no fit was opened, its transcript is there, or it expired.
+            HoldError: no fit was opened, or under another policy; its transcript is there, or it expired.
             UsageError: not a step number.
         """
         with self._beginning(going_on=True) as (session, bought):
-            return steps.lease(session, bought, through)
+            return steps.lease(session, bought, through, self.ledger.policy)
 
     def deposit(self, transcript: bytes) -> None:
         """Keep the fit's noisy measurements, durably, before a model is made from them. Once.
@@ -244,10 +244,12 @@ class Hold:
     def open_gate(self, *, model_hold: str, source: str, population: str, purpose: str, recipient: str) -> int:
         """Count this gate attempt of the population, durably, before anything is computed; return its number.
 
-        The policy in use now must allow the hold too, whatever allowed it when it was bought.
+        The policy in use now must allow the hold too, whatever allowed it when it was bought. It must be the one under
+        which the fit was opened: by it the rows were chosen.
 
         Raises:
-            HoldError: a model of another hold, data of another origin, no measured fit, gated before, or expired.
+            HoldError: a model of another hold, data of another origin, no measured fit, or one under another policy;
+                gated before, or expired.
             RequestDenied: the policy in use now does not allow it.
             ReleaseRefused: the population's attempts are used up (PS-GATE-ATT).
         """

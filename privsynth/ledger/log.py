@@ -227,6 +227,23 @@ class Session:
         entries = [entry for entry in self.of_hold(hold) if entry.kind == kind]
         return entries[-1].body.get(name) if entries else None
 
+    def fit_of(self, hold: str) -> Entry:
+        """The entry by which this hold's fit was opened: one of its first. It must be there.
+
+        Raises:
+            LedgerError: the index does not lead to it.
+        """
+        size = self.state.main.size
+        for place in self.tx.found(f"hold {hold}"):
+            if place < size and (entry := self.entry(place)).kind == "fit":
+                if entry.body.get("hold") != hold:
+                    raise _misled(entry)
+                return entry
+        for entry in self.tails["main"]:
+            if entry.kind == "fit" and entry.body.get("hold") == hold:
+                return entry
+        raise LedgerError(f"the entry that opened the fit of hold {hold} is not found", mend=MEND)
+
     def entry(self, place: int) -> Entry:
         """The entry of the main log at ``place``.
 

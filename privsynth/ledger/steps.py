@@ -115,12 +115,26 @@ def open_fit(session: Session, bought: Bought, policy: Policy, *, benchmark: boo
             "pays for a gate, which no benchmark may pass",
             mend="reserve under a policy whose gate has share 0",
         )
-    if policy.sha256 != bought.policy and (denied := _denied(session, bought, policy)) is not None:
+    other = policy.sha256 != bought.policy
+    if other and (denied := _denied(session, bought, policy)) is not None:
         note = {"hold": bought.id, "population": bought.population, "policy": policy.sha256}
         session.append("denied", {**note, "step": "fit", "rules": list(denied.rules)}, log="attempts")
         return denied
-    session.append("fit", {**_of(bought), **({"benchmark": True} if benchmark else {})})
+    said = {"benchmark": True} if benchmark else {}
+    session.append("fit", {**_of(bought), **said, **({"policy": policy.sha256} if other else {})})
     return None
+
+
+def _same_rows(session: Session, bought: Bought, policy: Policy) -> None:
+    """Refuse another policy than the one by which the rows of the fit were chosen: who agreed, who is a minor."""
+    chosen = str(session.fit_of(bought.id).body.get("policy", bought.policy))
+    if policy.sha256 != chosen:
+        raise hold_fault(
+            bought.id,
+            f"was fitted to rows that policy {chosen[:16]} chose, and {policy.sha256[:16]} is in use",
+            mend="end it under that policy; under this one reserve again under a new request id: what this hold paid "
+            "stays spent",
+        )
 
 
 def deposit(session: Session, bought: Bought, transcript: bytes) -> None:
@@ -135,12 +149,13 @@ def deposit(session: Session, bought: Bought, transcript: bytes) -> None:
     session.append("measured", {**_of(bought), "sha256": sha256(transcript), "bytes": len(transcript)})
 
 
-def lease(session: Session, bought: Bought, through: int) -> int:
+def lease(session: Session, bought: Bought, through: int, policy: Policy) -> int:
     """Lease the training steps up to ``through``; return the first that may run."""
     balance = session.balance()
     _not_closed(bought, balance.step(bought))
     if Step.FITTED not in balance.step(bought):
         raise hold_fault(bought.id, "has no open fit to train for", mend="open_fit comes first")
+    _same_rows(session, bought, policy)
     if Step.MEASURED in balance.step(bought):
         raise hold_fault(bought.id, "has its transcript, and trains no more", mend="refit from it: that is free")
     if isinstance(through, bool) or not isinstance(through, int) or through < 1:
@@ -202,6 +217,7 @@ def open_gate(session: Session, bought: Bought, policy: Policy) -> int | Request
     if refusal is not None:
         session.append("denied", {**note, "step": "gate", "rules": list(refusal.rules)}, log="attempts")
         return refusal
+    _same_rows(session, bought, policy)
     session.append("gate", {**note, "attempt": used + 1}, log="attempts")
     return used + 1
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from privsynth.documents import Document, build, identity, load_yaml, parse_yaml, plain
 from privsynth.errors import PolicyError, RequestDenied
-from privsynth.policy.check import refuse_refill, refuse_todo, whole
+from privsynth.policy.check import refuse_todo, whole
 from privsynth.policy.consent_rules import Consent, ConsentKind
 from privsynth.policy.form import (
     BudgetLine,
@@ -189,7 +189,6 @@ def policy_of(document: Document) -> Policy:
             where=document.where("base"),
             mend="name a policy that extends it",
         )
-    refuse_refill(document)
     file = build(PolicyFile, document, error=PolicyError, mends=MENDS)
     for fault in whole(file):
         beside = "" if fault.beside is None else f" at {document.where(*fault.beside)}"

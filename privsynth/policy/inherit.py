@@ -21,6 +21,7 @@ import pydantic
 from privsynth.documents import Document, build, load_yaml, refuse_null
 from privsynth.documents.reading import Place
 from privsynth.errors import PolicyError
+from privsynth.policy.check import refuse_refill
 from privsynth.policy.directions import ABSENT, OWN, Keyed
 from privsynth.policy.form import PolicyFile
 from privsynth.policy.leaves import NAMES, fields_of, leaves, left_out, section_of
@@ -51,11 +52,13 @@ def partial_of(document: Document) -> pydantic.BaseModel:
         PolicyError: a key that is not known, a value of the wrong form, or none behind a key.
     """
     refuse_null(document, error=PolicyError)
+    refuse_refill(document)
     return build(_partial(PolicyFile), document, error=PolicyError, mends=MENDS)
 
 
 def _resolved(document: Document, folder: Path, seen: tuple[Path, ...]) -> tuple[Document, _Barred | None]:
     refuse_null(document, error=PolicyError)
+    refuse_refill(document)
     if "extends" not in document.data:
         return document, _barred(document)
     path = _parent(document, folder, seen)

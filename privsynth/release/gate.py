@@ -112,6 +112,7 @@ def gate(model: Model, split: Split, *, hold: Hold, policy: Policy, progress: Pr
     _check_model(model, hold)
     _check_split(split, hold)
     check_rules(policy, model.schema)
+    _check_age(hold, policy)
     hold.open_gate(
         model_hold=model.receipt.hold,
         source=split.train.source,
@@ -205,7 +206,11 @@ def approved(model: Model, *, hold: Hold, policy: Policy) -> Approved:
 
 
 def _check_age(hold: Hold, policy: Policy) -> None:
-    """Refuse to draw from a model that is older than the policy keeps one."""
+    """Refuse to gate or draw from a model that is older than the policy keeps one.
+
+    Raises:
+        RequestDenied: PS-RET-001.
+    """
     with hold.ledger.reading() as session:
         age = session.now - datetime.fromisoformat(hold.reserved)
     answer(KeepAsk(age=max(age, timedelta())), policy).refuse()

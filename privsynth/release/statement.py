@@ -177,8 +177,8 @@ def chosen_words(population: str = "") -> str:
     """What the bound of one model alone leaves to the cap."""
     of = f" of {population}" if population else ""
     return (
-        f"What somebody chose from other outputs{of} (whether, when and how it is made, drawn and published), and what "
-        "the ledger's evidence beside it tells of other holds: only the cap bounds that."
+        f"What somebody chose from other outputs{of} (whether, when, how and of whom it is made, what is drawn and "
+        "published), and what the ledger's evidence beside it tells of other holds: only the cap bounds that."
     )
 
 

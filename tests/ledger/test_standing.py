@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from privsynth.errors import ApprovalMissing, LedgerError, PolicyError, PrivsynthError
+from privsynth.errors import ApprovalMissing, HoldError, LedgerError, PolicyError, PrivsynthError
 from privsynth.ledger.answers import answer, write_statement
 from privsynth.ledger.care import backup, export, read
 from privsynth.ledger.ledger import Ledger, quote_unopened
@@ -499,7 +499,9 @@ def test_a_process_under_the_policy_before_begins_nothing_and_ends_what_it_began
     assert fitted.lease(3) == 1
     fitted.deposit(b"noisy counts")
     gated.refuse(["PS-GATE-MEM"])
-    assert gate(after.hold(fitted.id)) == 2
+    with pytest.raises(HoldError, match="rows that policy"):
+        gate(after.hold(fitted.id))
+    assert after.attempts("patients") == 1
     assert before.hold(fitted.id).transcript() == b"noisy counts"
     after.verify()
 

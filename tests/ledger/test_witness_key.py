@@ -380,7 +380,7 @@ def test_a_file_edited_alone_does_not_choose_the_witness(tmp_path: Path, real: K
             with pytest.raises(LedgerError, match=f"PS-LED-002.*{NAME}"):
                 replace(forged, witness=witness).hold(hold.id)
             with pytest.raises(LedgerError, match=f"PS-LED-002.*{NAME}"):
-                replace(hold, ledger=replace(forged, witness=witness)).lease(5)
+                replace(hold, ledger=replace(forged, witness=witness)).decide("ab" * 32)
         with pytest.raises(ApprovalMissing):
             replace(forged, witness=own).reserve(recipe(0.1), **USE)
 

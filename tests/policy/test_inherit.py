@@ -136,6 +136,13 @@ def test_a_line_that_does_not_say_over_what_is_refused(family: Write, at: str) -
     assert "'over' is missing" in error.what and f"{at}.yaml:" in error.where
 
 
+@pytest.mark.parametrize("at", ["base", "child"])
+@pytest.mark.parametrize("key", ["refill", "reset", "per"])
+def test_a_refill_is_refused_with_the_reason_wherever_it_stands(family: Write, at: str, key: str) -> None:
+    error = refused(family(**{at: [("over: population, ", f"over: population, {key}: month, ")]}))
+    assert f"`{key}` under `budget`: a budget is for ever" in error.what and f"{at}.yaml:" in error.where
+
+
 def test_a_changed_parent_is_refused_until_it_is_pinned_anew(family: Write) -> None:
     path = family()
     base = path.with_name("base.yaml")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -350,40 +352,75 @@ def test_a_model_that_hardly_draws_a_row_the_schema_allows_is_refused_by_that(fi
     assert world.ledger.status(hold.id) is Status.REFUSED
 
 
-def test_a_hold_goes_on_under_the_policy_in_use_if_that_allows_it(tmp_path: Path) -> None:
-    """Bought under one, fitted under the next, gated under the third: each must allow it, and each reads consent."""
+def under(world: World, folder: Path, old: str, new: str) -> tuple[Ledger, Split, Policy]:
+    """The ledger under a policy that says ``new``, and the split with consent read under it."""
+    policy = parse_policy(POLICY.replace(old, new).encode(), path="policy.yaml")
+    ledger = open_ledger(f"sqlite:///{folder}/ledger.db", policy, actor=ACTOR)
+    sides: Any = {name: replace(getattr(world.split, name), policy=policy.sha256) for name in ("train", "holdout")}
+    return ledger, replace(world.split, **sides), policy
+
+
+SECOND = ('version: "1"', 'version: "2"')
+TIGHTER = ("max epsilon: 10.0", "max epsilon: 0.5")
+ADULTS = ("    neighbours: add-or-remove\n", "    neighbours: add-or-remove\n    minors: {column: age, below: 40}\n")
+
+
+def test_a_hold_is_fitted_under_the_policy_in_use_if_that_allows_it(tmp_path: Path) -> None:
     world = build(tmp_path, policy=POLICY)
-    hold, late = world.hold(), world.hold()
-    policies = {
-        new: parse_policy(POLICY.replace(old, new).encode(), path="policy.yaml")
-        for old, new in (
-            ('version: "1"', 'version: "2"'),
-            ('version: "1"', 'version: "3"'),
-            ("max epsilon: 10.0", "max epsilon: 0.5"),
-        )
-    }
-
-    def under(policy: Policy) -> tuple[Ledger, Split]:
-        ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", policy, actor=ACTOR)
-        sides: Any = {name: replace(getattr(world.split, name), policy=policy.sha256) for name in ("train", "holdout")}
-        return ledger, replace(world.split, **sides)
-
-    second, third, tighter = policies.values()
-    ledger, split = under(second)
+    hold = world.hold()
+    ledger, split, _ = under(world, tmp_path, *TIGHTER)
+    with pytest.raises(RequestDenied) as caught:
+        world.recipe.fit(split.train, ledger.hold(hold.id))
+    assert caught.value.rules == ("PS-BUD-001",) and ledger.status(hold.id) == "reserved"
+    ledger, split, second = under(world, tmp_path, *SECOND)
     with pytest.raises(HoldError, match="another policy"):
         world.recipe.fit(world.split.train, ledger.hold(hold.id))
     model = world.recipe.fit(split.train, ledger.hold(hold.id))
-    ledger, split = under(tighter)
-    with pytest.raises(RequestDenied) as caught:
-        world.recipe.fit(split.train, ledger.hold(late.id))
-    assert caught.value.rules == ("PS-BUD-001",) and ledger.status(late.id) == "reserved"
-    with pytest.raises(RequestDenied):
-        gate(model, split, hold=ledger.hold(hold.id), policy=tighter)
+    passed = gate(model, split, hold=ledger.hold(hold.id), policy=second)
+    assert passed.policy is second and passed.claims.findings
+
+
+@pytest.mark.parametrize("change", [SECOND, ADULTS], ids=["version", "minors"])
+def test_a_model_of_rows_that_another_policy_chose_is_not_gated(tmp_path: Path, change: tuple[str, str]) -> None:
+    """What the release's policy says of whose rows were fitted would be untrue; no attempt is counted."""
+    world = build(tmp_path, policy=POLICY)
+    hold = world.hold()
+    model = world.recipe.fit(world.split.train, hold)
+    ledger, split, policy = under(world, tmp_path, *change)
+    with pytest.raises(HoldError, match="rows that policy"):
+        gate(model, split, hold=ledger.hold(hold.id), policy=policy)
     assert ledger.attempts("lab-people") == 0
-    ledger, split = under(third)
-    passed = gate(model, split, hold=ledger.hold(hold.id), policy=third)
-    assert passed.policy is third and passed.claims.findings
-    world.recipe.fit(split.train, ledger.hold(late.id))
+    again = open_ledger(f"sqlite:///{tmp_path}/ledger.db", world.policy, actor=ACTOR)
+    assert gate(model, world.split, hold=again.hold(hold.id), policy=world.policy).claims.findings
+
+
+def test_a_training_goes_on_under_its_own_policy_alone(tmp_path: Path) -> None:
+    world = build(tmp_path, policy=POLICY)
+    hold, train = world.hold(), world.split.train
+    bought: Any = {"source": train.source, "purpose": train.purpose, "recipient": train.recipient}
+    hold.open_fit(recipe=world.recipe.identity, **bought)
+    assert hold.lease(5) == 1
+    ledger, _, _ = under(world, tmp_path, *TIGHTER)
+    with pytest.raises(HoldError, match="rows that policy"):
+        ledger.hold(hold.id).lease(10)
+    assert hold.lease(10) == 6
+
+
+def test_an_index_that_hides_which_policy_chose_the_rows_opens_no_gate(tmp_path: Path) -> None:
+    world = build(tmp_path, policy=POLICY)
+    hold = world.hold()
+    ledger, split, _ = under(world, tmp_path, *SECOND)
+    model = world.recipe.fit(split.train, ledger.hold(hold.id))
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as cut, cut:
+        triggers = cut.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            cut.execute(f'DROP TRIGGER "{name}"')
+        cut.execute("DELETE FROM found WHERE name = ?", (f"hold {hold.id}",))
+        for _, sql in triggers:
+            cut.execute(sql)
+    with pytest.raises(PrivsynthError):
+        gate(model, world.split, hold=hold, policy=world.policy)
+    assert world.ledger.attempts("lab-people") == 0
 
 
 def test_an_approval_stands_under_the_policy_that_gave_it(fitted: Fitted) -> None:
@@ -408,6 +445,11 @@ def test_a_model_older_than_the_policy_keeps_one_draws_no_more(tmp_path: Path) -
     with pytest.raises(RequestDenied) as caught:
         approved(model, hold=seen_after(31), policy=world.policy)
     assert caught.value.rules == ("PS-RET-001",) and "30d" in str(caught.value)
+    hold = world.hold()
+    model = world.recipe.fit(world.split.train, hold)
+    with pytest.raises(RequestDenied) as caught:
+        gate(model, world.split, hold=seen_after(31), policy=world.policy)
+    assert caught.value.rules == ("PS-RET-001",) and world.ledger.attempts("lab-people") == 1
 
 
 @pytest.mark.parametrize(

@@ -123,8 +123,9 @@ def test_the_sentences(receipt: Receipt) -> None:
 def test_a_first_release_speaks_for_itself(receipt: Receipt) -> None:
     text = statement_markdown(privacy_statement(replace(receipt, first_of_population=True)))
     left = (
-        "What somebody chose from other outputs of st-anna-patients (whether, when and how it is made, drawn and "
-        "published), and what the ledger's evidence beside it tells of other holds: only the cap bounds that."
+        "What somebody chose from other outputs of st-anna-patients (whether, when, how and of whom it is made, "
+        "what is drawn and published), and what the ledger's evidence beside it tells of other holds: only the cap "
+        "bounds that."
     )
     assert (
         "Its recipe was committed before the first hold of st-anna-patients. So its model taken alone, which is made "
