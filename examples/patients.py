@@ -39,7 +39,7 @@ SCHEMA = """\
 # Encounters of a hospital; the rows are made up by examples/patients.py.
 privsynth-schema: 1
 source: ehr/encounters
-subject: {column: patient_id, at most: 2 rows}    # the policy allows 12; more rows, more noise
+subject: {column: patient_id, at most: 1 row}     # the policy allows 12; more rows, more noise
 columns:
   patient_id: {kind: identifier}                  # never learned, regenerated
   age:        {kind: integer, min: 0, max: 120}
