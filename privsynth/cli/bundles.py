@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from privsynth.cli.screen import Screen
-from privsynth.cli.words import JSON, QUIET, receivers, who
+from privsynth.cli.words import JSON, MINE, PASSPHRASE, QUIET, RECALLS, SIGNERS, passphrase_in, receivers, who
 
 if TYPE_CHECKING:
     from privsynth.release.verify import Verified
@@ -95,9 +95,7 @@ def sign(
         Path | None,
         typer.Option(metavar="FILE", help="The trust file of its receivers. Default: trust.json beside the folder."),
     ] = None,
-    passphrase_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The key's passphrase, in the file's first line.")
-    ] = None,
+    passphrase_file: PASSPHRASE = None,
     json_: JSON = False,
     quiet: QUIET = False,
 ) -> None:
@@ -110,12 +108,8 @@ def sign(
     """
     from privsynth.release.cosign import add_signature
 
-    screen, passphrase = Screen(json_, quiet), None
-    if passphrase_file is not None:
-        from privsynth.pipeline.places import first_line
-
-        passphrase = first_line(passphrase_file)
-    found = add_signature(add, key, passphrase=passphrase, trust=trust)
+    screen = Screen(json_, quiet)
+    found = add_signature(add, key, passphrase=passphrase_in(passphrase_file), trust=trust)
     told = {"release": str(found.folder), "signers": list(found.signers), "people": found.people}
     lacking = max(0, found.people - len(found.signers))
     screen.answer("sign", {**told, "lacking": lacking})
@@ -130,17 +124,9 @@ def sign(
 
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="RELEASE", help="The release's folder.")],
-    trust: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Whose signatures count. Default: trust.json beside the folder."),
-    ] = None,
-    recipient: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who you are: refuse a release made for another.")
-    ] = None,
-    recalls: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The sender's current list of recalls: refuse a release that it recalls."),
-    ] = None,
+    trust: SIGNERS = None,
+    recipient: MINE = None,
+    recalls: RECALLS = None,
     json_: JSON = False,
     quiet: QUIET = False,
 ) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from privsynth.cli.books import Books, on_books
 from privsynth.cli.screen import Screen
-from privsynth.cli.words import JSON, KEY, POLICY, QUIET, STUDY, WITNESS
+from privsynth.cli.words import JSON, KEY, PASSPHRASE, POLICY, QUIET, STUDY, WITNESS, passphrase_in
 from privsynth.errors import ConsentError, UsageError
 
 INTERNAL = "INTERNAL: this tells of single people. It must not leave."
@@ -201,9 +201,7 @@ def consent_recall(
         list[str] | None,
         typer.Option(metavar="SOURCE:FROM:UNTIL", help="Recall releases of a source made on these days. Repeatable."),
     ] = None,
-    passphrase_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The key's passphrase, in the file's first line.")
-    ] = None,
+    passphrase_file: PASSPHRASE = None,
     json_: JSON = False,
     quiet: QUIET = False,
 ) -> None:
@@ -215,7 +213,6 @@ def consent_recall(
     Example:  privsynth consent recall recalls.dsse.json --key release.key --next 2027-01-01 --recall
     ehr/encounters:2026-01-01:2026-06-30
     """
-    from privsynth.pipeline.places import first_line
     from privsynth.release.recalls import Recall, Recalls, write_recalls
     from privsynth.signing import load_key
 
@@ -227,7 +224,7 @@ def consent_recall(
         listed = Recalls.of(*named, issued=datetime.now(UTC).date(), due=datetime.fromisoformat(due).date())
     except ValueError:
         raise UsageError("not a source and two days, or no later day", where="--recall, --next", mend=form) from None
-    passphrase = None if passphrase_file is None else first_line(passphrase_file)
+    passphrase = passphrase_in(passphrase_file)
     write_recalls(out, listed, load_key(key, passphrase=passphrase))
     screen.answer("consent recall", {"list": str(out), "recalls": len(named), "next": listed.next})
     screen.say(f"signed {out}: {len(named)} recalls; the next list is due on {listed.next}")

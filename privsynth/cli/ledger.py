@@ -16,7 +16,7 @@ from privsynth.cli.books import Books, on_books
 from privsynth.cli.programme import ledger_reserve
 from privsynth.cli.restore import ledger_answer, ledger_import, ledger_restore
 from privsynth.cli.screen import Screen, not_approved, tell_not_approved
-from privsynth.cli.words import JSON, QUIET
+from privsynth.cli.words import JSON, PASSPHRASE, QUIET, passphrase_in
 from privsynth.documents import join, plain
 from privsynth.errors import UsageError
 
@@ -216,9 +216,7 @@ def ledger_witness(
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Under which name it signs, for example st-anna.example/witness.")
     ] = None,
-    passphrase_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The key's passphrase, in the file's first line.")
-    ] = None,
+    passphrase_file: PASSPHRASE = None,
     trust: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="With `key`: a trust file with the ledger's key, for ever the only one."),
@@ -270,12 +268,11 @@ def ledger_witness(
 
 def _keyed(memory: FileWitness, key: Path | None, name: str | None, passphrase_file: Path | None) -> KeyedWitness:
     from privsynth.ledger.witness_key import KeyedWitness
-    from privsynth.pipeline.places import first_line
     from privsynth.signing import load_key
 
     if key is None or name is None:
         raise UsageError("a key without a name, or a name without a key", where="witness", mend="give both, or neither")
-    signing = load_key(key, passphrase=None if passphrase_file is None else first_line(passphrase_file))
+    signing = load_key(key, passphrase=passphrase_in(passphrase_file))
     return KeyedWitness(memory, signing, key.absolute(), name)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privsynth.cli.screen import Answered, Screen
-from privsynth.cli.words import JSON, POLICY, QUIET
+from privsynth.cli.words import JSON, POLICY, QUIET, passphrase_in
 from privsynth.errors import ApprovalMissing, RequestDenied
 
 if TYPE_CHECKING:
@@ -145,14 +145,13 @@ def policy_approve(
 
     Example:  privsynth policy approve policy.yaml --replaces in-use.yaml --key ito.key --person k.ito@st-anna.example
     """
-    from privsynth.pipeline.places import first_line
     from privsynth.policy.approval import approve, folder_of
     from privsynth.policy.document import load_policy
     from privsynth.signing import load_key
 
     screen = Screen(json_, quiet)
     loaded = load_policy(policy)
-    signing = load_key(key, passphrase=None if passphrase_file is None else first_line(passphrase_file))
+    signing = load_key(key, passphrase=passphrase_in(passphrase_file))
     before, today = _replaced(replaces), dt.datetime.now(dt.UTC).date()
     path = approve(loaded, folder_of(policy), signing, before=before, person=person, today=today)
     told = {"approval": str(path), "sha256": loaded.sha256, "before": before, "keyid": signing.keyid}

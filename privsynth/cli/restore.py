@@ -10,7 +10,7 @@ import typer
 
 from privsynth.cli.books import Books, on_books
 from privsynth.cli.screen import Screen
-from privsynth.cli.words import JSON, QUIET
+from privsynth.cli.words import JSON, QUIET, passphrase_in
 from privsynth.documents import join, plain
 
 if TYPE_CHECKING:
@@ -109,12 +109,11 @@ def ledger_answer(
     Example:  privsynth ledger answer restore-0711 --key ito.key --person k.ito@st-anna.example
     """
     from privsynth.ledger.answers import answer, read_statement
-    from privsynth.pipeline.places import first_line
     from privsynth.signing import load_key
 
     screen = Screen(json_, quiet)
     statement = read_statement(answers)
-    signing = load_key(key, passphrase=None if passphrase_file is None else first_line(passphrase_file))
+    signing = load_key(key, passphrase=passphrase_in(passphrase_file))
     path = answer(answers, signing, person=person, today=dt.datetime.now(dt.UTC).date())
     screen.answer("ledger answer", {"answer": str(path), "keyid": signing.keyid, **_told(statement)})
     _say(screen, statement)

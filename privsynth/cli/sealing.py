@@ -9,18 +9,13 @@ import typer
 
 from privsynth.cli.bundles import tell_verified
 from privsynth.cli.screen import Screen
-from privsynth.cli.words import JSON, QUIET
-
-TRUST = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Whose signatures count. Default: trust.json beside the folder."),
-]
+from privsynth.cli.words import JSON, MINE, QUIET, RECALLS, SIGNERS
 
 
 def seal(
     folder: Annotated[Path, typer.Argument(metavar="RELEASE", help="The release's folder, signed by all who must.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The sealed file; it must not exist yet.")],
-    trust: TRUST = None,
+    trust: SIGNERS = None,
     json_: JSON = False,
     quiet: QUIET = False,
 ) -> None:
@@ -47,14 +42,9 @@ def open_(
         Path, typer.Option(metavar="KEY", help="Your own secret key (`privsynth keys receiving`, `age-keygen`).")
     ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="The release's new folder; it must not exist yet.")],
-    trust: TRUST = None,
-    recipient: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who you are: refuse a release made for another.")
-    ] = None,
-    recalls: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The sender's current list of recalls: refuse a release that it recalls."),
-    ] = None,
+    trust: SIGNERS = None,
+    recipient: MINE = None,
+    recalls: RECALLS = None,
     json_: JSON = False,
     quiet: QUIET = False,
 ) -> None:

@@ -37,6 +37,18 @@ WITNESS = Annotated[
         metavar="URL", help="Who remembers how long the ledger was: file:/path, cmd:program arguments, https://host."
     ),
 ]
+PASSPHRASE = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The key's passphrase, in the file's first line.")
+]
+SIGNERS = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Whose signatures count. Default: trust.json beside the folder."),
+]
+MINE = Annotated[str | None, typer.Option(metavar="NAME", help="Who you are: refuse a release made for another.")]
+RECALLS = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The sender's current list of recalls: refuse a release that it recalls."),
+]
 DATA = Annotated[Path, typer.Argument(metavar="DATA", help="A .parquet or .csv file.")]
 
 
@@ -60,3 +72,12 @@ def receivers(people: int) -> str:
         f"receivers need `threshold: {people}` in their trust file, or the ledger's key: else one signer alone can "
         "take the rule out of the bundle and sign it again"
     )
+
+
+def passphrase_in(file: Path | None) -> bytes | None:
+    """The passphrase in a file's first line; None without a file."""
+    if file is None:
+        return None
+    from privsynth.pipeline.places import first_line
+
+    return first_line(file)

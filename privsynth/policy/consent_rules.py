@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from privsynth.policy.directions import ABSENT, FROZEN, OWN, SUBSET, SUPERSET, Choice, Keyed, Ladder, Order
+from privsynth.policy.directions import ABSENT, FROZEN, OWN, SUBSET, SUPERSET, Choice, Demanded, Keyed, Ladder, Order
 from privsynth.policy.words import Line, Name, Part, Values, distinct
 
 ConsentKind = Literal["register", "columns", "fhir", "iso-27560", "none"]
@@ -83,14 +83,8 @@ class Within:
 
 
 @dataclass(frozen=True)
-class Fixed:
-    """A condition that may be added and never changed: not stated is no condition."""
-
-    def order(self, before: Any, after: Any, /) -> Order:
-        """See :class:`privsynth.policy.directions.Direction`."""
-        if before == after:
-            return "same"
-        return "tighter" if before is ABSENT else "looser" if after is ABSENT else "incomparable"
+class Fixed(Demanded):
+    """A condition that may be added and never changed: not stated is no condition, and no mutant drops it."""
 
     def steps(self, value: Any, names: Sequence[str], /) -> Iterator[Any]:
         """None."""
